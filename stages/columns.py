@@ -1,0 +1,38 @@
+"""The column names that several rooms share, spelled once."""
+
+USER = "user_id"
+ITEM = "item_id"
+EVENT_TIME = "event_time"
+INGESTED_AT = "ingested_at"
+EVENT_TYPE = "event_type"
+VALUE = "value"
+PRICE = "price"
+CONTEXT = "context"
+SESSION = "session_id"
+DAY = "day"
+ASOF = "asof"
+LABEL = "label"
+WEIGHT = "weight"
+STAGE_REACHED = "stage_reached"
+KEPT = "kept"
+REASON = "reason"
+RANK = "rank"
+SCORE = "score"
+PROPENSITY = "propensity"
+
+EVENT_KEY = (USER, ITEM, EVENT_TIME, EVENT_TYPE, SESSION)
+"""Two events that agree in all of these are one event written twice."""
+
+EVENT_COLUMNS = (USER, ITEM, EVENT_TIME, INGESTED_AT, EVENT_TYPE, VALUE, PRICE, CONTEXT, SESSION)
+ITEM_COLUMNS = (ITEM, "title", "category", "subcategory", "brand", "department")
+USER_COLUMNS = (USER, "segment")
+
+
+def stage_score(stage: str) -> str:
+    """The column of a stage's or channel's score: ``<stage>_score``."""
+    return f"{stage}_score"
+
+
+def stage_rank(stage: str) -> str:
+    """The column of a stage's or channel's rank, 1 = best: ``<stage>_rank``."""
+    return f"{stage}_rank"

@@ -1,0 +1,357 @@
+"""Run a room: read, fit or transform, write a draft, audit it, publish it, log it."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from stages import PIPELINE
+from stages.cost import Cost, meter
+from stages.identity import code_of, digest, versions
+from stages.narrowing import check, flow, part_name, room_before, shards, write_file, write_table
+from stages.settings import Settings
+from stages.stage import Made, NarrowingStage, Stage, Table, TableStage, Truth, inputs, parameters, settings_of
+from stages.store import Store
+
+class Pending(RuntimeError):
+    """The partition cannot be made yet: its horizon has not closed."""
+
+
+def say(text: str) -> None:
+    """One line of progress."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@dataclass
+class Runner:
+    """Makes the partitions of rooms, each only once: what exists is found by its fingerprint.
+
+    ``run_id`` groups what belongs to one pipeline run in MLflow.
+    """
+
+    settings: Settings
+    run_id: str = ""
+    log: Callable[..., None] | None = None
+    """Called with (room, table, audit, model folder) after every publication; None logs nothing."""
+    made: list[Table] = field(default_factory=list)
+    """What this runner made rather than found."""
+    floor: date | None = None
+    """While bootstrapping: the oldest partition that may be read."""
+
+    # ---------------------------------------------------------------- what there is
+
+    @cached_property
+    def store(self) -> Store:
+        return Store(self.settings.state / "tables")
+
+    @cached_property
+    def source(self) -> Any:
+        from stages.sources import open_source
+
+        return open_source(self.settings)
+
+    @cached_property
+    def source_fingerprint(self) -> str:
+        return self.source.fingerprint()
+
+    @property
+    def horizon(self) -> timedelta:
+        return timedelta(days=self.settings.source.horizon_days)
+
+    def room(self, name: str) -> Any:
+        return self.settings.rooms[name]
+
+    def earlier(self, room: Stage, table: str, asof: date) -> list[date]:
+        """The partitions that ``room`` reads of a ``Past`` table, a horizon apart, oldest first."""
+        count = getattr(room, room.past[table])
+        days = [asof - n * self.horizon for n in range(count, 0, -1)]
+        return [day for day in days if not self.floor or day >= self.floor]
+
+    # ---------------------------------------------------------------- identity
+
+    def recipe(self, name: str) -> str:
+        """What a room would do with the same rows: settings, code, horizon and the recipes of what it reads."""
+        return self._recipes.setdefault(name, self._recipe(name))
+
+    @cached_property
+    def _recipes(self) -> dict[str, str]:
+        return {}
+
+    def _recipe(self, name: str) -> str:
+        room = self.room(name)
+        # earlier partitions are of rooms that may stand below: their own code and settings count, not what they read
+        upstream = {
+            table: digest(table, settings_of(self.room(table)), code_of(table)) if kind == "past"
+            else self.recipe("events" if kind == "truth" else table)
+            for table, kind in inputs(type(room)).items()
+        }  # fmt: skip
+        source = vars(self.settings.source) if name == "events" else None
+        extra = [file.read_text() for file in room.files(self.settings.base)]
+        return digest(name, settings_of(room), code_of(name), self.settings.source.horizon_days, source, extra, upstream)
+
+    # ---------------------------------------------------------------- making tables
+
+    def table(self, name: str, asof: date) -> Table:
+        """The partition of a room's table, made if it does not exist yet."""
+        return self.tables(name, [asof])[asof]
+
+    def tables(self, name: str, asofs: list[date]) -> dict[date, Table]:
+        """Several partitions of one room; a Spark room that can makes the missing ones in one job."""
+        room = self.room(name)
+        found: dict[date, Table] = {}
+        todo: list[tuple[date, str, dict[str, Any]]] = []
+        for asof in asofs:
+            reads = self._reads(room, asof)
+            fingerprint = digest(self.recipe(name), asof, versions(reads))
+            if name == "events":
+                fingerprint = digest(fingerprint, self.source_fingerprint)
+            if table := self.store.find(name, asof, fingerprint):
+                self.store.point(name, asof, fingerprint)
+                found[asof] = table
+                if not self.made:
+                    say(f"  {name:<16} {asof}  found {table.version}  {table.rows:>9,} rows")
+            else:
+                todo.append((asof, fingerprint, reads))
+        if todo:
+            make = self._narrow if isinstance(room, NarrowingStage) else self._transform
+            found |= make(room, todo)
+        return {asof: found[asof] for asof in asofs}
+
+    def model(self, name: str, asof: date) -> tuple[Any, Table]:
+        """The room's model as of the partition, fitted if it does not exist yet, and where it is kept."""
+        room = self.room(name)
+        reads = self._resolve(room, room.fit, asof)
+        fingerprint = digest(self.recipe(name), "model", asof, versions(reads))
+        if table := self.store.find(f"{name}.model", asof, fingerprint):
+            self.store.point(f"{name}.model", asof, fingerprint)
+            return room.load(table.path / "model"), table
+        say(f"  {name:<16} {asof}  fitting")
+        with meter() as cost:
+            model = room.fit(**self._arguments(room.fit, reads, asof))
+            draft = self.store.draft(f"{name}.model", asof, fingerprint)
+            (draft / "model").mkdir()
+            model.save(draft / "model")
+        meta = self._meta(room, fingerprint, reads, 0, cost, getattr(model, "notes", {}))
+        table = self.store.publish(f"{name}.model", asof, draft, meta)
+        self._done(room, table, None, table.path / "model")
+        return model, table
+
+    def past(self, room: Stage, table: str, asof: date) -> dict[date, Table]:
+        """Earlier partitions of ``table``: what past runs published with the same recipe, or else a bootstrap.
+
+        A published partition is never remade because later or late data arrived: a past training set stays as it was.
+        """
+        days = self.earlier(room, table, asof)
+        found = {day: self.store.current(table, day) for day in days}
+        missing = [day for day in days if (t := found[day]) is None or t.meta["recipe"] != self.recipe(table)]
+        if self.floor and hasattr(self.room(table), "fit") and "examples" in inputs(type(self.room(table))):
+            return {}  # inside a bootstrap: what learns from examples has not run yet
+        if missing:
+            bootstrap = isinstance(self.room(table), NarrowingStage)
+            found |= self._bootstrap(room, table, missing, asof) if bootstrap else self.tables(table, missing)
+        return found  # type: ignore[return-value]
+
+    def needed(self, name: str, asof: date) -> list[date]:
+        """The partitions of a table that the run of ``asof`` reads, oldest first; ``asof`` itself is the last."""
+        days = {asof}
+        for other in PIPELINE:
+            room = self.room(other)
+            if name in room.past:
+                days |= {
+                    day for day in self.earlier(room, name, asof)
+                    if (t := self.store.current(name, day)) is None or t.meta["recipe"] != self.recipe(name)
+                }  # fmt: skip
+        return sorted(days)
+
+    def run(self, name: str, asof: date) -> Table:
+        """What a task of the DAG does: the room's partition, and with it the earlier ones that the run will read."""
+        days = self.needed(name, asof) if issubclass(type(self.room(name)), TableStage) else [asof]
+        return self.tables(name, days)[asof]
+
+    def _bootstrap(self, reader: Stage, name: str, days: list[date], asof: date) -> dict[date, Table]:
+        """Narrow at earlier partitions with one model, fitted at the oldest of them: it knows none of their labels.
+
+        What that model learns from does not reach below the oldest partition that ``reader`` reads.
+        """
+        room = self.room(name)
+        oldest = min(day for table in reader.past for day in self.earlier(reader, table, asof))
+        self.floor, before = oldest, self.floor
+        try:
+            model = self.model(name, min(days))
+        finally:
+            self.floor = before
+        todo = []
+        for day in days:
+            reads = self._reads(room, day, model[1])
+            todo.append((day, digest(self.recipe(name), day, versions(reads)), reads))
+        found = {day: table for day, fingerprint, _ in todo if (table := self.store.find(name, day, fingerprint))}
+        for day, table in found.items():
+            self.store.point(name, day, table.meta["fingerprint"])
+        return found | self._narrow(room, [one for one in todo if one[0] not in found], model)
+
+    def shard_tables(self, room: NarrowingStage, asof: date) -> dict[str, Table]:
+        """The published tables that this room's shards are cut from."""
+        names = [table for table, kind in inputs(type(room)).items() if kind == "same"]
+        return {table: self.table(table, asof) for table in ("user_profiles", "item_profiles", *room_before(room.name)) if table in names}
+
+    # ---------------------------------------------------------------- the two kinds
+
+    def _transform(self, room: TableStage, todo: list[tuple[date, str, dict[str, Any]]]) -> dict[date, Table]:
+        method = room.transform  # type: ignore[attr-defined]
+        ranged = "asofs" in inspect.signature(method).parameters
+        groups = [todo] if ranged else [[one] for one in todo]
+        done = {}
+        for group in groups:
+            days = [asof for asof, _, _ in group]
+            span = f"{days[0]}" if len(days) == 1 else f"{days[0]} to {days[-1]} ({len(days)} partitions)"
+            say(f"  {room.name:<16} {span}  working")
+            drafts = {asof: self.store.draft(room.name, asof, fingerprint) for asof, fingerprint, _ in group}
+            with meter() as cost:
+                made = method(**self._arguments(method, group[-1][2], days[-1], days))
+                made = made if isinstance(made, Made) else Made(made)
+                self._write(room, made.data, drafts, ranged)
+                for name, data in made.beside.items():
+                    write_table(data, drafts[days[-1]] / name)
+            share = Cost(cost.seconds / len(group), cost.cpu_seconds / len(group), cost.peak_mb)
+            for asof, fingerprint, reads in group:
+                done[asof] = self._publish(room, asof, drafts[asof], fingerprint, reads, share, made.notes)
+        return done
+
+    def _narrow(self, room: NarrowingStage, todo: list[tuple[date, str, dict[str, Any]]], model: Any = None) -> dict[date, Table]:
+        done = {}
+        for asof, fingerprint, reads in todo:
+            fitted = model or (self.model(room.name, asof) if hasattr(room, "fit") else (None, None))
+            say(f"  {room.name:<16} {asof}  narrowing")
+            with meter() as cost:
+                draft, received, kept = self.store.draft(room.name, asof, fingerprint), 0, 0
+                for number, shard in enumerate(shards(self.shard_tables(room, asof), asof)):
+                    narrowed = check(room, shard, room.narrow(fitted[0], shard))
+                    received += narrowed.kept.num_rows + narrowed.removed.num_rows
+                    kept += narrowed.kept.num_rows
+                    write_file(flow(narrowed), draft / "data" / part_name(number))
+            notes = {"received": received, "kept": kept, **(fitted[1].meta["notes"] if fitted[1] else {})}
+            if fitted[1]:
+                notes["fit_cost"] = fitted[1].meta["cost"]
+            done[asof] = self._publish(room, asof, draft, fingerprint, reads, cost, notes)
+        return done
+
+    def _publish(self, room: Any, asof: date, draft: Path, fingerprint: str, reads: Any, cost: Cost, notes: Any) -> Table:
+        from stages.contract import audit
+
+        import pyarrow.dataset as ds
+
+        data = ds.dataset(draft / "data", format="parquet", partitioning="hive")
+        found = audit(room.name, data, self.settings.state / "data_docs", fingerprint[:16], asof, settings=settings_of(room))
+        meta = self._meta(room, fingerprint, reads, data.count_rows(), cost, notes)
+        if not found.success and self.log:
+            self.log(room, Table(room.name, asof, fingerprint[:16], draft, meta), found, None)
+        found.require()
+        if hasattr(room, "publish"):  # a room whose table also lives elsewhere: that swap is the publication
+            draft_table = Table(room.name, asof, fingerprint[:16], draft, meta)
+            meta["notes"] = {**notes, **room.publish(draft_table, **self._arguments(room.publish, reads, asof))}
+        table = self.store.publish(room.name, asof, draft, meta)
+        self._done(room, table, found, None)
+        return table
+
+    def _done(self, room: Any, table: Table, audit: Any, model: Path | None) -> None:
+        self.made.append(table)
+        cost = table.meta["cost"]
+        what = "model" if model else f"{table.rows:>9,} rows"
+        say(f"  {room.name:<16} {table.asof}  made  {table.version}  {what}  {cost['seconds']:6.1f} s  {cost['peak_mb']:6.0f} MB")
+        if self.log:
+            self.log(room, table, audit, model)
+
+    # ---------------------------------------------------------------- wiring
+
+    def _reads(self, room: Any, asof: date, model: Table | None = None) -> dict[str, Any]:
+        """Every table that making the room's partition reads, by parameter; models under ``model``."""
+        if isinstance(room, NarrowingStage):
+            reads: dict[str, Any] = dict(self.shard_tables(room, asof))
+            if hasattr(room, "fit"):
+                reads["model"] = model or self.model(room.name, asof)[1]
+            return reads
+        return self._resolve(room, room.transform, asof)
+
+    def _resolve(self, room: Any, method: Any, asof: date) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, kind in parameters(method).items():
+            if kind == "same":
+                found[name] = self.events(asof) if name == "events" else self.table(name, asof)
+            elif kind == "past":
+                found[name] = self.past(room, name, asof)
+            else:
+                found[name] = self.truth(asof)
+        return found
+
+    def events(self, asof: date) -> Table:
+        """Events known by ``asof``: the published partition nearest at or after it, of which readers see no later row."""
+        for day in self.store.partitions("events"):
+            table = self.store.current("events", day) if day > asof else None
+            if day == asof:
+                break
+            if table and table.meta["recipe"] == self.recipe("events"):
+                return Table("events", asof, table.version, table.path, table.meta)
+        return self.table("events", asof)
+
+    def truth(self, asof: date) -> Truth:
+        """The events of the horizon after ``asof``.
+
+        Raises:
+            Pending: the source does not reach the end of the horizon yet.
+        """
+        end = asof + self.horizon
+        table = self.table("events", end)
+        if not table.meta["notes"]["rows_after_asof"] and table.meta["notes"]["last_day"] < end.isoformat():
+            raise Pending(f"the horizon after {asof} closes with the events of {end}; the source ends on {table.meta['notes']['last_day']}")
+        return Truth("events", asof, table.version, table.path, table.meta, end)
+
+    def _arguments(self, method: Any, reads: dict[str, Any], asof: date, asofs: list[date] | None = None) -> dict[str, Any]:
+        known = {
+            "asof": lambda: asof,
+            "asofs": lambda: asofs or [asof],
+            "source": lambda: self.source,
+            "horizon": lambda: self.horizon,
+            "session": lambda: self._session,
+            "settings": lambda: self.settings,
+        }
+        wanted = inspect.signature(method).parameters
+        return {name: reads[name] if name in reads else known[name]() for name in wanted if name in reads or name in known}
+
+    @cached_property
+    def _session(self) -> Any:
+        from stages.spark import spark_session
+
+        return spark_session(self.settings.spark)
+
+    def _write(self, room: Stage, data: Any, drafts: dict[date, Path], ranged: bool) -> None:
+        if not ranged:
+            write_table(data, next(iter(drafts.values())) / "data", ["day"] if room.name == "events" else [])
+            return
+        last = list(drafts.values())[-1]
+        write_table(data, last / "ranged", ["asof"])
+        for asof, draft in drafts.items():
+            (draft / "data").rmdir()
+            (last / "ranged" / f"asof={asof}").rename(draft / "data")
+        for rest in (last / "ranged").iterdir():
+            rest.unlink()
+        (last / "ranged").rmdir()
+
+    def _meta(self, room: Stage, fingerprint: str, reads: Any, rows: int, cost: Cost, notes: Any) -> dict[str, Any]:
+        return {
+            "fingerprint": fingerprint,
+            "recipe": self.recipe(room.name),
+            "inputs": versions(reads),
+            "settings": settings_of(room),
+            "rows": rows,
+            "cost": cost.as_dict(),
+            "notes": notes,
+            "run_id": self.run_id,
+            "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
