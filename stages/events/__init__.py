@@ -1,0 +1,32 @@
+"""Source rows to clean, typed, deduplicated events; rows that break the contract go to quarantine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from stages.stage import Made, TableStage
+
+if TYPE_CHECKING:
+    from stages.sources import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Events(TableStage):
+    """Typed, deduplicated events that had happened and arrived by the as-of, partitioned by day.
+
+    Rows that break the contract are kept in the quarantine with the reason and the original row.
+    """
+
+    name: ClassVar[str] = "events"
+
+    max_bad_share: float = 0.01
+    """More than this share of broken rows stops the run before anything is published (duplicates do not count)."""
+    max_clock_skew_hours: float = 24.0
+    """An event dated later than this after its own arrival is from the future, and broken."""
+
+    def transform(self, *, session: Any, source: Source, asof: date) -> Made:
+        from stages.events.clean import clean
+
+        return clean(source.events(session), source.settings, self, asof)

@@ -1,0 +1,141 @@
+"""Cleaning of raw events: types, the row contract, duplicates, the as-of."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+from pyspark.sql.types import NumericType, TimestampNTZType, TimestampType
+
+from stages.columns import CONTEXT, EVENT_COLUMNS, EVENT_KEY, EVENT_TIME, EVENT_TYPE, INGESTED_AT, ITEM, PRICE, SESSION, USER, VALUE
+from stages.settings import SourceSettings
+from stages.sources import SourceError
+from stages.stage import Made, end_of
+
+if TYPE_CHECKING:
+    from stages.events import Events
+
+LATER = "not known yet"
+MANY = 10_000
+"""Doubled keys up to which they are listed rather than all rows sorted."""
+MILLISECONDS_FROM = 1e11
+"""A bare number above this is milliseconds since 1970 (seconds would mean the year 5138)."""
+
+
+def clean(raw: DataFrame, source: SourceSettings, room: Events, asof: date) -> Made:
+    """Split raw rows into events and quarantine.
+
+    ``raw`` has the source's columns by our names and ``raw``, the original row as a struct. Rows that had not happened or
+    not arrived by the end of ``asof`` are no error: later partitions will have them.
+
+    Raises:
+        SourceError: nothing is known by the as-of, or too many rows are broken.
+    """
+    rows = judged(typed(raw, source), room.max_clock_skew_hours, end_of(asof))
+    rows = rows.withColumn("reason", F.when(_copies(rows), "duplicate").otherwise(F.col("reason")))
+    seen = rows.groupBy("reason").agg(F.count("*"), F.max(F.to_date(EVENT_TIME))).collect()
+    counts, last = {row[0]: row[1] for row in seen}, {row[0]: row[2] for row in seen}
+    after, good, duplicates = counts.pop(LATER, 0), counts.pop(None, 0), counts.get("duplicate", 0)
+    bad = sum(counts.values()) - duplicates
+    if good == 0:
+        raise SourceError(
+            f"[source] no usable event up to {asof} ({bad} broken rows, {after} later ones). Choose another as-of, "
+            "or check event_columns and time_format."
+        )
+    if bad > room.max_bad_share * (good + bad):
+        raise SourceError(
+            f"[source] {bad} of {good + bad} rows are broken ({', '.join(f'{k}: {v}' for k, v in sorted(counts.items()))}), "
+            f"more than max_bad_share = {room.max_bad_share}. Nothing was published. Mend the source, or raise [events] max_bad_share."
+        )
+    events = rows.where(F.col("reason").isNull()).select(*EVENT_COLUMNS, arrival_day().alias("day"))
+    quarantine = rows.where(F.col("reason") != LATER).select("reason", F.to_json("raw").alias("raw"))
+    notes = {"quarantine": counts, "events": good, "last_day": str(last[None]), "rows_after_asof": after}
+    return Made(events.repartition("day"), notes, {"quarantine": quarantine} if counts else {})
+
+
+def arrival_day() -> Column:
+    """The day (UTC) on which an event had both happened and arrived."""
+    return F.to_date(F.greatest(EVENT_TIME, INGESTED_AT))
+
+
+def _copies(rows: DataFrame) -> Column:
+    """True where a good row is a second copy of an event; the copy that arrived first is the event.
+
+    Only rows whose key occurs twice are sorted, which a clean source has none of.
+    """
+    key = F.xxhash64(*EVENT_KEY)
+    good = rows.where(F.col("reason").isNull())
+    counted = good.groupBy(key.alias("key")).count().where("count > 1").select("key")
+    twice = [row[0] for row in counted.limit(MANY).collect()]
+    if not twice:
+        return F.lit(False)
+    candidate = F.col("reason").isNull() & (key.isin(twice) if len(twice) < MANY else F.lit(True))
+    earlier_first = Window.partitionBy(*EVENT_KEY).orderBy(INGESTED_AT, F.to_json("raw"))
+    number = F.row_number().over(earlier_first)
+    return F.when(candidate, number > 1).otherwise(False)
+
+
+def typed(raw: DataFrame, source: SourceSettings) -> DataFrame:
+    """Every event column with its type; what cannot be read becomes null and, where it was given, a ``bad_*`` flag."""
+    have = set(raw.columns)
+
+    def text(name: str) -> Column:
+        value = F.col(name).cast("string") if name in have else F.lit(None).cast("string")
+        return F.when(F.trim(value) != "", value)
+
+    def number(name: str) -> Column:
+        return F.expr(f"try_cast(`{name}` as double)") if name in have else F.lit(None).cast("double")
+
+    event_time = instant(raw, EVENT_TIME, source.time_format)
+    ingested = instant(raw, INGESTED_AT, source.time_format) if INGESTED_AT in have else event_time
+    kind = F.coalesce(text(EVENT_TYPE), F.lit(source.event_type))
+    unread = F.lit(False)
+    for name in {VALUE, PRICE} & have:
+        unread = unread | (F.col(name).isNotNull() & (number(name).isNull() | F.isnan(number(name))))
+    return raw.select(
+        text(USER).alias(USER), text(ITEM).alias(ITEM), event_time.alias(EVENT_TIME),
+        F.coalesce(ingested, event_time).alias(INGESTED_AT), kind.alias(EVENT_TYPE), number(VALUE).alias(VALUE),
+        number(PRICE).alias(PRICE), text(CONTEXT).alias(CONTEXT), text(SESSION).alias(SESSION), "raw",
+        unread.alias("bad_number"), (F.col("corrupt") if "corrupt" in have else F.lit(False)).alias("corrupt"),
+    )  # fmt: skip
+
+
+def judged(rows: DataFrame, max_clock_skew_hours: float, limit: datetime) -> DataFrame:
+    """Add ``reason``: why a row breaks the contract, null where it does not; ``LATER`` where it is not known yet."""
+    ahead = F.col(EVENT_TIME).cast("double") - F.col(INGESTED_AT).cast("double")
+    rules = [
+        ("unreadable row", F.col("corrupt")),
+        ("no user_id", F.col(USER).isNull()),
+        ("no item_id", F.col(ITEM).isNull()),
+        ("no readable event_time", F.col(EVENT_TIME).isNull()),
+        ("event_time outside 1970 to 2200", ~F.year(EVENT_TIME).between(1970, 2200)),
+        ("value or price is not a number", F.col("bad_number")),
+        ("event_time after its arrival", ahead > max_clock_skew_hours * 3600),
+        (LATER, (F.col(EVENT_TIME) >= F.lit(limit)) | (F.col(INGESTED_AT) >= F.lit(limit))),
+    ]
+    reason = F.coalesce(*[F.when(broken, F.lit(why)) for why, broken in rules])
+    return rows.withColumn("reason", reason)
+
+
+def instant(raw: DataFrame, name: str, time_format: str) -> Column:
+    """A UTC timestamp out of seconds, milliseconds, ISO 8601 or a timestamp column; null if it cannot be read."""
+    if name not in raw.columns:
+        raise SourceError(f"[source] event_columns has no {name}. Map it to the column that holds it.")
+    kind, column = raw.schema[name].dataType, F.col(name)
+    if isinstance(kind, TimestampType | TimestampNTZType):
+        return column.cast("timestamp")
+    number = column.cast("double") if isinstance(kind, NumericType) else F.expr(f"try_cast(`{name}` as double)")
+    seconds = {
+        "seconds": number,
+        "milliseconds": number / 1000,
+        "auto": F.when(F.abs(number) > MILLISECONDS_FROM, number / 1000).otherwise(number),
+    }.get(time_format)
+    inside = F.lit(None).cast("timestamp") if seconds is None else F.when(
+        F.abs(seconds) < 7.3e9, F.timestamp_micros((seconds * 1_000_000).cast("long"))
+    )  # fmt: skip
+    written = F.expr(f"try_cast(cast(`{name}` as string) as timestamp)")
+    if time_format == "iso":
+        return written
+    return F.when(number.isNotNull(), inside).otherwise(written if time_format == "auto" else F.lit(None))
