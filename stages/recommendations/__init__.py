@@ -1,0 +1,96 @@
+"""Recommendations: the lists as a database object for product services: staged, gated, swapped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from stages.stage import Made, Table, TableStage, settings_of
+
+if TYPE_CHECKING:
+    from stages.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recommendations(TableStage):
+    """One row per scene, user and place in the list: what this release serves over the horizon.
+
+    Beside it lies ``fallback``: for ``all`` and per segment, what unknown, expired and short lists are filled
+    with. Publication writes both to the serving database and swaps the live release in one transaction.
+    """
+
+    name: ClassVar[str] = "recommendations"
+
+    scene: str = "home"
+    """The surface of the product that the lists are for."""
+    fallback_n: int = 50
+    """Items of every fallback list."""
+    grace_hours: float = 24.0
+    """Hours that a list may be served after its horizon has ended, for the case that the next one is late."""
+    keep: int = 3
+    """Releases kept beside the live one, to roll back to."""
+    clock: str = "auto"
+    """What expiry is measured by. ``wall``: the database's clock. ``asof``: the end of the as-of, so that
+    nothing expires. ``auto``: ``asof`` for a replay of the past (expired when it was made), else ``wall``."""
+
+    def __post_init__(self) -> None:
+        if self.clock not in ("auto", "wall", "asof"):
+            raise ValueError(f"clock = {self.clock!r}: give 'auto', 'wall' or 'asof'.")
+        for key, least in (("fallback_n", 1), ("grace_hours", 0), ("keep", 0)):
+            if getattr(self, key) < least:
+                raise ValueError(f"{key} = {getattr(self, key)!r}: give {least} or more.")
+
+    def transform(
+        self, rerank: Table, item_profiles: Table, user_profiles: Table, *, horizon: timedelta
+    ) -> Made:
+        """The published rows; a release id comes from the versions that were read and the settings."""
+        from stages.recommendations import lists
+
+        versions = [rerank.version, item_profiles.version, user_profiles.version]
+        release = lists.release_id(rerank.asof, versions, settings_of(self))
+        users, items = lists.read_users(user_profiles), lists.read_items(item_profiles)
+        fates = rerank.arrow(["item_id", "reason"])
+        rows = lists.rows(
+            lists.read_lists(rerank),
+            users,
+            scene=self.scene,
+            release_id=release,
+            batch_id=rerank.asof.isoformat(),
+            expires_at=lists.expiry(rerank.asof, horizon, self.grace_hours),
+        )
+        fallback = lists.fallback(items, users, lists.offered(fates), self.scene, self.fallback_n)
+        notes = {"release_id": release, "lists": lists.count(rows), "fallback_rows": fallback.num_rows}
+        return Made(rows, notes, {"fallback": fallback})
+
+    def publish(self, draft: Table, *, rerank: Table, settings: Settings, asof: date) -> dict[str, Any]:
+        """Write the release to the serving database and make it live; what the audited ``draft`` holds.
+
+        Returns:
+            Notes, as ``publication.publish`` returns them.
+
+        Raises:
+            GateError: the release must not be served; nothing changed.
+        """
+        import pyarrow.dataset as ds
+
+        from stages.recommendations import lists, publication, schema
+
+        fallback = ds.dataset(draft.path / "fallback", format="parquet").to_table()
+        manifest = {key: draft.meta[key] for key in ("fingerprint", "inputs", "settings", "notes")}
+        engine = schema.open_engine(settings.serving_url)
+        try:
+            schema.create(engine)
+            return publication.publish(
+                engine,
+                manifest,
+                draft.arrow(),
+                fallback,
+                asof=asof,
+                created_at=draft.meta["made_at"],
+                keep=self.keep,
+                clock=self.clock,
+                forbidden=lists.blocked(rerank.arrow(["item_id", "reason"])),
+            )
+        finally:
+            engine.dispose()

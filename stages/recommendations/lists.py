@@ -1,0 +1,153 @@
+"""The rows of a release, and the popularity lists to fall back on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stages.columns import ITEM, PROPENSITY, RANK, REASON, SCORE, USER
+from stages.stage import Table, end_of
+
+BLOCKED = "policy:block"
+"""The reason by which the rerank table marks an item that the policy never shows."""
+EVERYONE = "all"
+"""The segment of the fallback list for users of no segment or of an unknown one."""
+LIST = (USER, ITEM, RANK, SCORE, PROPENSITY, REASON)
+GROUPS = ("segment_name", "segment_users_28d", "segment_users_90d")
+
+
+def release_id(asof: date, versions: list[str], settings: dict[str, Any]) -> str:
+    """``<asof>-<12 hex digits>``: the same versions and settings give the same release."""
+    text = json.dumps([versions, settings], sort_keys=True)
+    return f"{asof}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def expiry(asof: date, horizon: timedelta, grace_hours: float) -> datetime:
+    """When a list as of ``asof`` is no longer served: the end of its horizon and the grace (UTC)."""
+    return end_of(asof) + horizon + timedelta(hours=grace_hours)
+
+
+def read_lists(rerank: Table) -> pa.Table:
+    """The listed candidates of the rerank table."""
+    return rerank.arrow(list(LIST), where=pc.field(RANK).is_valid())
+
+
+def read_users(profiles: Table) -> pa.Table:
+    """user_id and, where the table has it, segment."""
+    return profiles.arrow([name for name in (USER, "segment") if name in profiles_columns(profiles)])
+
+
+def read_items(profiles: Table) -> pa.Table:
+    """item_id and its popularity, overall and by segment."""
+    wanted = (ITEM, "users_7d", "users_28d", *GROUPS)
+    return profiles.arrow([name for name in profiles_columns(profiles) if name in wanted])
+
+
+def profiles_columns(table: Table) -> list[str]:
+    """The columns that a table has."""
+    import pyarrow.dataset as ds
+
+    return ds.dataset(table.path / "data", format="parquet").schema.names
+
+
+def blocked(fates: pa.Table) -> set[str]:
+    """The items that the policy never shows; ``fates`` are item_id and reason of the rerank table."""
+    return set(pc.unique(fates.filter(pc.field(REASON) == BLOCKED)[ITEM]).to_pylist())
+
+
+def offered(fates: pa.Table) -> pa.Array:
+    """Items that reached rerank for somebody and that the policy lets pass: eligible and fit to be shown."""
+    passed = fates.filter(pc.field(REASON) != BLOCKED)[ITEM]
+    return pc.unique(passed.combine_chunks())
+
+
+def count(rows: pa.Table) -> int:
+    """How many lists the rows make."""
+    return rows.select(["scene", USER]).group_by(["scene", USER]).aggregate([]).num_rows
+
+
+def rows(
+    lists: pa.Table, users: pa.Table, *, scene: str, release_id: str, batch_id: str, expires_at: datetime
+) -> pa.Table:
+    """The rows of the recommendation table, by user and rank.
+
+    Args:
+        lists: user_id, item_id, rank, score, propensity, reason of the listed candidates.
+        users: user_id and optionally segment.
+        scene: of every row.
+        release_id: of every row.
+        batch_id: of every row.
+        expires_at: of every row, UTC.
+    """
+    lists = lists.sort_by([(USER, "ascending"), (RANK, "ascending")])
+    segment = pa.nulls(lists.num_rows, pa.string())
+    if "segment" in users.column_names:
+        at = pc.index_in(lists[USER], value_set=users[USER].combine_chunks().cast(lists[USER].type))
+        segment = users["segment"].cast(pa.string()).take(at)
+    fixed = {
+        "release_id": pa.scalar(release_id),
+        "batch_id": pa.scalar(batch_id),
+        "scene": pa.scalar(scene),
+        "expires_at": pa.scalar(expires_at, pa.timestamp("us", "UTC")),
+    }
+    same = {name: pa.repeat(value, lists.num_rows) for name, value in fixed.items()}
+    own = {name: lists[name] for name in LIST} | {RANK: lists[RANK].cast(pa.int32()), "segment": segment}
+    return pa.table({**same, **own})
+
+
+def fallback(items: pa.Table, users: pa.Table, allowed: pa.Array, scene: str, n: int) -> pa.Table:
+    """The most popular items for everyone and for each segment.
+
+    For everyone by users of the last 7 days, then 28; for a segment by its users of the last 28 days, then
+    90, then by everyone's order. The score is the share of the users (of the segment) that had the item in 7
+    (28) days.
+
+    Args:
+        items: item_id, users_7d, users_28d and the parallel lists segment_name, segment_users_28d and _90d.
+        users: user_id and optionally segment: the sizes of the segments.
+        allowed: the items that may be offered.
+        scene: of every row.
+        n: items per list.
+
+    Returns:
+        scene, segment (``all`` = everyone), rank int32, item_id, score f64.
+    """
+    items = items.filter(pc.is_in(items[ITEM], value_set=allowed.cast(items[ITEM].type)))
+    items = items.sort_by(
+        [("users_7d", "descending"), ("users_28d", "descending"), (ITEM, "ascending")]
+    ).combine_chunks()
+    weekly = pc.fill_null(items["users_7d"], 0).to_numpy()
+    made = [_list(items, np.arange(items.num_rows)[:n], weekly, users.num_rows, scene, EVERYONE)]
+    if "segment" in users.column_names and set(GROUPS) <= set(items.column_names):
+        size = {
+            each["values"]: each["counts"]
+            for each in pc.value_counts(users["segment"].drop_null()).to_pylist()
+        }
+        item = pc.list_parent_indices(items["segment_name"]).to_numpy()
+        name, month, quarter = (pc.list_flatten(items[column]) for column in GROUPS)
+        month, quarter = month.to_numpy(), quarter.to_numpy()
+        for segment in sorted(size):
+            here = np.flatnonzero(pc.equal(name, segment).to_numpy(zero_copy_only=False))
+            best = here[np.lexsort((item[here], -quarter[here], -month[here]))][:n]
+            buyers = np.zeros(items.num_rows)
+            buyers[item[best]] = month[best]
+            made.append(_list(items, item[best], buyers, size[segment], scene, segment))
+    return pa.concat_tables(made)
+
+
+def _list(items: pa.Table, at: np.ndarray, users: np.ndarray, of: int, scene: str, segment: str) -> pa.Table:
+    return pa.table(
+        {
+            "scene": pa.array([scene] * len(at), pa.string()),
+            "segment": pa.array([segment] * len(at), pa.string()),
+            RANK: pa.array(np.arange(1, len(at) + 1), pa.int32()),
+            ITEM: items[ITEM].take(pa.array(at, pa.int64())).combine_chunks(),
+            SCORE: pa.array(users[at] / max(of, 1), pa.float64()),
+        }
+    )

@@ -1,0 +1,97 @@
+"""From a shard to its lists: candidates in, the kept list and every removed candidate with its reason out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from stages.columns import PROPENSITY, RANK, REASON, SCORE
+from stages.rerank import explore, matrices, reasons
+from stages.rerank.compose import Recipe, compose, places
+from stages.rerank.policy import Policy
+from stages.stage import Narrowed, Shard
+
+LOG = logging.getLogger(__name__)
+
+
+def narrow(
+    shard: Shard, policy: Policy, recipe: Recipe, weights: dict[str, float], scene: str, seed: int
+) -> Narrowed:
+    """Compose the list of every user of ``shard``; ``Rerank`` names the columns.
+
+    Args:
+        shard: with candidates that carry rank_score and rank_rank.
+        policy: the rules.
+        recipe: n, trade, epsilon, pool, temperature and position; the policy fills in the rest.
+        weights: what each column of the item table counts in the similarity of two items; any scale.
+        scene: whose pins hold.
+        seed: of the exploration draws.
+    """
+    candidates = shard.candidates
+    assert candidates is not None
+    for line in matrices.strangers(policy, shard.items):
+        LOG.warning("policy: %s", line)
+    made = matrices.build(shard)
+    at, present = made.item, made.row >= 0
+    allowed = present & ~matrices.blocked(policy, shard.items, at)
+    factor = matrices.boosts(policy, shard.items, at)
+    relevance = made.score * factor
+    total = sum(weights.values())
+    kinds = tuple(
+        (w / total, matrices.item_codes(shard.items, name, at)[0]) for name, w in weights.items() if w
+    )
+    categories, names = matrices.item_codes(shard.items, "category", at)
+    ruled = replace(
+        recipe,
+        categories=categories,
+        caps=matrices.caps(policy, shard.items, at),
+        pins=matrices.pins(policy, shard, made, allowed, recipe.n, scene),
+        minimum=policy.minimum,
+    )
+    chance = explore.uniform(made.users, seed, shard.asof.isoformat())
+    full = replace(ruled, kinds=kinds)
+    lists = compose(relevance, allowed, full, chance)
+    apart = {
+        "rank_after_diversity": compose(
+            made.score, present, replace(recipe, kinds=kinds, epsilon=0.0), chance
+        ),
+        "rank_after_policy": compose(relevance, allowed, replace(ruled, trade=1.0, epsilon=0.0), chance),
+        "rank_after_exploration": compose(made.score, present, replace(recipe, trade=1.0), chance),
+    }
+    pinned = np.zeros(at.shape, bool) if full.pins is None else places(full.pins, at.shape[1]) > 0
+    columns: dict[str, NDArray] = {name: each.place for name, each in apart.items()}
+    columns |= {RANK: lists.place, "rerank_score": relevance, PROPENSITY: lists.propensity}
+
+    def table(at: tuple[NDArray[np.intp], ...]) -> pa.Table:
+        rows = candidates.take(pa.array(made.row[at]))
+        values = {name: pa.array(matrix[at]) for name, matrix in columns.items()}
+        for name in (RANK, *apart):
+            values[name] = pc.if_else(pc.greater(values[name], 0), values[name], pa.scalar(None, pa.int32()))
+        values[SCORE] = rows["rank_score"].cast(pa.float64())
+        for name in (RANK, SCORE, PROPENSITY, "rerank_score", *apart):
+            rows = rows.append_column(name, values[name])
+        return rows
+
+    listed = lists.place > 0
+    which, column = np.nonzero(listed)
+    order = np.lexsort((lists.place[which, column], which))
+    inside, outside = (which[order], column[order]), np.nonzero(present & ~listed)
+    kept, removed = table(inside), table(outside)
+    code = reasons.kept(lists, factor, allowed, pinned, recipe.n)[inside]
+    why = pc.if_else(pa.array(code < len(reasons.KEPT)), texts(reasons.KEPT, code), reasons.channels(kept))
+    code = reasons.removed(lists, relevance, allowed, pinned, full)[outside]
+    capped = code == reasons.REMOVED.index("policy:cap")
+    code = np.where(capped, len(reasons.REMOVED) + categories[outside], code)
+    why_not = texts((*reasons.REMOVED, *(f"policy:cap:{name}" for name in names)), code)
+    return Narrowed(kept.append_column(REASON, why), removed.append_column(REASON, why_not))
+
+
+def texts(words: Sequence[str], code: NDArray[np.integer]) -> pa.Array:
+    """``words[code]`` as strings; a code beyond them gives the last."""
+    return pa.array(words, pa.string()).take(pa.array(np.minimum(code, len(words) - 1)))

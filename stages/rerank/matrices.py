@@ -1,0 +1,156 @@
+"""A shard's candidates as (users, candidates) matrices, best first, and the policy as numbers in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from stages.rerank.diversity import Codes, Mask, Matrix
+from stages.rerank.policy import Policy
+from stages.stage import Shard
+
+UNCAPPED = np.iinfo(np.int32).max
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """One row per user, one column per candidate in the rank stage's order, padded to the longest."""
+
+    users: list[str]
+    """The user of each row, in the order in which candidates name them."""
+    row: Codes
+    """(users, candidates), the candidate's row in the shard's table; -1 = padding."""
+    score: Matrix
+    """Calibrated probability from rank; 0 in padding."""
+    item: Codes
+    """Row in the item table; -1 = padding or an item that the table lacks."""
+
+
+def build(shard: Shard) -> Matrices:
+    """Lay out ``shard.candidates`` by user and by (score descending, rank).
+
+    Raises:
+        ValueError: a candidate has no ``rank_score``, or one that is not a finite number of 0 or more.
+    """
+    table = shard.candidates
+    assert table is not None
+    score = table["rank_score"].cast(pa.float64()).to_numpy()
+    if not (np.isfinite(score).all() and (score >= 0).all()):  # a null arrives here as nan
+        raise ValueError(
+            "rank_score must be a probability for every candidate; run the rank room before rerank"
+        )
+    coded = pc.dictionary_encode(table["user_id"].combine_chunks())
+    users = coded.dictionary.to_pylist()
+    code = coded.indices.to_numpy()
+    order = np.lexsort((table["rank_rank"].to_numpy(), -score, code))
+    size = np.bincount(code, minlength=len(users))
+    column = np.arange(len(order)) - np.repeat(np.cumsum(size) - size, size)
+    row = np.full((len(users), size.max(initial=0)), -1, np.int32)
+    row[code[order], column] = order
+    item = pc.fill_null(pc.index_in(table["item_id"], value_set=shard.items["item_id"].combine_chunks()), -1)
+    return Matrices(users, row, spread(score, row, 0.0), spread(item.to_numpy(), row, -1))
+
+
+def spread(values: NDArray, at: Codes, padding: float) -> NDArray:
+    """``values`` at the positions ``at``, with ``padding`` where a position is -1; dtype of ``values``."""
+    if not len(values):
+        return np.full(at.shape, padding, values.dtype)
+    return np.where(at >= 0, values[at], np.asarray(padding, values.dtype))
+
+
+def item_codes(items: pa.Table, column: str, at: Codes) -> tuple[Codes, list[str]]:
+    """An item column as codes per candidate, and the texts they number; -1 = null, or no such column."""
+    if column not in items.column_names:
+        return np.full(at.shape, -1, np.int32), []
+    coded = pc.dictionary_encode(items[column].cast(pa.string()).combine_chunks())
+    codes = pc.fill_null(coded.indices, -1).to_numpy().astype(np.int32)
+    return spread(codes, at, -1), coded.dictionary.to_pylist()
+
+
+def item_values(items: pa.Table, column: str, values: dict[str, float], default: float, at: Codes) -> Matrix:
+    """The number that ``values`` gives a candidate by its text in ``column``, else ``default``."""
+    found = np.full(items.num_rows, default)
+    if column in items.column_names and values:
+        keys = pa.array(list(values), pa.string())
+        code = pc.fill_null(pc.index_in(items[column].cast(pa.string()), value_set=keys), -1).to_numpy()
+        found = np.where(code >= 0, np.array(list(values.values()), float)[code], default)
+    return spread(found, at, default)
+
+
+SUBJECTS = {"items": "item_id", "categories": "category", "brands": "brand"}
+
+
+def strangers(policy: Policy, items: pa.Table) -> list[str]:
+    """The names in the policy's rules that no item has, one line each: most likely a typing error."""
+    rules = [(f"block.{subject}", subject, names) for subject, names in policy.block.items()]
+    rules += [(f"boost.{subject}", subject, list(names)) for subject, names in policy.boost.items()]
+    rules += [("cap.categories", "categories", list(policy.category_caps))]
+    rules += [("pin", "items", [pin.item for pin in policy.pins])]
+    found = []
+    for rule, subject, names in rules:
+        column = SUBJECTS[subject]
+        known = (
+            pc.unique(items[column].cast(pa.string()))
+            if column in items.column_names
+            else pa.array([], pa.string())
+        )
+        there = pc.is_in(pa.array(names, pa.string()), value_set=known).to_pylist()
+        found += [
+            f"{rule}: no item has {name!r}" for name, known in zip(names, there, strict=True) if not known
+        ]
+    return found
+
+
+def blocked(policy: Policy, items: pa.Table, at: Codes) -> Mask:
+    """Which candidates the policy never shows."""
+    mask = np.zeros(at.shape, bool)
+    for subject, names in policy.block.items():
+        mask |= item_values(items, SUBJECTS[subject], dict.fromkeys(names, 1.0), 0.0, at) > 0
+    return mask
+
+
+def boosts(policy: Policy, items: pa.Table, at: Codes) -> Matrix:
+    """The product of the factors that fit a candidate; 1 = none."""
+    factor = np.ones(at.shape)
+    for subject, factors in policy.boost.items():
+        factor *= item_values(items, SUBJECTS[subject], factors, 1.0, at)
+    return factor
+
+
+def caps(policy: Policy, items: pa.Table, at: Codes) -> NDArray[np.int32] | None:
+    """The cap that holds for each candidate's category; None where the policy has none."""
+    if not policy.cap and not policy.category_caps:
+        return None
+    cap = item_values(
+        items, "category", {k: float(v) for k, v in policy.category_caps.items()}, policy.cap, at
+    )
+    return np.where(cap > 0, cap, UNCAPPED).astype(np.int32)
+
+
+def pins(policy: Policy, shard: Shard, made: Matrices, allowed: Mask, n: int, scene: str) -> Codes | None:
+    """(users, n) the column pinned at each position, -1 = none; None where no pin is for this scene.
+
+    A pin moves a candidate; it never invents one. Of two pins for one position the later in the file wins.
+    """
+    wanted = [pin for pin in policy.pins if pin.scene in ("", scene) and pin.position <= n]
+    if not wanted or not allowed.size:
+        return None
+    ids = shard.items["item_id"].combine_chunks()
+    names = pa.array(made.users, ids.type)
+    at = pc.index_in(names, value_set=shard.users["user_id"].combine_chunks().cast(ids.type))
+    segments = pc.fill_null(pc.take(shard.users["segment"].cast(pa.string()), at), "").to_numpy(
+        zero_copy_only=False
+    )
+    placed = np.full((len(made.users), n), -1, np.int32)
+    for pin in wanted:
+        code = pc.index(ids, pa.scalar(pin.item, ids.type)).as_py()
+        here = (made.item == code) & allowed if code >= 0 else np.zeros(allowed.shape, bool)
+        rows = np.flatnonzero(here.any(axis=1) & ((segments == pin.segment) if pin.segment else True))
+        column = here[rows].argmax(axis=1)
+        placed[rows] = np.where(placed[rows] == column[:, None], -1, placed[rows])  # one item, one position
+        placed[rows, pin.position - 1] = column
+    return placed

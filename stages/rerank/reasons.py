@@ -1,0 +1,68 @@
+"""Why a candidate is in its list, or is not: stable codes that a person can read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from stages import PIPELINE
+from stages.rerank.compose import Lists, Recipe
+from stages.rerank.diversity import Mask, Matrix, close_gaps, counts
+
+CHANNEL_REASONS = {"history": "because_history", "item_to_item": "similar", "popularity": "popular"}
+"""The reason a recall channel gives; a channel that is not here gives its own name."""
+KEPT = ("pinned", "explore", "filled", "boosted")
+REMOVED = ("policy:block", "exploration", "policy:cap", "policy:boost", "policy:pin", "diversity", "rank_cut")
+
+
+def kept(lists: Lists, factor: Matrix, allowed: Mask, pinned: Mask, n: int) -> NDArray[np.int64]:
+    """A position in ``KEPT`` for every listed candidate; ``len(KEPT)`` = on merit: the channel's reason."""
+    earned = np.cumsum(allowed, axis=1) <= n
+    conditions = [pinned, ~lists.greedy, lists.filled, (factor > 1) & ~earned]
+    return np.select(conditions, list(range(len(KEPT))), len(KEPT))
+
+
+def removed(
+    lists: Lists, relevance: Matrix, allowed: Mask, pinned: Mask, recipe: Recipe
+) -> NDArray[np.int64]:
+    """A position in ``REMOVED`` for every candidate outside its list: the first of these that holds.
+
+    The policy blocks it; the exploration slot drew another; its category is full and it beats an item that is
+    in the list on merit; it would be in the plain list but a boosted, a pinned or a more different item took
+    the place; it was not among the best.
+    """
+    n, width = recipe.n, relevance.shape[1]
+    plain = np.cumsum(allowed, axis=1)  # 1 = best allowed candidate in the rank stage's order
+    best = np.argsort(np.where(allowed, -relevance, np.inf), axis=1, kind="stable")
+    place = np.empty_like(best)
+    np.put_along_axis(place, best, np.arange(1, width + 1)[None, :], axis=1)
+    worst = np.where(lists.greedy & ~pinned & ~lists.filled, place, 0).max(axis=1, initial=0)[:, None]
+    lifted = (pinned & (place > n)).sum(axis=1)[:, None]
+    full = np.zeros(relevance.shape, bool)
+    if recipe.caps is not None and recipe.categories is not None:
+        listed = close_gaps(np.where(lists.greedy, np.arange(width, dtype=np.int32), -1))[:, :n]
+        full = (counts(listed, recipe.categories) >= recipe.caps) & (place < np.maximum(worst, n + 1))
+    conditions = [
+        ~allowed,
+        lists.greedy,
+        full,
+        (place > n) & (plain <= n),
+        (place <= n) & (place > n - lifted),
+        place <= n,
+    ]
+    return np.select(conditions, list(range(len(conditions))), len(conditions))
+
+
+def channels(candidates: pa.Table) -> pa.Array:
+    """The reason of the channel that ranked a candidate best (ties: history); ``ranked`` if none did."""
+    scores = {name.removesuffix("_score") for name in candidates.column_names if name.endswith("_score")}
+    ranks = {name.removesuffix("_rank") for name in candidates.column_names if name.endswith("_rank")}
+    names = sorted((scores & ranks) - set(PIPELINE), key=lambda name: (name != "history", name))
+    places = [
+        pc.fill_null(candidates[f"{name}_rank"].cast(pa.float64()), np.inf).to_numpy() for name in names
+    ]
+    stacked = np.stack([*places, np.full(candidates.num_rows, np.finfo(float).max)])
+    texts = pa.array([*(CHANNEL_REASONS.get(name, name) for name in names), "ranked"], pa.string())
+    return texts.take(pa.array(stacked.argmin(axis=0)))

@@ -1,0 +1,110 @@
+"""The rows of a release and its fallback lists."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from serving import ASOF, ITEMS, USERS, WEEK
+
+from stages.recommendations import Recommendations, lists
+from stages.stage import Table
+
+
+def of(table: pa.Table, segment: str) -> list[str]:
+    return [row["item_id"] for row in table.to_pylist() if row["segment"] == segment]
+
+
+def test_fallback_is_popularity_overall_and_by_segment():
+    made = lists.fallback(ITEMS, USERS, ITEMS["item_id"].combine_chunks(), "home", 3)
+    assert of(made, "all") == ["i3", "i2", "i4"]  # 7 days, then 28
+    assert of(made, "young") == ["i0", "i5", "i1"]  # the segment's 28 days, then 90
+    assert of(made, "old") == ["i3", "i0"]
+    assert made["score"].to_pylist() == pytest.approx([3 / 3, 3 / 3, 2 / 3, 1, 1, 2, 2, 0])  # old, then young
+    assert made["rank"].to_pylist() == [1, 2, 3, 1, 2, 1, 2, 3]
+
+
+def test_fallback_offers_only_what_the_policy_lets_pass():
+    fates = pa.table(
+        {"item_id": ["i3", "i3", "i0", "i1"], "reason": ["policy:block", "policy:block", "popular", "x"]}
+    )
+    made = lists.fallback(ITEMS, USERS, lists.offered(fates), "home", 3)
+    assert of(made, "all") == ["i1", "i0"]
+    assert lists.blocked(fates) == {"i3"}
+
+
+def test_fallback_without_segments():
+    plain = ITEMS.select(["item_id", "users_7d", "users_28d"])
+    made = lists.fallback(plain, USERS.select(["user_id"]), ITEMS["item_id"].combine_chunks(), "home", 2)
+    assert made.select(["segment", "item_id"]).to_pylist() == [
+        {"segment": "all", "item_id": "i3"},
+        {"segment": "all", "item_id": "i2"},
+    ]
+
+
+def test_a_list_expires_after_its_horizon_and_the_grace():
+    assert lists.expiry(ASOF, WEEK, 12) == datetime(2017, 12, 8, 12, tzinfo=UTC)
+
+
+def test_the_room_makes_the_rows(tmp_path):
+    fates = {
+        "user_id": ["u0", "u0", "u1", "u0"],
+        "item_id": ["i1", "i0", "i0", "i4"],
+        "rank": pa.array([2, 1, 1, None], pa.int32()),
+        "score": [0.2, 0.3, 0.4, 0.1],
+        "propensity": [0.9, 1.0, 1.0, 0.1],
+        "reason": ["explore", "because_history", "popular", "rank_cut"],
+        "kept": [True, True, True, False],
+    }
+    tables = {"rerank": pa.table(fates), "item_profiles": ITEMS, "user_profiles": USERS}
+
+    def handle(name: str, version: str = "v") -> Table:
+        folder = tmp_path / name / version
+        (folder / "data").mkdir(parents=True, exist_ok=True)
+        pq.write_table(tables[name], folder / "data" / "part-00000.parquet")
+        return Table(name, ASOF, version, folder, {})
+
+    room = Recommendations(fallback_n=2)
+    made = room.transform(*(handle(name) for name in tables), horizon=WEEK)
+    assert [(r["user_id"], r["rank"], r["item_id"], r["segment"]) for r in made.data.to_pylist()] == [
+        ("u0", 1, "i0", "young"),
+        ("u0", 2, "i1", "young"),
+        ("u1", 1, "i0", None),
+    ]
+    first = made.data.to_pylist()[1]
+    assert (first["scene"], first["batch_id"], first["reason"]) == ("home", "2017-11-30", "explore")
+    assert first["expires_at"] == datetime(2017, 12, 9, tzinfo=UTC)
+    assert of(made.beside["fallback"], "all") == ["i4", "i1"]  # i2, i3 and i5 reached rerank for nobody
+    json.dumps(made.notes)
+    again = room.transform(*(handle(name) for name in tables), horizon=WEEK)
+    assert again.notes["release_id"] == made.notes["release_id"] == first["release_id"]
+    assert made.notes["release_id"].startswith("2017-11-30-")
+    other = room.transform(
+        handle("rerank", "w"), handle("item_profiles"), handle("user_profiles"), horizon=WEEK
+    )
+    assert other.notes["release_id"] != made.notes["release_id"]
+    assert Recommendations.__dict__["name"] == "recommendations"
+
+
+def test_settings_are_checked():
+    for wrong in ({"clock": "moon"}, {"keep": -1}, {"fallback_n": 0}, {"grace_hours": -1.0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Recommendations(**wrong)
+
+
+def test_release_ids_follow_versions_and_settings():
+    base = lists.release_id(date(2017, 1, 1), ["a"], {"n": 1})
+    assert base == lists.release_id(date(2017, 1, 1), ["a"], {"n": 1})
+    assert (
+        len(
+            {
+                base,
+                lists.release_id(date(2017, 1, 1), ["b"], {"n": 1}),
+                lists.release_id(ASOF, ["a"], {"n": 1}),
+            }
+        )
+        == 3
+    )
