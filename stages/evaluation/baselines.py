@@ -1,0 +1,65 @@
+"""Lists anybody could make without a cascade, from the profiles alone; they ignore eligibility and policy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stages.columns import ITEM, USER
+from stages.evaluation.judge import Judge, Lists, Pool
+from stages.flow import codes
+
+POPULARITY = (("users_7d", "descending"), ("users_28d", "descending"), (ITEM, "ascending"))
+
+
+def popular(judge: Judge, users: pa.Table, items: pa.Table, n: int, new: bool = False) -> Lists:
+    """The most popular items of the last 7 days (then of 28, then by item_id) for every user.
+
+    Args:
+        judge: codes users and items.
+        users: user_profiles.
+        items: item_profiles.
+        n: list length.
+        new: leave out what the user has in their history; only for users who are judged on new items.
+    """
+    if not new:
+        pool, rank = _most_popular(judge, users, items, n)
+        return pool.top(rank, n)
+    judged = judge.populations["new"].row[codes(users[USER], judge.users)] >= 0
+    users = users.filter(pa.array(judged))
+    longest = pc.max(pc.list_value_length(users["history_item"])).as_py() or 0
+    pool, rank = _most_popular(judge, users, items, n + longest)
+    return pool.top(rank, n, new=True)
+
+
+def own_then_popular(
+    judge: Judge, users: pa.Table, items: pa.Table, n: int, by: str = "history_decayed"
+) -> Lists:
+    """The user's own items by ``by`` descending (ties in profile order), then the popular ones they lack.
+
+    Args:
+        judge: codes users and items.
+        users: user_profiles.
+        items: item_profiles.
+        n: list length.
+        by: a list column of user_profiles parallel to history_item, e.g. history_decayed or history_count.
+    """
+    history = users["history_item"].combine_chunks()
+    owner = codes(users[USER], judge.users)[pc.list_parent_indices(history).to_numpy()]
+    worth = users[by].combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(float)
+    fill, rank = _most_popular(judge, users, items, 2 * n)  # who has under n own items lacks n of 2n
+    lacks = fill.new
+    user = np.concatenate([owner, fill.user[lacks]])
+    item = np.concatenate([codes(history.flatten(), judge.items), fill.item[lacks]])
+    behind = -worth.min() if len(worth) else 0.0
+    return Pool(user, item, np.zeros(len(user), bool)).top(np.concatenate([-worth, behind + rank[lacks]]), n)
+
+
+def _most_popular(judge: Judge, users: pa.Table, items: pa.Table, depth: int) -> tuple[Pool, np.ndarray]:
+    """The ``depth`` most popular items for every user, and their popularity rank (1 = best)."""
+    order = [key for key in POPULARITY if key[0] in items.column_names]
+    best = codes(items.select([name for name, _ in order]).sort_by(order)[ITEM][:depth], judge.items)
+    everyone = codes(users[USER], judge.users)
+    user, item = np.repeat(everyone, len(best)), np.tile(best, len(everyone))
+    return judge.pool(user, item), np.tile(np.arange(1.0, len(best) + 1), len(everyone))

@@ -1,0 +1,100 @@
+"""What one run is judged on, and the one table that all its numbers go to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from stages.evaluation.bootstrap import intervals
+from stages.evaluation.judge import Judge
+
+SCHEMA = pa.schema(
+    [
+        pa.field("population", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("list", pa.string(), nullable=False),
+        pa.field("metric", pa.string(), nullable=False),
+        pa.field("k", pa.int32(), nullable=False),
+        pa.field("detail", pa.string(), nullable=False),
+        pa.field("value", pa.float64()),
+        pa.field("low", pa.float64()),
+        pa.field("high", pa.float64()),
+        pa.field("users", pa.int64(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The tables of one run, and how intervals are drawn."""
+
+    truth: pa.Table
+    """user_id, item_id of the horizon."""
+    users: pa.Table
+    """user_profiles."""
+    items: pa.Table
+    """item_profiles."""
+    rooms: Mapping[str, pa.Table]
+    """Per narrowing room its kept and removed rows."""
+    published: pa.Table
+    """user_id, item_id, rank of the published lists: the headline comes from these rows and nothing else."""
+    cutoffs: tuple[int, ...] = (5, 10, 20)
+    resamples: int = 1000
+    confidence: float = 0.95
+    seed: int = 0
+
+    @cached_property
+    def judge(self) -> Judge:
+        return Judge(self.truth, self.users, self.items)
+
+    @property
+    def depth(self) -> int:
+        """The length of the lists that are compared."""
+        return max(self.cutoffs)
+
+    def intervals(
+        self, top: Sequence[np.ndarray], bottom: Sequence[np.ndarray] | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """``bootstrap.intervals`` of columns given one by one."""
+        return intervals(
+            np.column_stack(top),
+            None if bottom is None else np.column_stack(bottom),
+            resamples=self.resamples,
+            confidence=self.confidence,
+            seed=self.seed,
+        )
+
+
+@dataclass
+class Numbers:
+    """Collects rows; grain (population, kind, list, metric, k, detail)."""
+
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def add(
+        self,
+        population: str,
+        name: tuple[str, str],
+        metric: str,
+        value: float | None,
+        users: int,
+        k: int = 0,
+        detail: str = "",
+        low: float | None = None,
+        high: float | None = None,
+    ) -> None:
+        """One number. ``name`` is the list's (kind, name); ``k`` 0 means the metric has no cut-off."""
+        self.rows.append((population, *name, metric, k, detail, value, low, high, users))
+
+    def table(self) -> pa.Table:
+        """All rows; an undefined number (nan) is null."""
+        columns = list(zip(*self.rows, strict=True)) or [()] * len(SCHEMA)
+        made = [
+            pa.array(cells, row.type, from_pandas=True) for cells, row in zip(columns, SCHEMA, strict=True)
+        ]
+        return pa.Table.from_arrays(made, schema=SCHEMA)
