@@ -1,0 +1,126 @@
+"""A small world whose right answers are known by construction.
+
+Households shop on Mondays. Of what they buy, four kinds are certain:
+
+- *staples*: a group's six items, bought by each of its members every week: owned and due, the right answer of the next week.
+- *fortnightlies*: three items of each household's own, bought every second week; half of them are due and half are not.
+- *the hit*: one item a fortnight that three households in four buy while it lasts: only popularity knows it.
+- *companions*: item ``b<n>`` is bought the week after ``a<n>`` by everyone who bought that: only item-to-item knows it.
+
+The rest is noise. Item ``never`` is in the catalogue and nobody buys it; household ``quiet`` is known and buys nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+FIRST_MONDAY = date(2024, 1, 1)
+WEEKS = 16
+ASOF = FIRST_MONDAY + timedelta(days=7 * 14 - 1)
+"""The Sunday before the fifteenth Monday: the list is judged on that one."""
+HOUSEHOLDS, GROUPS, COMPANIONS, NOISE = 80, 8, 10, 120
+
+SETTINGS = """
+[source]
+name = "files"
+events = "events.parquet"
+items = "items.parquet"
+users = "users.parquet"
+[source.event_columns]
+user_id = "household"
+item_id = "product"
+event_time = "at"
+value = "units"
+price = "price"
+context = "shop"
+session_id = "basket"
+[source.item_columns]
+item_id = "product"
+category = "kind"
+[source.user_columns]
+user_id = "household"
+segment = "size"
+"""
+
+
+def group(household: int) -> int:
+    """The group of a household; its members share their staples."""
+    return household % GROUPS
+
+
+def staples(household: int) -> set[str]:
+    """What the household buys every week."""
+    return {f"s{group(household)}_{n}" for n in range(6)}
+
+
+def fortnightlies(household: int, week: int) -> set[str]:
+    """What of the household's own is due in a week."""
+    return {f"f{household}_{n}" for n in range(3) if (week + household + n) % 2 == 0}
+
+
+def hit(week: int) -> str:
+    """The hit of a week."""
+    return f"hit{week // 2}"
+
+
+def companion(household: int, week: int) -> set[str]:
+    """What follows from the week before."""
+    return {f"b{starter(household, week - 1)}"} if week > 0 else set()
+
+
+def starter(household: int, week: int) -> int:
+    return (household * 7 + week * 3) % COMPANIONS
+
+
+def bought(household: int, week: int, rng: np.random.Generator) -> set[str]:
+    """Everything that a household buys in a week."""
+    basket = staples(household) | fortnightlies(household, week) | companion(household, week)
+    basket |= {f"a{starter(household, week)}"}
+    basket |= {f"n{n}" for n in rng.choice(NOISE, 2, replace=False)}
+    return basket | ({hit(week)} if household % 4 else set())
+
+
+def events(weeks: int = WEEKS) -> pa.Table:
+    """All purchases, as a product's own table would have them."""
+    rng, rows = np.random.default_rng(7), []
+    for week in range(weeks):
+        for household in range(HOUSEHOLDS):
+            at = datetime.combine(FIRST_MONDAY + timedelta(days=7 * week), datetime.min.time(), UTC)
+            at += timedelta(hours=8 + household % 10, minutes=household % 60)
+            for item in sorted(bought(household, week, rng)):
+                shop = f"shop {group(household) % 3}"
+                rows.append((f"h{household}", item, at, 1.0, 1.0 + len(item), shop, f"{household}-{week}"))
+    names = ("household", "product", "at", "units", "price", "shop", "basket")
+    return pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+
+
+def items() -> pa.Table:
+    """The catalogue: the kind of an item is its first letter; one item is unknown to it, and one has no kind."""
+    known = sorted({*events()["product"].to_pylist(), "never"} - {"n0"})
+    return pa.table({"product": known, "kind": [None if name == "n1" else name[0] for name in known]})
+
+
+def users() -> pa.Table:
+    """The households: a third of them is unknown to the table; ``quiet`` buys nothing."""
+    known = [f"h{n}" for n in range(HOUSEHOLDS) if n % 3] + ["quiet"]
+    return pa.table({"household": known, "size": ["small" if n % 2 else "large" for n in range(len(known))]})
+
+
+def write(folder: Path, rooms: dict[str, dict[str, object]] | None = None, table: pa.Table | None = None) -> Path:
+    """Write the world and a ``narrows.toml`` that is quick to run; the file's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(events() if table is None else table, folder / "events.parquet")
+    pq.write_table(items(), folder / "items.parquet")
+    pq.write_table(users(), folder / "users.parquet")
+    quick = {"examples": {"windows": 4, "scored_windows": 2}, "evaluation": {"resamples": 100}, "rerank": {"policy": ""}}
+    lines = [SETTINGS]
+    for room, values in {**quick, **(rooms or {})}.items():
+        lines += [f"[{room}]", *[f"{key} = {json.dumps(value)}" for key, value in values.items()]]
+    (folder / "narrows.toml").write_text("\n".join(lines))
+    return folder / "narrows.toml"
