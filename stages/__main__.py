@@ -21,7 +21,8 @@ EXAMPLES = """examples:
   narrows why 1 1082185                what happened to item 1082185 for user 1
   narrows ui                           Airflow, MLflow and the data docs on this machine
 
-Settings come from narrows.toml in the current folder (or --file, or NARROWS_FILE); NARROWS_SECTION__KEY overrides a key.
+Settings come from narrows.toml in the current folder (or --file, or NARROWS_FILE);
+NARROWS_SECTION__KEY overrides a key.
 """
 WRONG_USE = 2
 """Exit status of what no retry mends: wrong settings, a missing file, a held store."""
@@ -55,7 +56,9 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str, asof: bool = False, as_json: bool = False) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=text, description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+        made = commands.add_parser(
+            name, help=text, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
         if asof:
             made.add_argument("--asof", type=_day, required=True, help="the last day that may be known, YYYY-MM-DD")
         if as_json:
@@ -73,8 +76,16 @@ def build_parser() -> argparse.ArgumentParser:
                 one.add_argument("--asof", type=_day, required=True, help="the last day that may be known, YYYY-MM-DD")
                 one.add_argument("--run-id", default="", help="what groups the rooms of one run in MLflow")
                 for key, value in settings_of(kind()).items():
-                    one.add_argument(f"--{key.replace('_', '-')}", dest=f"set_{key}", metavar=type(value).__name__.upper(), help=f"default {value!r}")
-    for name, text in (("run", "Run the whole line, without Airflow."), ("dag", "Run the daily DAG in Airflow, and wait.")):
+                    one.add_argument(
+                        f"--{key.replace('_', '-')}",
+                        dest=f"set_{key}",
+                        metavar=type(value).__name__.upper(),
+                        help=f"default {value!r}",
+                    )
+    for name, text in (
+        ("run", "Run the whole line, without Airflow."),
+        ("dag", "Run the daily DAG in Airflow, and wait."),
+    ):
         command(name, text, asof=True)
     made = command("report", "What a run did: stages, quality, cost.", as_json=True)
     made.add_argument("--asof", type=_day, help="default: the newest partition")
@@ -90,7 +101,9 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument("--reason", default="", help="kept beside it")
     made.add_argument("--undo", action="store_true", help="put it back")
     made = command("ui", "Serve the Airflow UI, the MLflow UI and the data docs on 127.0.0.1 until Ctrl-C.")
-    made.add_argument("--port", type=int, default=8080, help="of the first page; the others take the next two (default 8080)")
+    made.add_argument(
+        "--port", type=int, default=8080, help="of the first page; the others take the next two (default 8080)"
+    )
     command("catalogue", "Every feature with its definition, as Markdown.")
     command("doctor", "Check Java, the settings, the source and the device.")
     return parser
@@ -98,11 +111,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 def with_flags(settings: Settings, args: argparse.Namespace) -> Settings:
     """Settings with the room's flags applied; they are read as TOML values."""
-    given = {key.removeprefix("set_"): text for key, text in vars(args).items() if key.startswith("set_") and text is not None}
+    given = {
+        key.removeprefix("set_"): text
+        for key, text in vars(args).items()
+        if key.startswith("set_") and text is not None
+    }
     if not given:
         return settings
     room = args.room.upper()
-    return load_settings(args.file, {**os.environ, **{f"NARROWS_{room}__{key.upper()}": text for key, text in given.items()}})
+    return load_settings(
+        args.file, {**os.environ, **{f"NARROWS_{room}__{key.upper()}": text for key, text in given.items()}}
+    )
 
 
 def _day(text: str) -> date:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable
@@ -71,6 +72,8 @@ def fit(settings: Settings, args: Namespace) -> int:
 def dag(settings: Settings, args: Namespace) -> int:
     """The whole line as a run of the daily DAG."""
     require_java()
+    if args.file:
+        os.environ["NARROWS_FILE"] = str(args.file.absolute())  # the tasks are processes of their own
     code = workflow.run_dag(args.asof.isoformat(), settings.state)
     return code or report(settings, args)
 
@@ -141,7 +144,7 @@ def why(settings: Settings, args: Namespace) -> int:
     tables = {room: store.current(room, asof) for room in rooms}
     if missing := [room for room, table in tables.items() if not table]:
         raise StoreError(f"no {missing[0]} as of {asof}. Run: narrows run --asof {asof}")
-    told = story.trace(args.user, args.item, tables)  # type: ignore[arg-type]
+    told = story.trace(args.user, args.item, tables)
     print(json.dumps(told, default=str, indent=1) if args.json else "\n".join(story.words(told)))
     return 0
 
@@ -153,7 +156,11 @@ def takedown(settings: Settings, args: Namespace) -> int:
     engine = schema.open_engine(settings.serving_url)
     schema.create(engine)
     if args.undo:
-        print(f"item {args.item} is back" if reading.put_back(engine, args.item) else f"item {args.item} was not taken down")
+        print(
+            f"item {args.item} is back"
+            if reading.put_back(engine, args.item)
+            else f"item {args.item} was not taken down"
+        )
         return 0
     reading.takedown(engine, args.item, args.reason, datetime.now(UTC))
     print(f"item {args.item} is gone from every list; undo: narrows takedown {args.item} --undo")
@@ -176,7 +183,8 @@ def list_rooms(settings: Settings, args: Namespace) -> int:
         return 0
     print(f"{'room':<16} {'kind':<8} {'newest':<11} {'rows':>10}  reads")
     for row in rows:
-        print(f"{row['room']:<16} {row['kind']:<8} {row['newest'] or '-':<11} {row['rows']:>10,}  {', '.join(row['reads'])}")  # type: ignore[arg-type]
+        reads = ", ".join(row["reads"])
+        print(f"{row['room']:<16} {row['kind']:<8} {row['newest'] or '-':<11} {row['rows']:>10,}  {reads}")
     return 0
 
 

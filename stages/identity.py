@@ -4,9 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from stages.settings import Settings
+from stages.stage import inputs, settings_of
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """What each room would do with the same rows, as a hash of settings, code, horizon and upstream recipes."""
+
+    settings: Settings
+    _known: dict[str, str] = field(default_factory=dict)
+
+    def of(self, name: str) -> str:
+        """The recipe of a room."""
+        if name not in self._known:
+            self._known[name] = self._make(name)
+        return self._known[name]
+
+    def _make(self, name: str) -> str:
+        room, source = self.settings.rooms[name], self.settings.source
+        upstream = {}
+        for table, kind in inputs(type(room)).items():
+            if kind == "past":
+                # these may be of rooms that stand below: their own code and settings count, not what they read
+                upstream[table] = digest(table, settings_of(self.settings.rooms[table]), code_of(table))
+            else:
+                upstream[table] = self.of("events" if kind == "truth" else table)
+        extra = [file.read_text() for file in room.files(self.settings.base)]
+        where = vars(source) if name == "events" else None
+        return digest(name, settings_of(room), code_of(name), source.horizon_days, where, extra, upstream)
 
 
 def digest(*parts: Any) -> str:

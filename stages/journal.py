@@ -34,7 +34,8 @@ class Journal:
         models.log_room(
             self._client, self._parent, room.name,
             fingerprint=table.meta["fingerprint"], asof=table.asof, settings=settings_of(room),
-            inputs=_flat(table.meta["inputs"]), metrics={"rows": table.rows, **notes}, cost=table.meta["cost"], audit=audit,
+            inputs=_flat(table.meta["inputs"]), metrics={"rows": table.rows, **notes}, cost=table.meta["cost"],
+            audit=audit,
             tags={"code": _code_version(), "partition": table.asof.isoformat(), "source": self.settings.source.name},
             model_folder=model,
         )  # fmt: skip
@@ -47,7 +48,9 @@ class Journal:
         """Which versions of tables and models make up the run of the as-of."""
         store = Store(self.settings.state / "tables")
         found = {name: store.current(name, self.asof) for room in PIPELINE for name in (room, f"{room}.model")}
-        versions = {name: table.meta["fingerprint"] for name, table in found.items() if table and table.name != "evaluation"}
+        versions = {
+            name: table.meta["fingerprint"] for name, table in found.items() if table and table.name != "evaluation"
+        }
         return {"asof": self.asof.isoformat(), "code": _code_version(), "stages": versions}
 
     def finish(self, metrics: dict[str, Any], status: str = "FINISHED") -> None:

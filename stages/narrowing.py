@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages import PIPELINE
 from stages.columns import KEPT, REASON
-from stages.stage import NarrowingStage, Narrowed, Shard, Stage, Table, load_room
+from stages.stage import Narrowed, NarrowingStage, Shard, Stage, Table, load_room
+from stages.write import part_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,7 +65,9 @@ def flow(narrowed: Narrowed) -> pa.Table:
     kept, removed = narrowed.kept, narrowed.removed
     if REASON not in kept.column_names:
         kept = kept.append_column(REASON, pa.nulls(kept.num_rows, pa.string()))
-    both = [t.append_column(KEPT, pa.array([flag] * t.num_rows, pa.bool_())) for t, flag in ((kept, True), (removed, False))]
+    both = [
+        t.append_column(KEPT, pa.array([flag] * t.num_rows, pa.bool_())) for t, flag in ((kept, True), (removed, False))
+    ]
     return pa.concat_tables(both, promote_options="permissive").combine_chunks()
 
 
@@ -81,26 +83,3 @@ def check(room: Stage, shard: Shard, narrowed: Narrowed) -> Narrowed:
     if narrowed.removed.num_rows and narrowed.removed[REASON].null_count:
         raise AssertionError(f"{room.name} removed candidates without a reason")
     return narrowed
-
-
-def part_name(number: int) -> str:
-    """The file of a table's shard."""
-    return f"part-{number:05d}.parquet"
-
-
-def write_file(table: pa.Table, path: Path) -> None:
-    """One Parquet file."""
-    import pyarrow.parquet as pq
-
-    pq.write_table(table, path, compression="zstd", compression_level=1)
-
-
-def write_table(data: Any, folder: Path, partitions: list[str] | None = None) -> None:
-    """Write a Spark frame or an Arrow table below ``folder``."""
-    import pyarrow as pa
-
-    if isinstance(data, pa.Table):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_file(data, folder / part_name(0))
-    else:
-        data.write.mode("overwrite").option("compression", "zstd").partitionBy(*(partitions or [])).parquet(str(folder))

@@ -14,11 +14,13 @@ from typing import Any
 
 from stages import PIPELINE
 from stages.cost import Cost, meter
-from stages.identity import code_of, digest, versions
-from stages.narrowing import check, flow, part_name, room_before, shards, write_file, write_table
+from stages.identity import Recipes, digest, versions
+from stages.narrowing import check, flow, part_name, room_before, shards
 from stages.settings import Settings
 from stages.stage import Made, NarrowingStage, Stage, Table, TableStage, Truth, inputs, parameters, settings_of
 from stages.store import Store
+from stages.write import write_file, write_ranged, write_table
+
 
 class Pending(RuntimeError):
     """The partition cannot be made yet: its horizon has not closed."""
@@ -44,8 +46,6 @@ class Runner:
     """What this runner made rather than found."""
     floor: date | None = None
     """While bootstrapping: the oldest partition that may be read."""
-
-    # ---------------------------------------------------------------- what there is
 
     @cached_property
     def store(self) -> Store:
@@ -74,29 +74,13 @@ class Runner:
         days = [asof - n * self.horizon for n in range(count, 0, -1)]
         return [day for day in days if not self.floor or day >= self.floor]
 
-    # ---------------------------------------------------------------- identity
-
     def recipe(self, name: str) -> str:
-        """What a room would do with the same rows: settings, code, horizon and the recipes of what it reads."""
-        return self._recipes.setdefault(name, self._recipe(name))
+        """What a room would do with the same rows."""
+        return self._recipes.of(name)
 
     @cached_property
-    def _recipes(self) -> dict[str, str]:
-        return {}
-
-    def _recipe(self, name: str) -> str:
-        room = self.room(name)
-        # earlier partitions are of rooms that may stand below: their own code and settings count, not what they read
-        upstream = {
-            table: digest(table, settings_of(self.room(table)), code_of(table)) if kind == "past"
-            else self.recipe("events" if kind == "truth" else table)
-            for table, kind in inputs(type(room)).items()
-        }  # fmt: skip
-        source = vars(self.settings.source) if name == "events" else None
-        extra = [file.read_text() for file in room.files(self.settings.base)]
-        return digest(name, settings_of(room), code_of(name), self.settings.source.horizon_days, source, extra, upstream)
-
-    # ---------------------------------------------------------------- making tables
+    def _recipes(self) -> Recipes:
+        return Recipes(self.settings)
 
     def table(self, name: str, asof: date) -> Table:
         """The partition of a room's table, made if it does not exist yet."""
@@ -199,9 +183,11 @@ class Runner:
     def shard_tables(self, room: NarrowingStage, asof: date) -> dict[str, Table]:
         """The published tables that this room's shards are cut from."""
         names = [table for table, kind in inputs(type(room)).items() if kind == "same"]
-        return {table: self.table(table, asof) for table in ("user_profiles", "item_profiles", *room_before(room.name)) if table in names}
-
-    # ---------------------------------------------------------------- the two kinds
+        return {
+            table: self.table(table, asof)
+            for table in ("user_profiles", "item_profiles", *room_before(room.name))
+            if table in names
+        }
 
     def _transform(self, room: TableStage, todo: list[tuple[date, str, dict[str, Any]]]) -> dict[date, Table]:
         method = room.transform  # type: ignore[attr-defined]
@@ -216,7 +202,10 @@ class Runner:
             with meter() as cost:
                 made = method(**self._arguments(method, group[-1][2], days[-1], days))
                 made = made if isinstance(made, Made) else Made(made)
-                self._write(room, made.data, drafts, ranged)
+                if ranged:
+                    write_ranged(made.data, drafts)
+                else:
+                    write_table(made.data, drafts[days[-1]] / "data", ["day"] if room.name == "events" else [])
                 for name, data in made.beside.items():
                     write_table(data, drafts[days[-1]] / name)
             share = Cost(cost.seconds / len(group), cost.cpu_seconds / len(group), cost.peak_mb)
@@ -224,7 +213,9 @@ class Runner:
                 done[asof] = self._publish(room, asof, drafts[asof], fingerprint, reads, share, made.notes)
         return done
 
-    def _narrow(self, room: NarrowingStage, todo: list[tuple[date, str, dict[str, Any]]], model: Any = None) -> dict[date, Table]:
+    def _narrow(
+        self, room: NarrowingStage, todo: list[tuple[date, str, dict[str, Any]]], model: Any = None
+    ) -> dict[date, Table]:
         done = {}
         for asof, fingerprint, reads in todo:
             fitted = model or (self.model(room.name, asof) if hasattr(room, "fit") else (None, None))
@@ -242,13 +233,17 @@ class Runner:
             done[asof] = self._publish(room, asof, draft, fingerprint, reads, cost, notes)
         return done
 
-    def _publish(self, room: Any, asof: date, draft: Path, fingerprint: str, reads: Any, cost: Cost, notes: Any) -> Table:
-        from stages.contract import audit
-
+    def _publish(
+        self, room: Any, asof: date, draft: Path, fingerprint: str, reads: Any, cost: Cost, notes: Any
+    ) -> Table:
         import pyarrow.dataset as ds
 
+        from stages.contract import audit
+
         data = ds.dataset(draft / "data", format="parquet", partitioning="hive")
-        found = audit(room.name, data, self.settings.state / "data_docs", fingerprint[:16], asof, settings=settings_of(room))
+        found = audit(
+            room.name, data, self.settings.state / "data_docs", fingerprint[:16], asof, settings=settings_of(room)
+        )
         meta = self._meta(room, fingerprint, reads, data.count_rows(), cost, notes)
         if not found.success and self.log:
             self.log(room, Table(room.name, asof, fingerprint[:16], draft, meta), found, None)
@@ -264,11 +259,10 @@ class Runner:
         self.made.append(table)
         cost = table.meta["cost"]
         what = "model" if model else f"{table.rows:>9,} rows"
-        say(f"  {room.name:<16} {table.asof}  made  {table.version}  {what}  {cost['seconds']:6.1f} s  {cost['peak_mb']:6.0f} MB")
+        spent = f"{cost['seconds']:6.1f} s  {cost['peak_mb']:6.0f} MB"
+        say(f"  {room.name:<16} {table.asof}  made  {table.version}  {what}  {spent}")
         if self.log:
             self.log(room, table, audit, model)
-
-    # ---------------------------------------------------------------- wiring
 
     def _reads(self, room: Any, asof: date, model: Table | None = None) -> dict[str, Any]:
         """Every table that making the room's partition reads, by parameter; models under ``model``."""
@@ -291,7 +285,7 @@ class Runner:
         return found
 
     def events(self, asof: date) -> Table:
-        """Events known by ``asof``: the published partition nearest at or after it, of which readers see no later row."""
+        """Events known by ``asof``: of the published partition nearest at or after it readers see no later row."""
         for day in self.store.partitions("events"):
             table = self.store.current("events", day) if day > asof else None
             if day == asof:
@@ -309,10 +303,13 @@ class Runner:
         end = asof + self.horizon
         table = self.table("events", end)
         if not table.meta["notes"]["rows_after_asof"] and table.meta["notes"]["last_day"] < end.isoformat():
-            raise Pending(f"the horizon after {asof} closes with the events of {end}; the source ends on {table.meta['notes']['last_day']}")
+            last = table.meta["notes"]["last_day"]
+            raise Pending(f"the horizon after {asof} closes with the events of {end}; the source ends on {last}")
         return Truth("events", asof, table.version, table.path, table.meta, end)
 
-    def _arguments(self, method: Any, reads: dict[str, Any], asof: date, asofs: list[date] | None = None) -> dict[str, Any]:
+    def _arguments(
+        self, method: Any, reads: dict[str, Any], asof: date, asofs: list[date] | None = None
+    ) -> dict[str, Any]:
         known = {
             "asof": lambda: asof,
             "asofs": lambda: asofs or [asof],
@@ -322,26 +319,15 @@ class Runner:
             "settings": lambda: self.settings,
         }
         wanted = inspect.signature(method).parameters
-        return {name: reads[name] if name in reads else known[name]() for name in wanted if name in reads or name in known}
+        return {
+            name: reads[name] if name in reads else known[name]() for name in wanted if name in reads or name in known
+        }
 
     @cached_property
     def _session(self) -> Any:
         from stages.spark import spark_session
 
         return spark_session(self.settings.spark)
-
-    def _write(self, room: Stage, data: Any, drafts: dict[date, Path], ranged: bool) -> None:
-        if not ranged:
-            write_table(data, next(iter(drafts.values())) / "data", ["day"] if room.name == "events" else [])
-            return
-        last = list(drafts.values())[-1]
-        write_table(data, last / "ranged", ["asof"])
-        for asof, draft in drafts.items():
-            (draft / "data").rmdir()
-            (last / "ranged" / f"asof={asof}").rename(draft / "data")
-        for rest in (last / "ranged").iterdir():
-            rest.unlink()
-        (last / "ranged").rmdir()
 
     def _meta(self, room: Stage, fingerprint: str, reads: Any, rows: int, cost: Cost, notes: Any) -> dict[str, Any]:
         return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from dataclasses import dataclass, field, fields
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -22,7 +22,7 @@ HIVE = "hive"
 
 def end_of(asof: date) -> datetime:
     """The first instant (UTC) after partition ``asof``: nothing at or after it is known to the partition."""
-    return datetime.combine(asof, time(), timezone.utc) + timedelta(days=1)
+    return datetime.combine(asof, time(), UTC) + timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,9 @@ class Table:
         if self.name == "events":
             known = ds.field("day") <= self.known_by.isoformat()
             where = known if where is None else known & where
-        table = ds.dataset(self.path / "data", format="parquet", partitioning=HIVE).to_table(columns=columns, filter=where)
+        table = ds.dataset(self.path / "data", format="parquet", partitioning=HIVE).to_table(
+            columns=columns, filter=where
+        )
         return table.combine_chunks()
 
     def spark(self, session: SparkSession) -> DataFrame:

@@ -23,6 +23,14 @@ MEANING = {
     "prerank_cut": "not among the best by prerank's score",
     "rank_cut": "not among the best by rank's score",
     "quota": "recalled, but outside the quota of the merge",
+    "not_eligible": "nobody has had it lately, or it may not be offered again",
+    "because_history": "the user has had it before",
+    "similar": "goes with what the user had lately",
+    "popular": "many users have it now",
+    "popular_in_segment": "many users of the segment have it now",
+    "popular_in_context": "many users have it now where the user shops",
+    "two_tower": "near what the user likes",
+    "explore": "drawn to learn about it",
 }
 """Reason codes in plain words; a code may carry details after a colon."""
 

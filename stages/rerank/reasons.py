@@ -11,7 +11,14 @@ from stages import PIPELINE
 from stages.rerank.compose import Lists, Recipe
 from stages.rerank.diversity import Mask, Matrix, close_gaps, counts
 
-CHANNEL_REASONS = {"history": "because_history", "item_to_item": "similar", "popularity": "popular"}
+CHANNEL_REASONS = {
+    "own": "because_history",
+    "item_to_item": "similar",
+    "popular_7d": "popular",
+    "popular_28d": "popular",
+    "segment": "popular_in_segment",
+    "context": "popular_in_context",
+}
 """The reason a recall channel gives; a channel that is not here gives its own name."""
 KEPT = ("pinned", "explore", "filled", "boosted")
 REMOVED = ("policy:block", "exploration", "policy:cap", "policy:boost", "policy:pin", "diversity", "rank_cut")

@@ -23,10 +23,10 @@ def shard(
         {
             "user_id": pa.array([user for user, _, _ in rows], pa.string()),
             "item_id": pa.array([item for _, item, _ in rows], pa.string()),
-            "history_score": pa.array(
+            "own_score": pa.array(
                 [s if j % 2 else None for j, (_, _, s) in enumerate(rows)], pa.float32()
             ),
-            "history_rank": pa.array([r if j % 2 else None for j, r in enumerate(rank)], pa.int32()),
+            "own_rank": pa.array([r if j % 2 else None for j, r in enumerate(rank)], pa.int32()),
             "rank_score": pa.array([s for _, _, s in rows], pa.float32()),
             "rank_rank": pa.array(rank, pa.int32()),
         }

@@ -1,0 +1,45 @@
+"""Writing a draft's rows as Parquet."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def part_name(number: int) -> str:
+    """The file of a table's shard."""
+    return f"part-{number:05d}.parquet"
+
+
+def write_file(table: pa.Table, path: Path) -> None:
+    """One Parquet file."""
+    import pyarrow.parquet as pq
+
+    pq.write_table(table, path, compression="zstd", compression_level=1)
+
+
+def write_table(data: Any, folder: Path, partitions: list[str] | None = None) -> None:
+    """Write a Spark frame or an Arrow table below ``folder``."""
+    import pyarrow as pa
+
+    if isinstance(data, pa.Table):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_file(data, folder / part_name(0))
+    else:
+        data.write.mode("overwrite").option("compression", "zstd").partitionBy(*(partitions or [])).parquet(str(folder))
+
+
+def write_ranged(data: Any, drafts: dict[date, Path]) -> None:
+    """Write a Spark frame of several as-ofs (column ``asof``) in one job, each as-of into its own draft."""
+    whole = list(drafts.values())[-1] / "ranged"
+    write_table(data, whole, ["asof"])
+    for asof, draft in drafts.items():
+        (draft / "data").rmdir()
+        (whole / f"asof={asof}").rename(draft / "data")
+    for rest in whole.iterdir():  # what Spark leaves beside: its success mark and checksums
+        rest.unlink()
+    whole.rmdir()

@@ -1,0 +1,134 @@
+"""What holds for every DAG of the project, and for the daily one."""
+
+import json
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from stages import PIPELINE
+from stages.stage import inputs, load_room
+from stages.workflow import DAGS, ROOT, environment
+
+DAG_IDS = {"daily.py": {"daily"}}
+HEAVY = {
+    *("faiss", "great_expectations", "lightgbm", "mlflow", "numpy", "pandas", "polars"),
+    *("pyarrow", "pyspark", "sklearn", "torch"),
+}
+
+
+def test_every_file_makes_its_dags_and_no_other(bag):
+    assert bag.import_errors == {}
+    made = {file.name: set() for file in DAGS.glob("*.py")}
+    for dag in bag.dags.values():
+        made[Path(dag.fileloc).name].add(dag.dag_id)
+    assert made == DAG_IDS
+
+
+def test_dags_are_owned_documented_tagged_and_do_not_catch_up(bag):
+    for dag in bag.dags.values():
+        assert dag.doc_md
+        assert dag.tags
+        assert not dag.catchup
+        assert dag.max_active_runs == 1
+        assert dag.start_date < datetime(2020, 1, 1, tzinfo=UTC), "a start date is written down, not computed"
+
+
+def test_tasks_retry_later_and_are_owned_documented_and_bounded(bag):
+    for dag in bag.dags.values():
+        for task in dag.tasks:
+            assert task.retries == 2, task.task_id
+            assert task.retry_delay.total_seconds() > 0, task.task_id
+            assert task.owner == "narrows", task.task_id
+            assert task.execution_timeout, task.task_id
+            assert task.doc_md, task.task_id
+
+
+def test_daily_runs_the_rooms_of_the_pipeline_once_a_day(bag):
+    daily = bag.dags["daily"]
+    assert [task.task_id for task in daily.tasks] == list(PIPELINE)
+    assert daily.schedule == "@daily"
+    assert all(task.op_args[0] == task.task_id for task in daily.tasks)
+
+
+def test_a_room_waits_for_exactly_the_tables_above_it_that_it_reads(bag):
+    for at, name in enumerate(PIPELINE):
+        above = inputs(load_room(name)).keys() & set(PIPELINE[:at])
+        assert bag.dags["daily"].get_task(name).upstream_task_ids == above
+
+
+@pytest.mark.parametrize(
+    ("params", "logical", "day"),
+    [
+        ({"asof": "2017-11-30"}, None, "2017-11-30"),
+        ({"asof": ""}, datetime(2017, 12, 1, tzinfo=UTC), "2017-11-30"),
+        ({"asof": ""}, None, "2018-01-04"),
+    ],
+)
+def test_asof_is_the_parameter_or_the_day_before_the_run(bag, params, logical, day):
+    import jinja2
+    from airflow.sdk.execution_time.macros import ds_add
+
+    class Run:
+        logical_date, run_after = logical, datetime(2018, 1, 5, 7, tzinfo=UTC)
+
+    task = bag.dags["daily"].get_task("events")
+    jinja = task.get_template_env()
+    assert isinstance(jinja, jinja2.Environment)
+    known = {"params": params, "dag_run": Run, "macros": type("Macros", (), {"ds_add": staticmethod(ds_add)})}
+    assert jinja.from_string(task.op_args[1]).render(known) == day
+
+
+@pytest.mark.parametrize(
+    ("text", "good"), [("", True), ("2017-11-30", True), ("30.11.2017", False), ("$(id)", False)]
+)
+def test_asof_is_a_date_or_empty(bag, text, good):
+    pattern = bag.dags["daily"].params.get_param("asof").schema["pattern"]
+    assert bool(re.match(pattern, text)) == good
+
+
+def test_parsing_again_makes_no_new_version(tmp_path):
+    from airflow.utils.dag_version_inflation_checker import check_dag_file_stability
+
+    moving = tmp_path / "moving.py"
+    text = (DAGS / "daily.py").read_text()
+    moving.write_text(text.replace("datetime(2017, 1, 1, tzinfo=UTC)", "datetime.now(UTC)"))
+
+    def problem(file):
+        return check_dag_file_stability(str(file)).get_error_format_dict(str(file), str(file.parent))
+
+    assert problem(moving), "the check finds what it should"
+    assert [problem(file) for file in DAGS.glob("*.py")] == [None] * len(DAG_IDS)
+
+
+def test_dag_files_are_short_and_free_of_names_that_airflow_dropped():
+    for file in DAGS.glob("*.py"):
+        assert len(file.read_text().splitlines()) < 80
+    ruff = [sys.executable, "-m", "ruff", "check", "--select", "AIR"]
+    assert subprocess.run([*ruff, DAGS, ROOT / "stages"]).returncode == 0
+
+
+def test_dag_files_import_nothing_heavy(tmp_path):
+    """Airflow imports a DAG file in every task and every few seconds, so it loads only light modules."""
+    code = (
+        "import sys, json, runpy, airflow.sdk, airflow.providers.standard.decorators.python\n"
+        "from airflow.sdk import DAG, Param, task\n"
+        "before = set(sys.modules)\n"
+        f"for file in {[str(file) for file in DAGS.glob('*.py')]}: runpy.run_path(file)\n"
+        "print(json.dumps(sorted({name.partition('.')[0] for name in set(sys.modules) - before})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(tmp_path), capture_output=True, text=True, check=True
+    )
+    loaded = set(json.loads(done.stdout.splitlines()[-1]))
+    assert "stages" in loaded
+    assert not loaded & HEAVY
+
+
+def test_no_dag_reaches_for_a_clock_or_the_outside_at_parse():
+    for file in DAGS.glob("*.py"):
+        text = file.read_text()
+        assert not re.search(r"now\(|today\(|Variable|Connection|os\.environ|requests|urllib", text)
