@@ -1,16 +1,19 @@
 """Events as several as-ofs knew them: the one place where a profile's reach into time is decided.
 
-Spark hands every task the whole history of some users (or items); inside the task Polars makes the rows of all as-ofs.
-Measured against the same features in Spark SQL this takes a small fraction of the CPU (docs/experiments.md).
+Spark hands every task the whole history of some users (or items); inside the task Polars makes the rows of all as-ofs
+and writes them. Measured against the same features in Spark SQL this takes a small fraction of the CPU
+(docs/experiments.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.columns import ASOF, CONTEXT, EVENT_TIME, INGESTED_AT, ITEM, ITEM_COLUMNS, PRICE, SESSION, USER, VALUE
+from stages.spark import Parts, write_part
 from stages.stage import Table, end_of
 
 if TYPE_CHECKING:
@@ -18,74 +21,90 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
-    Kernel = Callable[[pl.DataFrame, pl.DataFrame, date], pl.DataFrame]
+    Kernel = Callable[[pl.DataFrame, list[date]], Iterator[pl.DataFrame]]
 
 SECONDS_A_DAY = 86_400.0
 THINGS = ("category", "subcategory", "brand")
 SIDE = [name for name in ITEM_COLUMNS if name != ITEM]
 
 
-def dated(session: Any, events: Table, items: DataFrame | None, users: DataFrame | None, last: date) -> DataFrame:
-    """Events known by the end of ``last``, with the side information of their item and user.
+def dated(session: Any, events: Table, last: date) -> DataFrame:
+    """Events known by the end of ``last``: ids, ``value``, ``price``, ``context``, ``session_id`` (else the day), and
 
-    Added: ``second`` (since 1970), ``known`` (the day by which it had happened and arrived), side columns (null where unknown).
+    ``second`` (since 1970, float), ``event_day``, ``known`` (the day by which it had happened and arrived).
     """
     from pyspark.sql import functions as F
 
     rows = events.spark(session).where(F.col("day") <= F.lit(last))
     known = F.to_date(F.greatest(EVENT_TIME, INGESTED_AT)).alias("known")
     day = F.to_date(EVENT_TIME).alias("event_day")
-    rows = rows.select(
+    return rows.select(
         USER, ITEM, day, known, F.col(EVENT_TIME).cast("double").alias("second"), VALUE, PRICE, CONTEXT,
         F.coalesce(F.col(SESSION), day.cast("string")).alias(SESSION),
     )  # fmt: skip
-    rows = rows.join(F.broadcast(side(session, items, ITEM, THINGS)), ITEM, "left")
-    return rows.join(F.broadcast(side(session, users, USER, ("segment",))), USER, "left")
 
 
 def side(session: Any, table: DataFrame | None, key: str, columns: Iterable[str]) -> DataFrame:
-    """Side information as text, one row per ``key``; columns that the source lacks are null."""
+    """Side information as text, one row per ``key`` (of several the smallest); columns that the source lacks are null."""
     from pyspark.sql import functions as F
 
     if table is None:
         return session.createDataFrame([], ", ".join(f"{name} string" for name in (key, *columns)))
     text = [(F.col(name) if name in table.columns else F.lit(None)).cast("string").alias(name) for name in (key, *columns)]
-    return table.select(*text).dropna(subset=[key]).dropDuplicates([key])
+    one = F.min(F.struct(*columns)).alias("one")  # which of several rows is kept must not depend on the order of reading
+    return table.select(*text).where(F.trim(key) != "").groupBy(key).agg(one).select(key, "one.*")
 
 
-def each_asof(rows: DataFrame, key: str, asofs: list[date], kernel: Kernel) -> DataFrame:
-    """``kernel`` over the known events of every as-of, some ``key`` values (whole) at a time, as one frame.
+def with_side(rows: DataFrame, table: DataFrame) -> DataFrame:
+    """``rows`` and the side table's as well, each as one event that no as-of knows: it has a profile before its first event."""
+    from pyspark.sql import functions as F
 
-    ``kernel`` receives the known events, with ``age`` and ``day_age`` (days to the end of the as-of, fractional and whole)
-    beside the columns of ``dated``; the same rows and the side tables' own (``known`` is null); and the as-of.
-    It returns one row per ``key``.
+    return rows.unionByName(table.withColumn("known", F.lit(None).cast("date")), allowMissingColumns=True)
+
+
+def each_asof(rows: DataFrame, key: str, sides: dict[str, DataFrame], asofs: list[date], kernel: Kernel) -> Parts:
+    """``kernel`` over the rows of some ``key`` values (whole) at a time, saved below ``asof=<date>``, in order of ``key``.
+
+    ``sides`` are small tables by the column that joins them. ``kernel`` receives the joined rows (text as Enums in order;
+    rows with a null ``known`` are of a side table) and the as-ofs; it yields one frame per as-of, with one row per ``key``.
     """
+    from pyspark.sql import functions as F
+
+    parts = int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions")))
+    rows = rows.repartitionByRange(parts, key)  # by range: the files, in order, hold the keys in order
+    for column, table in sides.items():  # after the shuffle, which so carries less
+        rows = rows.join(F.broadcast(table), column, "left")
+    kinds = dict(rows.dtypes)
+
+    def work(batches: Iterator[pa.RecordBatch], folder: Path) -> None:
+        for asof, made in zip(asofs, kernel(coded(frame(kinds, batches)), asofs), strict=True):
+            write_part(plain(made.to_arrow()), folder / f"{ASOF}={asof}")
+
+    return Parts(rows, work)
+
+
+def frame(kinds: dict[str, str], batches: Iterator[pa.RecordBatch]) -> pl.DataFrame:
+    """A task's rows; without any, an empty frame of the same types (``kinds``: Spark's names for them)."""
+    import polars as pl
+    import pyarrow as pa
+
+    given = list(batches)
+    if given:
+        return pl.DataFrame(pl.from_arrow(pa.Table.from_batches(given)))
+    types = {"double": pl.Float64, "date": pl.Date}
+    return pl.DataFrame(schema={name: types.get(kind, pl.String) for name, kind in kinds.items()})
+
+
+def coded(rows: pl.DataFrame) -> pl.DataFrame:
+    """Text columns as Enums of their sorted values: the order and the groups of text at the cost of integers."""
     import polars as pl
 
-    def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        import pyarrow as pa
-
-        given = list(batches)
-        if given:
-            events = pl.DataFrame(pl.from_arrow(pa.Table.from_batches(given))).sort("second", USER, ITEM)
-            for asof in asofs:
-                made = kernel(known_by(events, asof), everything(events, asof), asof).with_columns(pl.lit(asof).alias(ASOF))
-                yield from made.select(columns).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema).to_batches()
-
-    # the kernel itself says which columns it makes
-    kinds = {"double": pl.Float64, "date": pl.Date}
-    blank = pl.DataFrame(schema={name: kinds.get(kind, pl.String) for name, kind in rows.dtypes})
-    empty = kernel(known_by(blank, asofs[0]), everything(blank, asofs[0]), asofs[0]).with_columns(pl.lit(asofs[0]).alias(ASOF))
-    columns = empty.columns
-    schema = plain(empty.to_arrow(compat_level=pl.CompatLevel.oldest()).schema)
-    from pyspark.sql.pandas.types import from_arrow_schema
-
-    made = rows.repartition(key).mapInArrow(work, from_arrow_schema(schema))
-    return made.repartition(ASOF).sortWithinPartitions(ASOF, key)  # an as-of's rows in one file: an item's row number is its code
+    text = [name for name, kind in rows.schema.items() if kind == pl.String]
+    return rows.with_columns(pl.col(name).cast(pl.Enum(rows[name].unique().drop_nulls().sort())) for name in text)
 
 
-def plain(schema: pa.Schema) -> pa.Schema:
-    """The schema with 32-bit offsets, which is what Spark takes from Arrow."""
+def plain(table: pa.Table) -> pa.Table:
+    """The table with plain text and 32-bit offsets, which every reader takes."""
     import pyarrow as pa
 
     def kind(of: pa.DataType) -> pa.DataType:
@@ -93,30 +112,35 @@ def plain(schema: pa.Schema) -> pa.Schema:
             return pa.list_(kind(of.value_type))
         return pa.string() if pa.types.is_large_string(of) else of
 
-    return pa.schema([(field.name, kind(field.type)) for field in schema])
+    return table.cast(pa.schema([(field.name, kind(field.type)) for field in table.schema]))
 
 
-def known_by(events: pl.DataFrame, asof: date) -> pl.DataFrame:
-    """The events that had happened and arrived by the end of ``asof``, with their ages."""
+def known_by(rows: pl.DataFrame, asof: date) -> pl.DataFrame:
+    """The rows that had happened and arrived by the end of ``asof``, with their ages.
+
+    ``age`` is in days, fractional, to the end of the as-of; ``day_age`` in whole days, 0 = the as-of itself.
+    """
     import polars as pl
 
-    end = end_of(asof).timestamp()
-    known = events.filter(pl.col("known") <= asof)
-    age = (end - pl.col("second")) / SECONDS_A_DAY
+    age = (pl.lit(end_of(asof).timestamp()) - pl.col("second")) / SECONDS_A_DAY
+    known = rows.filter(pl.col("known") <= asof)
     return known.with_columns(age=age, day_age=(pl.lit(asof) - pl.col("event_day")).dt.total_days())
 
 
-def everything(events: pl.DataFrame, asof: date) -> pl.DataFrame:
+def everything(rows: pl.DataFrame, asof: date) -> pl.DataFrame:
     """The known events and the side tables' rows: every user and item that the as-of has heard of."""
     import polars as pl
 
-    return events.filter(pl.col("known").is_null() | (pl.col("known") <= asof))
+    return rows.filter(pl.col("known").is_null() | (pl.col("known") <= asof))
 
 
 def complete(made: pl.DataFrame) -> pl.DataFrame:
-    """Counts of nothing are 0 and lists of nothing are empty."""
+    """Codes are text again, counts of nothing are 0 and lists of nothing are empty."""
     import polars as pl
     from polars import selectors as cs
 
+    coded = {name: kind for name, kind in made.schema.items() if isinstance(getattr(kind, "inner", kind), pl.Enum)}
+    text = {name: pl.List(pl.String) if isinstance(kind, pl.List) else pl.String for name, kind in coded.items()}
+    made = made.cast(text)  # type: ignore[arg-type]
     lists = [pl.col(name).fill_null(pl.lit([], dtype=kind)) for name, kind in made.schema.items() if kind == pl.List]
-    return made.with_columns(cs.integer().fill_null(0)).with_columns(lists)
+    return made.with_columns(cs.integer().fill_null(0), *lists)

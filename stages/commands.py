@@ -183,7 +183,7 @@ def list_rooms(settings: Settings, args: Namespace) -> int:
         return 0
     print(f"{'room':<16} {'kind':<8} {'newest':<11} {'rows':>10}  reads")
     for row in rows:
-        reads = ", ".join(row["reads"])
+        reads = ", ".join(inputs(load_room(str(row["room"]))))
         print(f"{row['room']:<16} {row['kind']:<8} {row['newest'] or '-':<11} {row['rows']:>10,}  {reads}")
     return 0
 

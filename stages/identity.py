@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,10 @@ from typing import Any
 
 from stages.settings import Settings
 from stages.stage import inputs, settings_of
+
+
+WIRING = {"stage", "settings", "columns"}
+"""Corridor modules whose changes leave every table as it was."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +52,22 @@ def digest(*parts: Any) -> str:
 
 @cache
 def code_of(name: str) -> str:
-    """A hash of the room's own code and of the feature definitions."""
+    """A hash of the room's own code, of the corridor's that it imports, and of the feature definitions."""
     root = Path(__file__).parent
-    files = sorted([*(root / name).rglob("*.py"), *(root.parent / "features").glob("*.py")])
+    own = sorted((root / name).rglob("*.py"))
+    files = [*own, *sorted((root.parent / "features").glob("*.py"))]
+    imported = {word for file in own for word in re.findall(r"^\s*from stages\.(\w+) import", file.read_text(), re.M)}
+    files += [file for word in sorted(imported - WIRING) if (file := root / f"{word}.py").exists()]
     return digest([(file.name, file.read_text()) for file in files])
+
+
+def merged(reads: list[dict[str, Any]]) -> dict[str, Any]:
+    """What several partitions read, for making them in one job: the last's tables, and all earlier partitions."""
+    both = dict(reads[-1])
+    for name, value in both.items():
+        if isinstance(value, dict):
+            both[name] = type(value)(sorted((day, table) for one in reads for day, table in one[name].items()))
+    return both
 
 
 def versions(reads: dict[str, Any]) -> dict[str, Any]:

@@ -13,11 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from stages import PIPELINE
+from stages.bootstrap import bootstrap
 from stages.cost import Cost, meter
-from stages.identity import Recipes, digest, versions
+from stages.identity import Recipes, digest, merged, versions
 from stages.narrowing import check, flow, part_name, room_before, shards
 from stages.settings import Settings
-from stages.stage import Made, NarrowingStage, Stage, Table, TableStage, Truth, inputs, parameters, settings_of
+from stages.stage import (
+    Made,
+    NarrowingStage,
+    Past,
+    Recent,
+    Stage,
+    Table,
+    TableStage,
+    Truth,
+    parameters,
+    settings_of,
+)
 from stages.store import Store
 from stages.write import write_file, write_ranged, write_table
 
@@ -44,8 +56,8 @@ class Runner:
     """Called with (room, table, audit, model folder) after every publication; None logs nothing."""
     made: list[Table] = field(default_factory=list)
     """What this runner made rather than found."""
-    floor: date | None = None
-    """While bootstrapping: the oldest partition that may be read."""
+    bootstrapping: bool = False
+    """While the earlier partitions are made that no run has left."""
 
     @cached_property
     def store(self) -> Store:
@@ -68,11 +80,16 @@ class Runner:
     def room(self, name: str) -> Any:
         return self.settings.rooms[name]
 
-    def earlier(self, room: Stage, table: str, asof: date) -> list[date]:
-        """The partitions that ``room`` reads of a ``Past`` table, a horizon apart, oldest first."""
-        count = getattr(room, room.past[table])
-        days = [asof - n * self.horizon for n in range(count, 0, -1)]
-        return [day for day in days if not self.floor or day >= self.floor]
+    def reads_of(self, room: Stage, table: str, asof: date, kind: str) -> list[date]:
+        """The partitions that ``room`` reads of a ``past`` or ``recent`` table, a horizon apart, oldest first."""
+        said = room.past[table]
+        count = said if isinstance(said, int) else getattr(room, said)
+        newest = asof if kind == "recent" else asof - self.horizon
+        return [newest - n * self.horizon for n in range(count - 1, -1, -1)]
+
+    def windows(self, asof: date) -> list[date]:
+        """The earlier as-ofs that the run of ``asof`` learns from, oldest first."""
+        return [asof - n * self.horizon for n in range(self.room("prerank").windows, 0, -1)]
 
     def recipe(self, name: str) -> str:
         """What a room would do with the same rows."""
@@ -89,6 +106,8 @@ class Runner:
     def tables(self, name: str, asofs: list[date]) -> dict[date, Table]:
         """Several partitions of one room; a Spark room that can makes the missing ones in one job."""
         room = self.room(name)
+        if name == "examples" and not self.bootstrapping:
+            bootstrap(self, asofs[-1])
         found: dict[date, Table] = {}
         todo: list[tuple[date, str, dict[str, Any]]] = []
         for asof in asofs:
@@ -127,67 +146,47 @@ class Runner:
         self._done(room, table, None, table.path / "model")
         return model, table
 
-    def past(self, room: Stage, table: str, asof: date) -> dict[date, Table]:
-        """Earlier partitions of ``table``: what past runs published with the same recipe, or else a bootstrap.
+    def past(self, room: Stage, table: str, asof: date, kind: str) -> Past:
+        """Earlier partitions as they were published by the same recipe, and of a ``recent`` table the own one.
 
         A published partition is never remade because later or late data arrived: a past training set stays as it was.
         """
-        days = self.earlier(room, table, asof)
-        found = {day: self.store.current(table, day) for day in days}
-        missing = [day for day in days if (t := found[day]) is None or t.meta["recipe"] != self.recipe(table)]
-        if self.floor and hasattr(self.room(table), "fit") and "examples" in inputs(type(self.room(table))):
-            return {}  # inside a bootstrap: what learns from examples has not run yet
-        if missing:
-            bootstrap = isinstance(self.room(table), NarrowingStage)
-            found |= self._bootstrap(room, table, missing, asof) if bootstrap else self.tables(table, missing)
-        return found  # type: ignore[return-value]
+        found = (Recent if kind == "recent" else Past)()
+        for day in self.reads_of(room, table, asof, kind):
+            own = day == asof and not self.bootstrapping
+            if partition := self.table(table, day) if own else self.published(table, day):
+                found[day] = partition
+        return found
 
     def needed(self, name: str, asof: date) -> list[date]:
-        """The partitions of a table that the run of ``asof`` reads, oldest first; ``asof`` itself is the last."""
-        days = {asof}
-        for other in PIPELINE:
-            room = self.room(other)
-            if name in room.past:
-                days |= {
-                    day for day in self.earlier(room, name, asof)
-                    if (t := self.store.current(name, day)) is None or t.meta["recipe"] != self.recipe(name)
-                }  # fmt: skip
-        return sorted(days)
+        """The partitions of a profile table that the run of ``asof`` reads and lacks; ``asof`` itself is the last."""
+        earlier = self.windows(asof) if name in ("user_profiles", "item_profiles") else []
+        return [*[day for day in earlier if not self.published(name, day)], asof]
 
     def run(self, name: str, asof: date) -> Table:
         """What a task of the DAG does: the room's partition, and with it the earlier ones that the run will read."""
-        days = self.needed(name, asof) if issubclass(type(self.room(name)), TableStage) else [asof]
-        return self.tables(name, days)[asof]
+        return self.tables(name, self.needed(name, asof))[asof]
 
-    def _bootstrap(self, reader: Stage, name: str, days: list[date], asof: date) -> dict[date, Table]:
-        """Narrow at earlier partitions with one model, fitted at the oldest of them: it knows none of their labels.
-
-        What that model learns from does not reach below the oldest partition that ``reader`` reads.
-        """
+    def narrow_with(self, name: str, model: tuple[Any, Table], days: list[date]) -> None:
+        """Narrow at earlier partitions with one model of an earlier day, as a run of that day would have."""
         room = self.room(name)
-        oldest = min(day for table in reader.past for day in self.earlier(reader, table, asof))
-        self.floor, before = oldest, self.floor
-        try:
-            model = self.model(name, min(days))
-        finally:
-            self.floor = before
-        todo = []
         for day in days:
             reads = self._reads(room, day, model[1])
-            todo.append((day, digest(self.recipe(name), day, versions(reads)), reads))
-        found = {day: table for day, fingerprint, _ in todo if (table := self.store.find(name, day, fingerprint))}
-        for day, table in found.items():
-            self.store.point(name, day, table.meta["fingerprint"])
-        return found | self._narrow(room, [one for one in todo if one[0] not in found], model)
+            fingerprint = digest(self.recipe(name), day, versions(reads))
+            if found := self.store.find(name, day, fingerprint):
+                self.store.point(name, day, found.meta["fingerprint"])
+            else:
+                self._narrow(room, [(day, fingerprint, reads)], model)
 
-    def shard_tables(self, room: NarrowingStage, asof: date) -> dict[str, Table]:
-        """The published tables that this room's shards are cut from."""
-        names = [table for table, kind in inputs(type(room)).items() if kind == "same"]
-        return {
-            table: self.table(table, asof)
-            for table in ("user_profiles", "item_profiles", *room_before(room.name))
-            if table in names
-        }
+    def shard_tables(self, room: NarrowingStage, asof: date, earlier: bool = False) -> dict[str, Table]:
+        """The tables that this room's shards are cut from; of an ``earlier`` partition as they were published."""
+        names = ("user_profiles", "item_profiles", *room_before(room.name))
+        return {name: (earlier and self.published(name, asof)) or self.table(name, asof) for name in names}
+
+    def published(self, name: str, asof: date) -> Table | None:
+        """What was published for an earlier partition, whatever data came later, if by the same recipe."""
+        table = self.store.current(name, asof)
+        return table if table and table.meta["recipe"] == self.recipe(name) else None
 
     def _transform(self, room: TableStage, todo: list[tuple[date, str, dict[str, Any]]]) -> dict[date, Table]:
         method = room.transform  # type: ignore[attr-defined]
@@ -200,7 +199,7 @@ class Runner:
             say(f"  {room.name:<16} {span}  working")
             drafts = {asof: self.store.draft(room.name, asof, fingerprint) for asof, fingerprint, _ in group}
             with meter() as cost:
-                made = method(**self._arguments(method, group[-1][2], days[-1], days))
+                made = method(**self._arguments(method, merged([reads for _, _, reads in group]), days[-1], days))
                 made = made if isinstance(made, Made) else Made(made)
                 if ranged:
                     write_ranged(made.data, drafts)
@@ -222,7 +221,7 @@ class Runner:
             say(f"  {room.name:<16} {asof}  narrowing")
             with meter() as cost:
                 draft, received, kept = self.store.draft(room.name, asof, fingerprint), 0, 0
-                for number, shard in enumerate(shards(self.shard_tables(room, asof), asof)):
+                for number, shard in enumerate(shards(reads, asof)):
                     narrowed = check(room, shard, room.narrow(fitted[0], shard))
                     received += narrowed.kept.num_rows + narrowed.removed.num_rows
                     kept += narrowed.kept.num_rows
@@ -267,7 +266,7 @@ class Runner:
     def _reads(self, room: Any, asof: date, model: Table | None = None) -> dict[str, Any]:
         """Every table that making the room's partition reads, by parameter; models under ``model``."""
         if isinstance(room, NarrowingStage):
-            reads: dict[str, Any] = dict(self.shard_tables(room, asof))
+            reads: dict[str, Any] = dict(self.shard_tables(room, asof, earlier=model is not None))
             if hasattr(room, "fit"):
                 reads["model"] = model or self.model(room.name, asof)[1]
             return reads
@@ -278,8 +277,8 @@ class Runner:
         for name, kind in parameters(method).items():
             if kind == "same":
                 found[name] = self.events(asof) if name == "events" else self.table(name, asof)
-            elif kind == "past":
-                found[name] = self.past(room, name, asof)
+            elif kind in ("past", "recent"):
+                found[name] = self.past(room, name, asof, kind)
             else:
                 found[name] = self.truth(asof)
         return found

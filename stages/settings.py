@@ -51,6 +51,12 @@ class SourceSettings:
     event_type: str = "event"
     """files: the type of every event where no column tells it."""
 
+    def __post_init__(self) -> None:
+        if self.horizon_days < 1:
+            raise ValueError(f"horizon_days = {self.horizon_days}: give 1 or more.")
+        if self.time_format not in ("auto", "iso", "seconds", "milliseconds"):
+            raise ValueError(f"time_format = {self.time_format!r}: give auto, iso, seconds or milliseconds.")
+
 
 @dataclass(frozen=True)
 class StoreSettings:
@@ -88,6 +94,12 @@ class SparkSettings:
     """Heap of the driver, which is also the executor of a local master."""
     shuffle_partitions: int = 4
     """Partitions after a shuffle."""
+    java_options: str = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+    """Options of the driver's JVM. The default starts fast, which suits minutes of work; for hours, empty it."""
+
+    def __post_init__(self) -> None:
+        if self.shuffle_partitions < 1:
+            raise ValueError(f"shuffle_partitions = {self.shuffle_partitions}: give 1 or more.")
 
 
 SECTIONS: dict[str, type] = {
@@ -141,6 +153,8 @@ def load_settings(path: Path | None = None, env: Mapping[str, str] | None = None
             values = tomllib.loads(file.read_text())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{file}: not valid TOML: {error}. Mend that line.") from error
+        except OSError as error:
+            raise SettingsError(f"{file} cannot be read: {error.strerror}. Give the path of your {FILE}.") from error
     elif named:
         raise SettingsError(f"{file}: there is no such file. Give the path of your {FILE}, or leave it out for the defaults.")
     kinds = SECTIONS | {name: load_room(name) for name in PIPELINE}
@@ -189,9 +203,8 @@ def _section(kind: type, values: dict[str, Any], overrides: dict[str, str], file
 def _typed(value: Any, kind: Any, where: str) -> Any:
     origin = typing.get_origin(kind)
     if origin in (types.UnionType, typing.Union):
-        return next((_typed(value, k, where) for k in typing.get_args(kind) if _fits(value, k)), None) or _refuse(
-            value, kind, where
-        )
+        kind = next((k for k in typing.get_args(kind) if _fits(value, k)), typing.get_args(kind)[0])
+        return _typed(value, kind, where)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if origin is tuple and isinstance(value, list):

@@ -12,21 +12,23 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.columns import EVENT_COLUMNS, EVENT_TIME, INGESTED_AT, ITEM, ITEM_COLUMNS, PRICE, USER, USER_COLUMNS, VALUE
 from stages.settings import Settings, SourceSettings
+from stages.tabular import CORRUPT, SourceError, as_text, quoted, read, reading
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+__all__ = ["Source", "SourceError", "open_source", "reading"]
+
+COLUMNS = {"event_columns": EVENT_COLUMNS, "item_columns": ITEM_COLUMNS, "user_columns": USER_COLUMNS}
+NEEDED = {"event_columns": (USER, ITEM, EVENT_TIME), "item_columns": (ITEM,), "user_columns": (USER,)}
+NUMBERS = (EVENT_TIME, INGESTED_AT, VALUE, PRICE)
+"""Columns that keep the file's type until `events` types them; all others are text."""
+OWN = ("events", "items", "users", *COLUMNS)
+"""Settings that only files need."""
 RECBOLE = "recbole==1.2.1"
 RECBOLE_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
-SUFFIXES = {"parquet": "parquet", "pq": "parquet", "csv": ",", "tsv": "\t", "inter": "\t", "item": "\t", "user": "\t",
-            "jsonl": "json", "ndjson": "json", "json": "json"}  # fmt: skip
-
-
-class SourceError(ValueError):
-    """The source cannot be read; the message names the file or column and the remedy."""
-
-
 @dataclass(frozen=True)
 class Source:
     """Events with optional items and users, as described by ``[source]``; paths are checked, nothing is read yet."""
@@ -44,7 +46,9 @@ class Source:
             for file in self.files(url) if url else []:
                 stat = file.stat()
                 # a file inside an installed package is as old as its installation: its size must do
-                stamp = 0 if "site-packages" in file.parts or self.cache in file.parents else stat.st_mtime_ns
+                stamp: int | str = 0 if "site-packages" in file.parts else stat.st_mtime_ns
+                if self.cache in file.parents:  # the folder of a fetched file carries its ETag
+                    stamp = file.parent.name
                 seen.append([file.name, stat.st_size, stamp])  # type: ignore[arg-type]
         return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
 
@@ -76,7 +80,7 @@ class Source:
             url = str(self.base / url)
         try:
             fs, path = fsspec.core.url_to_fs(url)
-            found = sorted(fs.glob(path)) if has_magic(path) else [path] if fs.exists(path) else []
+            found = [path] if fs.exists(path) else sorted(fs.glob(path)) if has_magic(path) else []
             if len(found) == 1 and fs.isdir(found[0]):
                 found = sorted(name for name in fs.find(found[0]) if Path(name).name[0] not in "._")
         except (ImportError, OSError, ValueError) as error:
@@ -98,46 +102,34 @@ class Source:
         return files
 
     def _read(self, session: SparkSession, url: str, columns: dict[str, str], key: str) -> DataFrame:
+        from pyspark.errors import PySparkException
         from pyspark.sql import functions as F
-        from pyspark.sql.types import LongType
 
         files = self.files(url)
-        kinds = {_kind(file) for file in files}
-        if len(kinds) > 1:
-            raise SourceError(f"[source] {url} mixes formats ({', '.join(f.name for f in files[:4])} …). Point at one kind.")
-        kind, paths = kinds.pop(), [str(file) for file in files]
-        nanos: set[str] = set()
-        if kind == "parquet":
-            nanos = _check_parquet(files)
-            frame = session.read.parquet(*paths)
-        elif kind == "json":
-            frame = session.read.json(paths, primitivesAsString=True, columnNameOfCorruptRecord="_corrupt")
-        else:
-            header = _header(files, kind)
-            schema = ", ".join(f"`{name}` string" for name in [*header, "_corrupt"])
-            frame = session.read.csv(
-                paths, schema=schema, sep=kind, header=True, enforceSchema=True, columnNameOfCorruptRecord="_corrupt",
-                multiLine=False, escape='"',
-            )  # fmt: skip
-        picked = [F.struct("*").alias("raw")]
-        if "_corrupt" in frame.columns:
-            picked.append(F.col("_corrupt").isNotNull().alias("corrupt"))
-        for ours, theirs in (columns or {name: name for name in frame.columns}).items():
-            if theirs in frame.columns:
-                column = F.col(f"`{theirs}`")
-                if theirs in nanos and isinstance(frame.schema[theirs].dataType, LongType):
-                    column = F.timestamp_micros(F.floor(column / 1000))  # Spark's timestamps are microseconds
-                picked.append(column.alias(ours))
-                continue
+        frame = read(session, files)
+        known = COLUMNS[key]
+        has = [name for name in frame.columns if name != CORRUPT]
+        picked = {"raw": F.struct("*")}
+        if CORRUPT in frame.columns:
+            picked["corrupt"] = F.col(CORRUPT).isNotNull()
+        for ours, theirs in (columns or {name: name for name in has if name in known}).items():
+            picked[ours] = F.col(quoted(theirs)) if theirs in has else F.expr(theirs)
             try:
-                picked.append(F.expr(theirs).alias(ours))
-                frame.select(picked[-1])
-            except Exception as error:
+                if theirs not in has and theirs.isidentifier():  # Spark knows `user` and `current_date` as functions
+                    raise KeyError(theirs)
+                frame.select(picked[ours])
+            except (PySparkException, KeyError) as error:
                 raise SourceError(
-                    f"[source] {key}.{ours} = {theirs!r}: {files[0].name} has no such column (and it is no expression over "
-                    f"them). It has: {', '.join(c for c in frame.columns if c != '_corrupt')}."
+                    f"[source] {key}.{ours} = {theirs!r}: {files[0]} has no such column (and it is no expression over "
+                    f"its columns). It has: {', '.join(has)}."
                 ) from error
-        return frame.select(picked)
+        if missing := [name for name in NEEDED[key] if name not in picked]:
+            raise SourceError(f"[source] {files[0]} has no column {missing[0]!r}. Map it in [source.{key}]; the file has: {', '.join(has)}.")
+        frame = frame.select([column.alias(name) for name, column in picked.items()])
+        text = {
+            name: as_text(F.col(name), frame.schema[name].dataType) for name in known if name in picked and name not in NUMBERS
+        }
+        return frame.withColumns(text)
 
 
 def open_source(settings: Settings) -> Source:
@@ -152,17 +144,19 @@ def open_source(settings: Settings) -> Source:
     elif given.name == "movielens-100k":
         described = _movielens(given, cache)
     elif given.name == "files":
-        needed = [name for name in ("user_id", "item_id", "event_time") if name not in given.event_columns]
-        if not given.events or (given.event_columns and needed):
-            raise SourceError(
-                '[source] name = "files" needs `events` and, in [source.event_columns], '
-                f"{', '.join(needed) or 'user_id, item_id, event_time'}."
-            )
+        if not given.events:
+            raise SourceError('[source] name = "files" needs `events`: the path, URL or glob of the events.')
+        for key, known in COLUMNS.items():
+            given_columns = getattr(given, key)
+            if wrong := [name for name in given_columns if name not in known]:
+                raise SourceError(f"[source.{key}] {wrong[0]!r} is not a known column. The columns are: {', '.join(known)}.")
+            if missing := [name for name in NEEDED[key] if given_columns and name not in given_columns]:
+                raise SourceError(f"[source.{key}] needs {', '.join(missing)}: our name = your name.")
         described = given
     else:
         raise SourceError(f"[source] name = {given.name!r}: give completejourney, movielens-100k or files.")
-    if described.time_format not in ("auto", "iso", "seconds", "milliseconds"):
-        raise SourceError(f"[source] time_format = {given.time_format!r}: give auto, iso, seconds or milliseconds.")
+    if given.name != "files" and (own := [key for key in OWN if getattr(given, key)]):
+        raise SourceError(f'[source] {own[0]} is for name = "files"; {given.name} describes itself. Remove it, or set the name.')
     return Source(described, cache, settings.base)
 
 
@@ -221,40 +215,3 @@ def _movielens(given: SourceSettings, cache: Path) -> SourceSettings:
         },
         user_columns={"user_id": "user_id:token", "segment": "occupation:token"},
     )  # fmt: skip
-
-
-def _kind(file: Path) -> str:
-    suffix = [part for part in file.suffixes if part not in (".gz", ".bz2", ".zst")][-1:] or [""]
-    kind = SUFFIXES.get(suffix[0].removeprefix(".").lower())
-    if not kind:
-        raise SourceError(f"[source] {file}: unknown kind of file. Known endings: {', '.join(SUFFIXES)} (also .gz).")
-    return kind
-
-
-def _check_parquet(files: list[Path]) -> set[str]:
-    """Read every footer, so that a broken file is named before a long job starts; the nanosecond columns."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    nanos = set()
-    for file in files:
-        try:
-            schema = pq.read_schema(file)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise SourceError(f"[source] {file} is not a readable Parquet file ({error}). Replace or remove it.") from error
-        nanos |= {f.name for f in schema if pa.types.is_timestamp(f.type) and f.type.unit == "ns"}
-    return nanos
-
-
-def _header(files: list[Path], separator: str) -> list[str]:
-    import csv
-
-    import fsspec
-
-    headers = []
-    for file in files:
-        with fsspec.open(str(file), "rt", compression="infer", newline="") as lines:
-            headers.append(next(csv.reader(lines, delimiter=separator), []))
-        if headers[-1] != headers[0] or not headers[-1]:
-            raise SourceError(f"[source] {file}: its header {headers[-1]} differs from {files[0].name}'s {headers[0]}.")
-    return headers[0]

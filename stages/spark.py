@@ -7,14 +7,19 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.settings import SparkSettings
+from stages.tabular import reading
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
+    from pyspark.sql import DataFrame, SparkSession
 
 OLDEST_JAVA = 17
 REMEDY = (
@@ -50,6 +55,7 @@ def spark_session(settings: SparkSettings = SparkSettings()) -> SparkSession:  #
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("POLARS_MAX_THREADS", "1")  # Spark runs a task a core; Polars inside one needs no more
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    root = str(Path(__file__).parents[1])
     session = (
         SparkSession.builder.appName("narrows")
         .master(settings.master)
@@ -60,6 +66,12 @@ def spark_session(settings: SparkSettings = SparkSettings()) -> SparkSession:  #
         .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
         .config("spark.sql.legacy.parquet.nanosAsLong", True)
         .config("spark.sql.ansi.enabled", True)
+        .config("spark.sql.caseSensitive", True)
+        .config("spark.sql.execution.arrow.maxRecordsPerBatch", 100_000)
+        .config("spark.sql.files.openCostInBytes", 65_536)  # days are small files: many of them to a task
+        .config("spark.sql.sources.parallelPartitionDiscovery.threshold", 10_000)  # listing days is no job
+        .config("spark.driver.extraJavaOptions", settings.java_options)
+        .config("spark.executorEnv.PYTHONPATH", os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])))
         .config("spark.ui.enabled", False)
         .config("spark.ui.showConsoleProgress", False)
         .config("spark.driver.bindAddress", "127.0.0.1")
@@ -68,6 +80,49 @@ def spark_session(settings: SparkSettings = SparkSettings()) -> SparkSession:  #
     )
     session.sparkContext.setLogLevel("ERROR")
     return session
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Rows that the Python tasks of Spark write themselves: a fraction of the work of the JVM's Parquet writer."""
+
+    frame: DataFrame
+    """What the tasks receive."""
+    work: Callable[[Iterator[pa.RecordBatch], Path], None]
+    """Called once in every task, also in one without rows, with its rows and the folder to write below."""
+
+    def save(self, folder: Path) -> None:
+        """Run the tasks; a task that is repeated writes the same files again."""
+        work = self.work
+
+        def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            work(batches, folder)
+            yield from ()
+
+        folder.mkdir(parents=True, exist_ok=True)
+        with reading():
+            self.frame.mapInArrow(run, "done boolean").collect()
+
+
+def part_writer(schema: pa.Schema, folder: Path) -> ParquetWriter:
+    """A writer of the running task's own file of a table."""
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"part-{context.partitionId() if context else 0:05d}.parquet"
+    # dictionaries pay for repeated text only
+    is_text = {f.name: pa.types.is_string(getattr(f.type, "value_type", f.type)) for f in schema}
+    text = [f.name + ".list.element" * pa.types.is_list(f.type) for f in schema if is_text[f.name]]
+    return ParquetWriter(path, schema, use_dictionary=text, compression="zstd", compression_level=1)
+
+
+def write_part(table: pa.Table, folder: Path) -> None:
+    """The running task's own file of a table, all of it."""
+    with part_writer(table.schema, folder) as writer:
+        writer.write_table(table)
 
 
 if __name__ == "__main__":

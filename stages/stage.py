@@ -64,8 +64,22 @@ class Table:
         return self.asof
 
 
-Past = dict[date, Table]
-"""Annotation of a parameter that reads earlier partitions of a table, a horizon apart, oldest first."""
+class Past(dict[date, Table]):
+    """Annotation of a parameter that reads earlier partitions of a table, a horizon apart, oldest first.
+
+    They are what was published then; one that never was is left out.
+    """
+
+    def arrow(self, columns: list[str] | None = None, where: Any = None) -> pa.Table:
+        """The rows of all of them, oldest first."""
+        import pyarrow as pa
+
+        tables = [table.arrow(columns, where) for table in self.values()]
+        return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+
+
+class Recent(Past):
+    """The same, the partition itself included as the last."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +132,8 @@ class Stage:
     """A room: its fields are its settings, its CLI flags and its TOML keys."""
 
     name: ClassVar[str]
-    past: ClassVar[dict[str, str]] = {}
-    """For each ``Past`` parameter the setting that says how many partitions it reads."""
+    past: ClassVar[dict[str, str | int]] = {}
+    """For each ``Past`` or ``Recent`` parameter how many partitions it reads, or the setting that says so."""
 
     def files(self, base: Path) -> list[Path]:
         """Files beyond ``narrows.toml`` whose content is part of the room's settings; ``base`` is its folder."""
@@ -171,11 +185,11 @@ def load_room(name: str) -> type[Stage]:
 
 
 def parameters(method: Any) -> dict[str, str]:
-    """The tables a method reads and how: ``same`` partition, ``past`` ones, or the ``truth`` after it.
+    """The tables a method reads and how: the ``same`` partition, ``past`` or ``recent`` ones, the ``truth`` after it.
 
     Annotations are compared by name, so that a door need not import what the others name.
     """
-    kinds = {"Table": "same", "Past": "past", "Truth": "truth"}
+    kinds = {"Table": "same", "Past": "past", "Recent": "recent", "Truth": "truth"}
     given = inspect.signature(method).parameters.items()
     return {name: kinds[str(p.annotation)] for name, p in given if str(p.annotation) in kinds}
 
@@ -189,7 +203,7 @@ def inputs(room: type[Stage]) -> dict[str, str]:
     for method in ("fit", "transform"):
         if hasattr(room, method):
             for table, kind in parameters(getattr(room, method)).items():
-                found[table] = "same" if found.get(table) == "same" else kind
+                found[table] = kind if found.get(table, "past") == "past" else found[table]
     if issubclass(room, NarrowingStage):
         narrowing = [name for name in PIPELINE if issubclass(load_room(name), NarrowingStage)]
         before = narrowing[: narrowing.index(room.name)][-1:]

@@ -52,10 +52,13 @@ class Store:
         return sorted(date.fromisoformat(path.parent.name) for path in (self.root / table).glob("*/CURRENT"))
 
     def draft(self, table: str, asof: date, fingerprint: str) -> Path:
-        """An empty folder beside the published ones that no reader looks at."""
+        """An empty folder beside the published ones that no reader looks at.
+
+        What a killed run left of any version is removed: who holds the store's lock knows that nobody writes it.
+        """
         folder = self.folder(table, asof, fingerprint)
         draft = folder.with_name(f".draft-{folder.name}-{os.getpid()}")
-        for stale in folder.parent.glob(f".draft-{folder.name}-*"):
+        for stale in folder.parent.glob(".draft-*"):
             shutil.rmtree(stale)
         (draft / "data").mkdir(parents=True)
         return draft
@@ -64,6 +67,8 @@ class Store:
         """Make a draft the partition's current version; one rename, so readers see all of it or nothing."""
         write_json(draft / "manifest.json", meta)
         folder = self.folder(table, asof, meta["fingerprint"])
+        if folder.exists() and not (folder / "manifest.json").exists():
+            shutil.rmtree(folder)  # damaged from outside: nobody can read it
         if folder.exists():  # the same fingerprint is the same table: keep the older copy, readers may hold it
             shutil.rmtree(draft)
         else:

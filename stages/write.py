@@ -23,18 +23,20 @@ def write_file(table: pa.Table, path: Path) -> None:
 
 
 def write_table(data: Any, folder: Path, partitions: list[str] | None = None) -> None:
-    """Write a Spark frame or an Arrow table below ``folder``."""
+    """Write a Spark frame, Spark tasks that write themselves, or an Arrow table below ``folder``."""
     import pyarrow as pa
 
     if isinstance(data, pa.Table):
         folder.mkdir(parents=True, exist_ok=True)
         write_file(data, folder / part_name(0))
+    elif hasattr(data, "save"):  # tasks that write themselves: spark.Parts
+        data.save(folder)
     else:
         data.write.mode("overwrite").option("compression", "zstd").partitionBy(*(partitions or [])).parquet(str(folder))
 
 
 def write_ranged(data: Any, drafts: dict[date, Path]) -> None:
-    """Write a Spark frame of several as-ofs (column ``asof``) in one job, each as-of into its own draft."""
+    """Write the rows of several as-ofs in one job, each as-of into its own draft."""
     whole = list(drafts.values())[-1] / "ranged"
     write_table(data, whole, ["asof"])
     for asof, draft in drafts.items():

@@ -2,12 +2,13 @@
 
 Households shop on Mondays. Of what they buy, four kinds are certain:
 
-- *staples*: a group's six items, bought by each of its members every week: owned and due, the right answer of the next week.
-- *fortnightlies*: three items of each household's own, bought every second week; half of them are due and half are not.
-- *the hit*: one item a fortnight that three households in four buy while it lasts: only popularity knows it.
-- *companions*: item ``b<n>`` is bought the week after ``a<n>`` by everyone who bought that: only item-to-item knows it.
+- *staples*: a group's six items, bought by each of its members every week: owned, due, the right answer;
+- *fortnightlies*: three items of each household's own, bought every second week; half are due, half are not;
+- *the hit*: one item a fortnight that three households in four buy while it lasts: popularity knows it;
+- *companions*: item ``b<n>`` is bought the week after ``a<n>`` by all who bought that: item-to-item knows it.
 
-The rest is noise. Item ``never`` is in the catalogue and nobody buys it; household ``quiet`` is known and buys nothing.
+The rest is noise. Item ``never`` is in the catalogue and nobody buys it; household ``quiet`` is known and buys
+nothing.
 """
 
 from __future__ import annotations
@@ -118,7 +119,12 @@ def write(folder: Path, rooms: dict[str, dict[str, object]] | None = None, table
     pq.write_table(events() if table is None else table, folder / "events.parquet")
     pq.write_table(items(), folder / "items.parquet")
     pq.write_table(users(), folder / "users.parquet")
-    quick = {"examples": {"windows": 4, "scored_windows": 2}, "evaluation": {"resamples": 100}, "rerank": {"policy": ""}}
+    quick = {
+        "prerank": {"windows": 4, "min_rows": 20},
+        "rank": {"windows": 4, "min_count": 5},
+        "evaluation": {"resamples": 100},
+        "rerank": {"policy": ""},
+    }
     lines = [SETTINGS]
     for room, values in {**quick, **(rooms or {})}.items():
         lines += [f"[{room}]", *[f"{key} = {json.dumps(value)}" for key, value in values.items()]]

@@ -26,6 +26,10 @@ class Events(TableStage):
     max_clock_skew_hours: float = 24.0
     """An event dated later than this after its own arrival is from the future, and broken."""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.max_bad_share <= 1:
+            raise ValueError(f"max_bad_share = {self.max_bad_share}: give a share from 0 to 1.")
+
     def transform(self, *, session: Any, source: Source, asof: date) -> Made:
         from stages.events.clean import clean
 

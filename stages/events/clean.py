@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import date, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
-from pyspark.sql.types import NumericType, TimestampNTZType, TimestampType
+from pyspark.sql.types import DateType, NumericType, StringType, TimestampNTZType, TimestampType
 
-from stages.columns import CONTEXT, EVENT_COLUMNS, EVENT_KEY, EVENT_TIME, EVENT_TYPE, INGESTED_AT, ITEM, PRICE, SESSION, USER, VALUE
+from stages.columns import (
+    CONTEXT, DAY, EVENT_COLUMNS, EVENT_KEY, EVENT_TIME, EVENT_TYPE, INGESTED_AT, ITEM, PRICE, SESSION, USER, VALUE,
+)  # fmt: skip
 from stages.settings import SourceSettings
-from stages.sources import SourceError
+from stages.sources import SourceError, reading
+from stages.spark import Parts, part_writer
 from stages.stage import Made, end_of
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from stages.events import Events
 
 LATER = "not known yet"
 MANY = 10_000
 """Doubled keys up to which they are listed rather than all rows sorted."""
+FARTHEST = 7.3e9
+"""Seconds since 1970 that are still an instant (the year 2201)."""
 MILLISECONDS_FROM = 1e11
 """A bare number above this is milliseconds since 1970 (seconds would mean the year 5138)."""
 
@@ -34,8 +44,8 @@ def clean(raw: DataFrame, source: SourceSettings, room: Events, asof: date) -> M
         SourceError: nothing is known by the as-of, or too many rows are broken.
     """
     rows = judged(typed(raw, source), room.max_clock_skew_hours, end_of(asof))
-    rows = rows.withColumn("reason", F.when(_copies(rows), "duplicate").otherwise(F.col("reason")))
-    seen = rows.groupBy("reason").agg(F.count("*"), F.max(F.to_date(EVENT_TIME))).collect()
+    with reading():
+        rows, seen = _deduplicated(rows)
     counts, last = {row[0]: row[1] for row in seen}, {row[0]: row[2] for row in seen}
     after, good, duplicates = counts.pop(LATER, 0), counts.pop(None, 0), counts.get("duplicate", 0)
     bad = sum(counts.values()) - duplicates
@@ -49,10 +59,11 @@ def clean(raw: DataFrame, source: SourceSettings, room: Events, asof: date) -> M
             f"[source] {bad} of {good + bad} rows are broken ({', '.join(f'{k}: {v}' for k, v in sorted(counts.items()))}), "
             f"more than max_bad_share = {room.max_bad_share}. Nothing was published. Mend the source, or raise [events] max_bad_share."
         )
-    events = rows.where(F.col("reason").isNull()).select(*EVENT_COLUMNS, arrival_day().alias("day"))
-    quarantine = rows.where(F.col("reason") != LATER).select("reason", F.to_json("raw").alias("raw"))
+    events = rows.where(F.col("reason").isNull()).select(*EVENT_COLUMNS, arrival_day().alias(DAY))
+    by_day = events.repartition(DAY).sortWithinPartitions(DAY, *EVENT_KEY)
+    quarantine = rows.where(F.col("reason") != LATER).select("reason", F.to_json("raw", {"ignoreNullFields": "false"}).alias("raw"))
     notes = {"quarantine": counts, "events": good, "last_day": str(last[None]), "rows_after_asof": after}
-    return Made(events.repartition("day"), notes, {"quarantine": quarantine} if counts else {})
+    return Made(Parts(by_day, _write_days), notes, {"quarantine": quarantine} if counts else {})
 
 
 def arrival_day() -> Column:
@@ -60,21 +71,43 @@ def arrival_day() -> Column:
     return F.to_date(F.greatest(EVENT_TIME, INGESTED_AT))
 
 
-def _copies(rows: DataFrame) -> Column:
-    """True where a good row is a second copy of an event; the copy that arrived first is the event.
+def _deduplicated(rows: DataFrame) -> tuple[DataFrame, list[Any]]:
+    """``rows`` with the reason "duplicate" where a good row is a second copy of an event, and per reason count and last day.
 
-    Only rows whose key occurs twice are sorted, which a clean source has none of.
+    The copy that arrived first is the event. One pass finds the keys that occur twice; only their rows are sorted, and a
+    clean source has none.
     """
-    key = F.xxhash64(*EVENT_KEY)
-    good = rows.where(F.col("reason").isNull())
-    counted = good.groupBy(key.alias("key")).count().where("count > 1").select("key")
-    twice = [row[0] for row in counted.limit(MANY).collect()]
-    if not twice:
-        return F.lit(False)
-    candidate = F.col("reason").isNull() & (key.isin(twice) if len(twice) < MANY else F.lit(True))
+    good = F.col("reason").isNull()
+    grouped = rows.groupBy("reason", F.when(good, F.xxhash64(*EVENT_KEY)).alias("key"))
+    by_key = grouped.agg(F.count("*").alias("rows"), F.max(F.to_date(EVENT_TIME)).alias("last"))
+    twice = good & (F.col("rows") > 1)
+    seen = by_key.groupBy("reason").agg(F.sum("rows"), F.max("last"), F.count_if(twice)).collect()
+    if not any(row[3] for row in seen):
+        return rows, seen
+    keys = [row[0] for row in by_key.where(twice).select("key").limit(MANY).collect()]
+    candidate = good & (F.xxhash64(*EVENT_KEY).isin(keys) if len(keys) < MANY else F.lit(True))
+    single, doubled = rows.where(~candidate), rows.where(candidate)
     earlier_first = Window.partitionBy(*EVENT_KEY).orderBy(INGESTED_AT, F.to_json("raw"))
-    number = F.row_number().over(earlier_first)
-    return F.when(candidate, number > 1).otherwise(False)
+    doubled = doubled.withColumn("reason", F.when(F.row_number().over(earlier_first) > 1, "duplicate"))
+    rows = single.unionByName(doubled)
+    return rows, rows.groupBy("reason").agg(F.count("*"), F.max(F.to_date(EVENT_TIME))).collect()
+
+
+def _write_days(batches: Iterator[pa.RecordBatch], folder: Path) -> None:
+    """One file a day; the rows come sorted by day, so that one day at a time is in memory."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    current: date | None = None
+    with ExitStack() as open_file:
+        for batch in batches:
+            for day in pc.unique(batch[DAY]).to_pylist():
+                part = pa.table(batch).filter(pc.equal(batch[DAY], pa.scalar(day))).drop_columns([DAY])
+                if day != current:
+                    open_file.close()
+                    writer = open_file.enter_context(part_writer(part.schema, folder / f"{DAY}={day}"))
+                    current = day
+                writer.write_table(part)
 
 
 def typed(raw: DataFrame, source: SourceSettings) -> DataFrame:
@@ -82,14 +115,14 @@ def typed(raw: DataFrame, source: SourceSettings) -> DataFrame:
     have = set(raw.columns)
 
     def text(name: str) -> Column:
-        value = F.col(name).cast("string") if name in have else F.lit(None).cast("string")
-        return F.when(F.trim(value) != "", value)
+        return F.col(name) if name in have else F.lit(None).cast("string")
 
     def number(name: str) -> Column:
         return F.expr(f"try_cast(`{name}` as double)") if name in have else F.lit(None).cast("double")
 
     event_time = instant(raw, EVENT_TIME, source.time_format)
     ingested = instant(raw, INGESTED_AT, source.time_format) if INGESTED_AT in have else event_time
+    lost = F.col(INGESTED_AT).isNotNull() & ingested.isNull() if INGESTED_AT in have else F.lit(False)
     kind = F.coalesce(text(EVENT_TYPE), F.lit(source.event_type))
     unread = F.lit(False)
     for name in {VALUE, PRICE} & have:
@@ -98,7 +131,7 @@ def typed(raw: DataFrame, source: SourceSettings) -> DataFrame:
         text(USER).alias(USER), text(ITEM).alias(ITEM), event_time.alias(EVENT_TIME),
         F.coalesce(ingested, event_time).alias(INGESTED_AT), kind.alias(EVENT_TYPE), number(VALUE).alias(VALUE),
         number(PRICE).alias(PRICE), text(CONTEXT).alias(CONTEXT), text(SESSION).alias(SESSION), "raw",
-        unread.alias("bad_number"), (F.col("corrupt") if "corrupt" in have else F.lit(False)).alias("corrupt"),
+        unread.alias("bad_number"), lost.alias("bad_arrival"), (F.col("corrupt") if "corrupt" in have else F.lit(False)).alias("corrupt"),
     )  # fmt: skip
 
 
@@ -111,6 +144,7 @@ def judged(rows: DataFrame, max_clock_skew_hours: float, limit: datetime) -> Dat
         ("no item_id", F.col(ITEM).isNull()),
         ("no readable event_time", F.col(EVENT_TIME).isNull()),
         ("event_time outside 1970 to 2200", ~F.year(EVENT_TIME).between(1970, 2200)),
+        ("no readable ingested_at", F.col("bad_arrival")),
         ("value or price is not a number", F.col("bad_number")),
         ("event_time after its arrival", ahead > max_clock_skew_hours * 3600),
         (LATER, (F.col(EVENT_TIME) >= F.lit(limit)) | (F.col(INGESTED_AT) >= F.lit(limit))),
@@ -124,18 +158,15 @@ def instant(raw: DataFrame, name: str, time_format: str) -> Column:
     if name not in raw.columns:
         raise SourceError(f"[source] event_columns has no {name}. Map it to the column that holds it.")
     kind, column = raw.schema[name].dataType, F.col(name)
-    if isinstance(kind, TimestampType | TimestampNTZType):
+    if isinstance(kind, TimestampType | TimestampNTZType | DateType):
         return column.cast("timestamp")
+    if not isinstance(kind, NumericType | StringType):
+        raise SourceError(f"[source] event_columns.{name} is {kind.simpleString()}. Map a timestamp, a number or text.")
     number = column.cast("double") if isinstance(kind, NumericType) else F.expr(f"try_cast(`{name}` as double)")
-    seconds = {
-        "seconds": number,
-        "milliseconds": number / 1000,
-        "auto": F.when(F.abs(number) > MILLISECONDS_FROM, number / 1000).otherwise(number),
-    }.get(time_format)
-    inside = F.lit(None).cast("timestamp") if seconds is None else F.when(
-        F.abs(seconds) < 7.3e9, F.timestamp_micros((seconds * 1_000_000).cast("long"))
-    )  # fmt: skip
-    written = F.expr(f"try_cast(cast(`{name}` as string) as timestamp)")
-    if time_format == "iso":
-        return written
-    return F.when(number.isNotNull(), inside).otherwise(written if time_format == "auto" else F.lit(None))
+    seconds = number / 1000 if time_format == "milliseconds" else number
+    if time_format == "auto":
+        seconds = F.when(F.abs(number) > MILLISECONDS_FROM, number / 1000).otherwise(number)
+    inside = F.when(F.abs(seconds) < FARTHEST, F.timestamp_micros(F.round(seconds * 1_000_000).cast("long")))
+    # only what starts with a year: Spark would put a bare time of day on the day of the run
+    written = F.when(column.cast("string").rlike(r"^\s*\d{4}-"), F.expr(f"try_cast(cast(`{name}` as string) as timestamp)"))
+    return {"iso": written, "auto": F.coalesce(inside, written)}.get(time_format, inside)

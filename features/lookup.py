@@ -1,0 +1,189 @@
+"""Looking things up for (user, item) pairs: codes of ids, places in the users' lists. NumPy and Arrow only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Array = np.ndarray
+
+
+def column(table: pa.Table, name: str) -> Array:
+    """A numeric column as float32, nulls as NaN."""
+    return table[name].combine_chunks().cast(pa.float32()).to_numpy(zero_copy_only=False)
+
+
+def flat(table: pa.Table, name: str) -> tuple[Array, pa.Array]:
+    """A list column as (offsets int64 of length rows + 1, flat values); a null list is an empty one."""
+    array = table[name].combine_chunks()
+    array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
+    lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]), array.flatten()
+
+
+def codes(values: pa.Array | pa.ChunkedArray, vocabulary: pa.Array) -> Array:
+    """Position of every value in the vocabulary, -1 where unknown or null."""
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    if values.type != vocabulary.type:
+        values = values.cast(vocabulary.type)
+    found = pc.index_in(values, value_set=vocabulary, skip_nulls=True)
+    return pc.fill_null(found, -1).to_numpy(zero_copy_only=False)
+
+
+class Catalogue:
+    """The item table with its string columns as codes; built once per item table and kept while the table lives."""
+
+    def __init__(self, items: pa.Table):
+        self.items = items
+        self.ids: pa.Array = items["item_id"].combine_chunks()
+        self.vocabulary: dict[str, pa.Array] = {}
+        self.code: dict[str, Array] = {}
+        for name in ("category", "subcategory", "brand"):
+            values = items[name].combine_chunks().cast(pa.string())
+            self.vocabulary[name] = pc.unique(values.drop_null())
+            self.code[name] = codes(values, self.vocabulary[name])
+
+    @cached_property
+    def contexts(self) -> tuple[pa.Array, Array, Array, Array]:
+        """Context names, start of each context's block, item code per entry, and the entry's place in the flat lists."""
+        offsets, names = flat(self.items, "context_name")
+        vocabulary = pc.unique(names)
+        code = codes(names, vocabulary)
+        item = np.repeat(np.arange(len(offsets) - 1, dtype=np.int32), np.diff(offsets))
+        order = np.argsort(code, kind="stable")
+        starts = np.searchsorted(code[order], np.arange(len(vocabulary) + 1))
+        return vocabulary, starts, item[order], order
+
+
+_latest: list[Catalogue] = []
+
+
+def catalogue(items: pa.Table) -> Catalogue:
+    """The `Catalogue` of a table; the latest one is kept, as all shards of a run share one item table."""
+    if not _latest or _latest[0].items is not items:
+        _latest[:] = [Catalogue(items)]
+    return _latest[0]
+
+
+def locate(starts: Array, stops: Array, listed: Array, bounds: Array, wanted: Array, size: int) -> Array:
+    """Place of every wanted code in its user's list, -1 where absent.
+
+    `listed[starts[u]:stops[u]]` are user u's codes, `wanted[bounds[u]:bounds[u + 1]]` the codes to look up, all < size.
+    One scratch row of `size` is written and erased per user: linear time, and the row stays in cache.
+    """
+    scratch = np.full(size + 1, -1, dtype=np.int32)  # the last cell takes code -1
+    place = np.empty(len(wanted), dtype=np.int32)
+    for u in np.flatnonzero(np.diff(bounds)):
+        keys = listed[starts[u]:stops[u]]
+        scratch[keys] = np.arange(starts[u], stops[u], dtype=np.int32)
+        scratch[-1] = -1
+        place[bounds[u]:bounds[u + 1]] = scratch[wanted[bounds[u]:bounds[u + 1]]]
+        scratch[keys] = -1
+    return place
+
+
+class Pairs:
+    """Pairs of a shard with their places in the user and item tables and in the users' lists.
+
+    users, items: profile tables; candidates: at least (user_id, item_id), grouped by user in the users' order.
+
+    Raises:
+        ValueError: the candidates are not so grouped, or one's user or item is not in the tables.
+    """
+
+    def __init__(self, users: pa.Table, items: pa.Table, candidates: pa.Table):
+        self.users, self.candidates = users, candidates
+        self.catalogue = catalogue(items)
+        self.items = items
+        self.user = codes(candidates["user_id"], users["user_id"].combine_chunks())
+        self.item = codes(candidates["item_id"], self.catalogue.ids)
+        self.bounds = np.searchsorted(self.user, np.arange(users.num_rows + 1))
+        self._cache: dict[str, Array] = {}
+        known = len(self.catalogue.ids) > 0 and (self.user >= 0).all() and (self.item >= 0).all()
+        if len(self) and not known:
+            raise ValueError("every candidate's user and item must be in the shard's users and items")
+        if (np.diff(self.user) < 0).any():
+            raise ValueError("candidates must be grouped by user, in the order of the shard's users")
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def of_user(self, name: str) -> Array:
+        """A user column, float32, per pair."""
+        return self._keep(f"user {name}", lambda: column(self.users, name)[self.user])
+
+    def of_item(self, name: str) -> Array:
+        """An item column, float32, per pair."""
+        return self._keep(f"item {name}", lambda: column(self.items, name)[self.item])
+
+    def of_candidate(self, name: str) -> Array:
+        """A column of the candidate table, float32, NaN where the table has none of this name."""
+        if name not in self.candidates.column_names:
+            return np.full(len(self), np.nan, np.float32)
+        return column(self.candidates, name)
+
+    def _keep(self, key: str, make: Callable[[], Array]) -> Array:
+        if key not in self._cache:
+            self._cache[key] = make()
+        return self._cache[key]
+
+    def place(self, kind: str) -> Array:
+        """Place of the pair in the flat `history`, `category`, `subcategory` or `brand` lists of the users, -1 if absent."""
+        if kind not in self._cache:
+            offsets, names = flat(self.users, "history_item" if kind == "history" else f"{kind}_name")
+            if kind == "history":
+                listed, wanted, size = codes(names, self.catalogue.ids), self.item, len(self.catalogue.ids)
+            else:
+                vocabulary = self.catalogue.vocabulary[kind]
+                listed, wanted, size = codes(names, vocabulary), self.catalogue.code[kind][self.item], len(vocabulary)
+            self._cache[kind] = locate(offsets[:-1], offsets[1:], listed, self.bounds, wanted, size)
+        return self._cache[kind]
+
+    def of_list(self, kind: str, name: str) -> Array:
+        """`<kind>_<name>` of the pair's entry in the user's lists, NaN where the user has none."""
+        key = f"{kind}_{name}"
+        if key not in self._cache:
+            place = self.place(kind)
+            values = flat(self.users, key)[1].cast(pa.float32()).to_numpy(zero_copy_only=False)
+            values = np.append(values, np.float32(np.nan))
+            self._cache[key] = values[place]
+        return self._cache[key]
+
+    def of_context(self, name: str) -> Array:
+        """`context_<name>` of the item at the user's favourite context, 0 where it has no entry."""
+        vocabulary, starts, listed, order = self.catalogue.contexts
+        if "context" not in self._cache:
+            code = codes(self.users["favourite_context"], vocabulary)
+            begin = np.where(code < 0, 0, starts[code])
+            end = np.where(code < 0, 0, starts[code + 1])
+            self._cache["context"] = locate(begin, end, listed, self.bounds, self.item, len(self.catalogue.ids))
+        values = flat(self.items, f"context_{name}")[1].cast(pa.float32()).to_numpy(zero_copy_only=False)[order]
+        return np.append(values, np.float32(0))[self._cache["context"]]
+
+    def sum_of_list(self, kind: str, name: str) -> Array:
+        """Sum of `<kind>_<name>` over the user's whole list, float32."""
+        offsets, values = flat(self.users, f"{kind}_{name}")
+        running = np.append(0.0, np.cumsum(values.to_numpy(zero_copy_only=False), dtype=np.float64))
+        return (running[offsets[1:]] - running[offsets[:-1]]).astype(np.float32)[self.user]
+
+    def place_in_list(self, kind: str) -> Array:
+        """Place of the pair in its user's list, 0 = first, NaN where absent, float32."""
+        start = flat(self.users, f"{kind}_count")[0][:-1]
+        place = self.place(kind)
+        return np.where(place >= 0, place - start[self.user], np.nan).astype(np.float32)
+
+    def sum_by(self, kind: str, name: str) -> Array:
+        """Sum of an item column over all items of the item's category, subcategory or brand; NaN where it has none."""
+
+        def make() -> Array:
+            code = self.catalogue.code[kind]
+            values = np.nan_to_num(column(self.items, name))
+            total = np.bincount(code[code >= 0], values[code >= 0], minlength=len(self.catalogue.vocabulary[kind]))
+            return np.append(total, np.nan).astype(np.float32)[code][self.item]
+
+        return self._keep(f"sum {kind} {name}", make)

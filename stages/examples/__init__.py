@@ -1,0 +1,49 @@
+"""Labelled rows with the features as they were at the time of the request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, ClassVar
+
+from stages.stage import Past, Table, TableStage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples(TableStage):
+    """What the cascade offered a horizon ago, and what the user then did: labels are the events of the last horizon.
+
+    Features and candidates are those of the partition a horizon earlier (column ``asof``: the time of the request).
+    Positives all stay; negatives are sampled from the rows that each stage removed, by a hash of (user, item,
+    as-of), and weigh the inverse of their share.
+    """
+
+    name: ClassVar[str] = "examples"
+    past: ClassVar[dict[str, str | int]] = {
+        "user_profiles": 1, "item_profiles": 1, "recall": 1, "prerank": 1, "rank": 1, "rerank": 1,
+    }  # fmt: skip
+
+    scored_windows: int = 2
+    """First run: of the earlier as-ofs that are learned from, the latest that carry the pre-ranker's scores."""
+    negative_share: float = 0.12
+    """Share kept of the negatives that pre-rank removed or never saw."""
+    hard_share: float = 0.5
+    """Share kept of the negatives that pre-rank kept."""
+
+    def __post_init__(self) -> None:
+        if self.scored_windows < 1:
+            raise ValueError(f"scored_windows = {self.scored_windows}: give 1 or more, and less than [prerank] windows.")
+        for key in ("negative_share", "hard_share"):
+            if not 0 < getattr(self, key) <= 1:
+                raise ValueError(f"{key} = {getattr(self, key)}: give a number above 0 and up to 1.")
+
+    def transform(
+        self, events: Table, user_profiles: Past, item_profiles: Past, recall: Past, prerank: Past, rank: Past,
+        rerank: Past, *, session: Any, horizon: timedelta, asofs: list[date],
+    ) -> Any:  # fmt: skip
+        """Rows of one or several partitions; which stages' flow there is depends on what earlier runs published."""
+        from stages.examples.assemble import assemble
+
+        profiles = {day: (user_profiles[day], item_profiles[day]) for day in recall}
+        flows = {day: (recall[day], prerank.get(day), rank.get(day), rerank.get(day)) for day in recall}
+        return assemble(session, events, profiles, flows, self, horizon)

@@ -1,0 +1,100 @@
+"""Examples in Spark: candidates of earlier as-ofs, labelled, sampled, and given their features as of then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from stages.columns import ASOF, ITEM, KEPT, LABEL, REASON, STAGE_REACHED, USER, WEIGHT
+from stages.spark import Parts, write_part
+from stages.stage import Table, end_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from stages.examples import Examples
+
+    Flow = tuple[Table, Table | None, Table | None, Table | None]
+
+STEPS = 1 << 20
+"""Resolution of the sampling hash."""
+
+
+def assemble(
+    session: Any, events: Table, profiles: dict[date, tuple[Table, Table]], flows: dict[date, Flow], room: Examples,
+    horizon: timedelta,
+) -> Parts:  # fmt: skip
+    """One row per request, user and item that is a positive or was sampled; saved below ``asof=<partition>``."""
+    candidates = [offered(session, day, *flow) for day, flow in flows.items()]
+    both = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), candidates)
+    labelled = both.join(F.broadcast(labels(events.spark(session), list(flows), horizon)), [ASOF, USER, ITEM], "left")
+    labelled = labelled.withColumn(LABEL, F.coalesce(F.col(LABEL), F.lit(0)).cast("int"))
+    rows = sample(labelled, room).repartition(len(flows), ASOF)
+    return Parts(rows, featured(profiles, rows.columns, horizon))
+
+
+def offered(session: Any, day: date, recall: Table, prerank: Table | None, rank: Table | None, rerank: Table | None) -> DataFrame:
+    """The candidates of one request time with the last stage that each reached.
+
+    With the pre-ranker's scores where it has narrowed them; what rank and rerank did counts where they had run.
+    """
+    if prerank is None:
+        rows = recall.spark(session).where(KEPT).withColumn(STAGE_REACHED, F.lit("recall"))
+    else:
+        rows = prerank.spark(session).withColumn(STAGE_REACHED, F.when(F.col(KEPT), "prerank").otherwise("recall"))
+    rows = rows.drop(KEPT, REASON)
+    for stage, table in (("rank", rank), ("rerank", rerank)):
+        if table:
+            kept = table.spark(session).where(KEPT).select(USER, ITEM, F.lit(stage).alias("reached"))
+            rows = rows.join(F.broadcast(kept), [USER, ITEM], "left")
+            rows = rows.withColumn(STAGE_REACHED, F.coalesce("reached", STAGE_REACHED)).drop("reached")
+    return rows.withColumn(ASOF, F.lit(day))
+
+
+def labels(events: DataFrame, days: list[date], horizon: timedelta) -> DataFrame:
+    """Distinct (asof, user, item) with an event in the horizon after the as-of; ``label`` is 1."""
+    second, length = F.col("event_time").cast("double"), horizon.total_seconds()
+    ends = events.sparkSession.createDataFrame(
+        [(day, end_of(day).timestamp()) for day in days], f"{ASOF} date, begin double"
+    )
+    inside = (second >= F.col("begin")) & (second < F.col("begin") + length)
+    return events.join(F.broadcast(ends), inside).select(ASOF, USER, ITEM).distinct().withColumn(LABEL, F.lit(1))
+
+
+def sample(labelled: DataFrame, room: Examples) -> DataFrame:
+    """All positives; of the negatives a share by the stage they reached, weighing its inverse."""
+    share = F.when(F.col(STAGE_REACHED) == "recall", room.negative_share).otherwise(room.hard_share)
+    drawn = F.pmod(F.xxhash64(USER, ITEM, F.col(ASOF).cast("string")), F.lit(STEPS)) < share * STEPS
+    weight: Column = F.when(F.col(LABEL) == 1, F.lit(1.0)).otherwise(1.0 / share).cast("float")
+    return labelled.withColumn(WEIGHT, weight).where((F.col(LABEL) == 1) | drawn)
+
+
+def featured(
+    profiles: dict[date, tuple[Table, Table]], given: list[str], horizon: timedelta
+) -> Callable[[Iterator[pa.RecordBatch], Path], None]:
+    """The task that gives rows every pair feature, computed from the profiles of their own request time."""
+
+    def work(batches: Iterator[pa.RecordBatch], folder: Path) -> None:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        from features.lookup import Pairs
+        from features.pair import FEATURES
+
+        rows = pa.Table.from_batches(received) if (received := list(batches)) else None
+        for day in profiles if rows else ():
+            users, items = (table.arrow() for table in profiles[day])
+            mine = rows.filter(pc.equal(rows[ASOF], pa.scalar(day))).sort_by([(USER, "ascending"), (ITEM, "ascending")])
+            if mine.num_rows:
+                pairs = Pairs(users, items, mine)
+                for name in (name for name in FEATURES if name not in given):
+                    mine = mine.append_column(name, pa.array(FEATURES[name](pairs), pa.float32()))
+                write_part(mine, folder / f"{ASOF}={day + horizon}")
+
+    return work

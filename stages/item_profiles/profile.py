@@ -1,0 +1,66 @@
+"""Item profiles: Spark brings an item's whole history together, Polars makes the rows of all as-ofs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from features import item
+from stages.asof import SIDE, complete, dated, each_asof, everything, known_by, side, with_side
+from stages.columns import CONTEXT, ITEM, PRICE, USER
+from stages.spark import Parts
+from stages.stage import Table
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from stages.item_profiles import ItemProfiles
+
+
+def profile(
+    session: Any, events: Table, items: DataFrame | None, users: DataFrame | None, room: ItemProfiles, asofs: list[date]
+) -> Parts:
+    """One row per as-of and item."""
+    rows = dated(session, events, max(asofs)).select(ITEM, USER, "event_day", "known", "second", PRICE, CONTEXT)
+    rows = with_side(rows, side(session, items, ITEM, SIDE))
+    sides = {USER: side(session, users, USER, ("segment",))}
+    return each_asof(rows, ITEM, sides, asofs, partial(profiles, room=room))
+
+
+def profiles(rows: pl.DataFrame, asofs: list[date], room: ItemProfiles) -> Iterator[pl.DataFrame]:
+    """For each as-of one row per item it has heard of, in order; ``rows`` as ``each_asof`` says."""
+    about = rows.filter(pl.col("known").is_null()).select(ITEM, *SIDE)
+    rows = rows.drop(SIDE)
+    for asof in asofs:
+        known = known_by(rows, asof)
+        made = everything(rows, asof).select(ITEM).unique().join(about, ITEM, "left")
+        pairs = known.group_by(ITEM, USER).agg(
+            pl.col("event_day").n_unique().alias("days"), (pl.col("age").max() - pl.col("age").min()).alias("span")
+        )
+        tables = [
+            known.group_by(ITEM).agg(feature().alias(feature.__name__) for feature in item.BY_EVENT),
+            pairs.group_by(ITEM).agg(feature().alias(feature.__name__) for feature in item.BY_USER),
+            popularity(known, CONTEXT, room.group_days),
+            popularity(known, "segment", room.group_days),
+        ]
+        for table in tables:
+            made = made.join(table, ITEM, "left")
+        yield complete(made.sort(ITEM))
+
+
+def popularity(known: pl.DataFrame, group: str, days: int) -> pl.DataFrame:
+    """Parallel lists ``<group>_name``, ``<group>_users_28d`` and ``<group>_users_90d``: users of the item in each group.
+
+    Groups are ordered by name; those without a user in ``days`` are left out.
+    """
+    recent = known.filter(pl.col(group).is_not_null() & (pl.col("age") <= days))
+    users = recent.group_by(ITEM, group, USER).agg(pl.col("age").min())
+    counts = users.group_by(ITEM, group).agg(
+        (pl.col("age") <= 28).sum().cast(pl.Int32).alias(f"{group}_users_28d"),
+        pl.len().cast(pl.Int32).alias(f"{group}_users_90d"),
+    )
+    return counts.sort(ITEM, group).rename({group: f"{group}_name"}).group_by(ITEM, maintain_order=True).all()

@@ -1,0 +1,66 @@
+"""Prerank: some hundreds of candidates to some dozens, at a few microseconds each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from stages.stage import Narrowed, NarrowingStage, Recent, Shard
+
+if TYPE_CHECKING:
+    from stages.prerank.trees import PrerankModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prerank(NarrowingStage):
+    """The candidates that gradient-boosted trees over the pair features put first.
+
+    Adds prerank_score f32 (comparable within a user only) and prerank_rank i32.
+    """
+
+    name: ClassVar[str] = "prerank"
+    past: ClassVar[dict[str, str | int]] = {"examples": "windows"}
+
+    n: int = 100
+    """The most candidates of a user."""
+    windows: int = 8
+    """Partitions of examples that are learned from, a horizon apart."""
+    trees: int = 64
+    """Trees; time to score grows with them."""
+    leaves: int = 31
+    """Leaves of a tree."""
+    learning_rate: float = 0.15
+    """Shrinkage of a tree."""
+    min_rows: int = 100
+    """Least rows of a leaf."""
+    feature_share: float = 0.6
+    """Share of the features that a tree may use."""
+    row_share: float = 0.8
+    """Share of the rows that a tree learns from."""
+    l2: float = 5.0
+    """Ridge on the leaves' values."""
+    objective: str = "rank_xendcg"
+    """LightGBM's objective: rank_xendcg, lambdarank or binary."""
+    threads: int = 0
+    """Threads; 0 = as many as the process may use."""
+    seed: int = 1
+    """Of the samples of rows and features."""
+
+    def fit(self, examples: Recent) -> PrerankModel:
+        """Trees that order each user's week of examples."""
+        from stages.prerank.trees import fit
+
+        return fit(self, examples.arrow())
+
+    def load(self, folder: Path) -> PrerankModel:
+        """What the model's ``save`` wrote."""
+        from stages.prerank.trees import PrerankModel
+
+        return PrerankModel.load(folder)
+
+    def narrow(self, model: PrerankModel, shard: Shard) -> Narrowed:
+        """At most ``n`` candidates of each user; removed: ``prerank cut``."""
+        from stages.prerank.trees import narrow
+
+        return narrow(self, model, shard)

@@ -1,0 +1,68 @@
+"""FAISS index over item vectors: exact by default, IVF or HNSW by setting, on the GPU where faiss has one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+Array = np.ndarray
+KINDS = ("exact", "ivf", "hnsw")
+
+
+def build(vectors: Array, kind: str) -> faiss.Index:
+    """An inner-product index of float32 `vectors` [items, width]; row number = id.
+
+    Raises:
+        ValueError: `kind` is none of `KINDS`.
+    """
+    count, width = vectors.shape
+    vectors = np.ascontiguousarray(vectors, np.float32)
+    if kind == "exact" or count < 100:  # too few to cluster
+        index = faiss.IndexFlatIP(width)
+    elif kind == "ivf":
+        lists = max(1, int(4 * count**0.5) // 2)
+        index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, lists, faiss.METRIC_INNER_PRODUCT)
+        index.train(vectors)
+        index.nprobe = max(1, lists // 8)
+    elif kind == "hnsw":
+        index = faiss.IndexHNSWFlat(width, 32, faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.efSearch = 256
+    else:
+        raise ValueError(f"index = {kind!r}: give one of {', '.join(KINDS)}.")
+    index.add(vectors)
+    return index
+
+
+def on_device(index: faiss.Index) -> faiss.Index:
+    """The index on the first GPU where faiss was built with one and the kind runs there, else as it is."""
+    if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0 and not isinstance(index, faiss.IndexHNSW):
+        return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+    return index
+
+
+def search(index: faiss.Index, queries: Array, n: int) -> tuple[Array, Array, Array]:
+    """The up to n nearest ids of every query as (row of the query, id, score), best first.
+
+    A query of zeros (a user the tower knows nothing of) has no nearest, and FAISS fills with -1 where it finds
+    fewer than n: both give no rows.
+    """
+    n = min(n, index.ntotal)
+    asked = np.flatnonzero(np.abs(queries).sum(1) > 0)
+    if not n or not len(asked):
+        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
+    score, found = index.search(np.ascontiguousarray(queries[asked], np.float32), n)
+    row = np.repeat(asked, n)
+    real = found.ravel() >= 0
+    return row[real], found.ravel()[real], score.ravel()[real]
+
+
+def save(index: faiss.Index, path: Path) -> None:
+    """As a FAISS file."""
+    faiss.write_index(index, str(path))
+
+
+def load(path: Path) -> faiss.Index:
+    """What `save` wrote."""
+    return faiss.read_index(str(path))

@@ -1,0 +1,98 @@
+"""Channel: what goes with what the user had lately."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from scipy import sparse
+
+from features.lookup import codes
+from stages.recall.query import Array, Proposals, Query
+
+
+@dataclass(frozen=True)
+class ItemToItem:
+    """Cosine of items over users with BM25-like weights (Robertson & Zaragoza 2009, eq. 3.15, b = 1, k1 -> inf).
+
+    similarity(i, j) = sum_u x_ui x_uj / ((|x_i| |x_j|) + shrink), x_ui = decayed count / sqrt(size of u's history).
+    A user's score of j is the sum over the `recent` newest items i of 0.5^(last_days / half_life) similarity(i, j).
+    """
+
+    items: pa.Array
+    """Ids of the items with neighbours, string."""
+    neighbours: sparse.csr_matrix
+    """items x items, float32: the similarities of each row's nearest."""
+    recent: int = 100
+    half_life: float = 30.0
+    name: str = "item_to_item"
+
+    @classmethod
+    def fit(cls, query: Query, n: int, min_users: int, shrink: float, recent: int, half_life: float) -> ItemToItem:
+        """The n nearest of every item that at least `min_users` of the users had."""
+        known = query.history >= 0
+        user, item, count = query.owner[known], query.history[known], query.of_history("decayed")[known]
+        buyers = np.bincount(item, minlength=len(query.ids))
+        chosen = np.flatnonzero(buyers >= min_users)
+        compact = np.full(len(query.ids), -1)
+        compact[chosen] = np.arange(len(chosen))
+        # 200 newest per user bound the work: products grow with the square of a history
+        newest = (np.arange(len(query.owner)) - query.offsets[query.owner])[known] < 200
+        use = newest & (compact[item] >= 0)
+        user, item = user[use], compact[item[use]]
+        size = np.bincount(user, minlength=query.users.num_rows)
+        value = (np.log1p(count[use]) / np.sqrt(size[user])).astype(np.float32)
+        x = sparse.csr_matrix((value, (user, item)), (query.users.num_rows, len(chosen)))
+        return cls(query.ids.take(pa.array(chosen)), _nearest(x, n, shrink), recent, half_life)
+
+    def propose(self, query: Query, n: int) -> Proposals:
+        """At most n items that the user did not have; none for a user without a known history."""
+        code = codes(self.items, query.ids)
+        back = np.full(len(query.ids) + 1, -1)
+        back[code] = np.arange(len(code))
+        back[-1] = -1
+        place = np.arange(len(query.owner)) - query.offsets[query.owner]
+        mine = back[query.history]
+        use = (place < self.recent) & (mine >= 0)
+        weight = 0.5 ** (query.of_history("last_days")[use] / self.half_life)
+        shape = (query.users.num_rows, len(self.items))
+        recent = sparse.csr_matrix((weight.astype(np.float32), (query.owner[use], mine[use])), shape)
+        score = (recent @ self.neighbours).tocoo()
+        item = code[score.col]
+        fresh = (item >= 0) & ~np.asarray(query.seen[score.row, np.maximum(item, 0)]).ravel()
+        return Proposals.best(score.row[fresh], item[fresh], score.data[fresh], n)
+
+    def save(self, folder: Path) -> None:
+        """Ids as Parquet, similarities as npz."""
+        pq.write_table(pa.table({"item_id": self.items}), folder / "item_to_item.parquet")
+        sparse.save_npz(folder / "item_to_item.npz", self.neighbours, compressed=False)
+
+    @classmethod
+    def load(cls, folder: Path, recent: int, half_life: float) -> ItemToItem:
+        """What `save` wrote."""
+        items = pq.read_table(folder / "item_to_item.parquet")["item_id"].combine_chunks()
+        return cls(items, sparse.load_npz(folder / "item_to_item.npz"), recent, half_life)
+
+
+def _nearest(x: sparse.csr_matrix, n: int, shrink: float) -> sparse.csr_matrix:
+    """Rows of the n largest similarities, an item's own left out; users x items in, items x items out."""
+    size = x.shape[1]
+    n = min(n, size - 1)
+    if n < 1:
+        return sparse.csr_matrix((size, size), dtype=np.float32)
+    norm = np.sqrt(np.bincount(x.indices, x.data.astype(np.float64) ** 2, minlength=size)).astype(np.float32)
+    by_item = x.T.tocsr()
+    columns, values = np.empty((size, n), np.int32), np.empty((size, n), np.float32)
+    for start in range(0, size, 512):  # a block at a time bounds the memory
+        rows = np.arange(start, min(start + 512, size))
+        block = (by_item[rows] @ x).toarray() / (np.outer(norm[rows], norm) + np.float32(shrink))
+        block[np.arange(len(rows)), rows] = -1
+        best = np.argpartition(-block, n - 1, axis=1)[:, :n]
+        columns[rows], values[rows] = best, np.take_along_axis(block, best, 1)
+    values[values < 0] = 0
+    near = sparse.csr_matrix((values.ravel(), columns.ravel(), np.arange(0, size * n + 1, n)), (size, size))
+    near.eliminate_zeros()
+    return near

@@ -1,0 +1,87 @@
+"""What the channels are asked: a shard's users and items as codes, and the answer's shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+from scipy import sparse
+
+from features.lookup import catalogue, codes, column, flat
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Items that a channel proposes: parallel arrays, grouped by user, best first."""
+
+    user: Array
+    """int32 row in the shard's users."""
+    item: Array
+    """int32 row in the shard's items."""
+    score: Array
+    """float32, larger is better."""
+
+    @classmethod
+    def best(cls, user: Array, item: Array, score: Array, n: int) -> Proposals:
+        """The n best-scored rows of each user; equal scores in the order of the items' codes."""
+        order = np.lexsort((item, -score, user))
+        user, item, score = user[order], item[order], score[order]
+        keep = position(user) < n
+        return cls(user[keep].astype(np.int32), item[keep].astype(np.int32), score[keep].astype(np.float32))
+
+
+def position(group: Array) -> Array:
+    """Place of every row within its run of equal values, from 0; `group` is sorted."""
+    starts = np.flatnonzero(np.diff(group, prepend=group[:1] - 1))
+    return np.arange(len(group)) - np.repeat(starts, np.diff(np.append(starts, len(group))))
+
+
+class Query:
+    """A shard's users and items as numbers.
+
+    users: user_profiles rows; items: item_profiles, the whole catalogue.
+    """
+
+    def __init__(self, users: pa.Table, items: pa.Table):
+        self.users, self.items = users, items
+        self.ids: pa.Array = catalogue(items).ids
+        self.offsets, names = flat(users, "history_item")
+        self.history = codes(names, self.ids)
+        """int32 item code per entry of all users' histories, -1 for an item the catalogue lacks."""
+        self.owner = np.repeat(np.arange(users.num_rows, dtype=np.int32), np.diff(self.offsets))
+        """int32 user row per entry."""
+
+    def of_history(self, name: str) -> Array:
+        """`history_<name>` of all entries, float32."""
+        return flat(self.users, f"history_{name}")[1].cast(pa.float32()).to_numpy(zero_copy_only=False)
+
+    @cached_property
+    def seen(self) -> sparse.csr_matrix:
+        """users x items, true where the item is in the user's history."""
+        known = self.history >= 0
+        shape = (self.users.num_rows, len(self.ids))
+        return sparse.csr_matrix((np.ones(known.sum(), bool), (self.owner[known], self.history[known])), shape)
+
+    @cached_property
+    def age(self) -> Array:
+        """Days since the item's last event, float32, infinite where it has none."""
+        return np.nan_to_num(column(self.items, "days_since_last_event"), nan=np.inf)
+
+    def new_of(self, ordered: Array, user: int) -> Array:
+        """The item codes of `ordered` that are not in the user's history, in the same order."""
+        history = self.history[self.offsets[user]:self.offsets[user + 1]]
+        return ordered[~np.isin(ordered, history)]
+
+
+class Channel(Protocol):
+    """One way to propose items; a small class of this shape per file."""
+
+    name: str
+
+    def propose(self, query: Query, n: int) -> Proposals:
+        """At most n items for each user."""

@@ -1,0 +1,117 @@
+"""User profiles: Spark brings a user's whole history together, Polars makes the rows of all as-ofs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from features import history, user
+from stages.asof import THINGS, complete, dated, each_asof, everything, known_by, side, with_side
+from stages.columns import CONTEXT, ITEM, USER, VALUE
+from stages.spark import Parts
+from stages.stage import Table
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from stages.user_profiles import UserProfiles
+
+DAY = "event_day"
+
+
+def profile(
+    session: Any, events: Table, items: DataFrame | None, users: DataFrame | None, room: UserProfiles, asofs: list[date]
+) -> Parts:
+    """One row per as-of and user."""
+    about = side(session, users, USER, ("segment",))
+    rows = with_side(dated(session, events, max(asofs)), about.select(USER))
+    sides = {ITEM: side(session, items, ITEM, THINGS), USER: about}
+    return each_asof(rows, USER, sides, asofs, partial(profiles, room=room))
+
+
+def profiles(rows: pl.DataFrame, asofs: list[date], room: UserProfiles) -> Iterator[pl.DataFrame]:
+    """For each as-of one row per user it has heard of, in order; ``rows`` as ``each_asof`` says."""
+    lengths = {ITEM: room.history_length} | dict.fromkeys(THINGS, room.kinds_length)
+    # newest first, of one instant by item: a group's first rows are its newest
+    rows = rows.sort("second", ITEM, descending=[True, False])
+    days = {thing: by_day(rows, USER, thing) for thing in lengths}
+    visited = by_day(rows, USER)
+    for asof in asofs:
+        known = known_by(rows, asof)
+        visit = visits(known_by(visited, asof))
+        made = everything(rows, asof).group_by(USER).agg(pl.col("segment").drop_nulls().first())
+        tables = [
+            known.group_by(USER).agg(feature().alias(feature.__name__) for feature in user.FEATURES),
+            favourite(known),
+            sequences(known, room.sequence_length),
+            visit.group_by(USER, maintain_order=True).agg(visit_days=pl.col("age").cast(pl.Float32).head(room.visits_length)),
+        ]
+        for thing, length in lengths.items():
+            taken = known_by(days[thing], asof).join(visit.select(USER, DAY, "visit"), [USER, DAY], "left")
+            tables.append(histories(taken, thing, length))
+        for table in tables:
+            made = made.join(table, USER, "left")
+        yield complete(made.sort(USER))
+
+
+def by_day(rows: pl.DataFrame, *keys: str) -> pl.DataFrame:
+    """Per ``keys``, day and day of becoming known: ``second`` of the last event and the sum of the values, newest first."""
+    rows = rows.filter(pl.all_horizontal(pl.col("known", *keys).is_not_null()))
+    total = pl.when(pl.col(VALUE).count() > 0).then(pl.col(VALUE).sum())
+    made = rows.group_by(*keys, DAY, "known").agg(pl.col("second").max(), total.alias(VALUE))
+    return made.sort(*keys, DAY, descending=[False] * len(keys) + [True])
+
+
+def visits(days: pl.DataFrame) -> pl.DataFrame:
+    """One row per user and day with an event, newest first: ``age`` of the day's last event, ``visit`` = 1, 2, …"""
+    days = once(days, USER)
+    return days.with_columns(visit=pl.int_range(1, pl.len() + 1).over(USER))
+
+
+def once(days: pl.DataFrame, *keys: str) -> pl.DataFrame:
+    """One row per ``keys`` and day: what became known of a day on several days is one day still."""
+    first = [pl.col(name).ne_missing(pl.col(name).shift(1)) for name in (*keys, DAY)]
+    if days.select(pl.any_horizontal(first).all()).item():
+        return days
+    total = pl.when(pl.col(VALUE).count() > 0).then(pl.col(VALUE).sum()).alias(VALUE)
+    others = [pl.col(name).first() for name in days.columns if name not in (*keys, DAY, "age", VALUE, "known", "second")]
+    return days.group_by(*keys, DAY, maintain_order=True).agg(pl.col("age").min(), total, *others)
+
+
+def histories(days: pl.DataFrame, thing: str, length: int) -> pl.DataFrame:
+    """Parallel lists per user, the thing with the newest event first (ties by its name)."""
+    prefix, name = ("history", "item") if thing == ITEM else (thing, "name")
+    days = once(days, USER, thing)
+    again = (pl.col(USER) == pl.col(USER).shift(1)) & (pl.col(thing) == pl.col(thing).shift(1))
+    again = again.fill_null(False)
+    days = days.with_columns(
+        age_before=pl.when(again.shift(-1, fill_value=False)).then(pl.col("age").shift(-1)),
+        pair=(~again).cum_sum().set_sorted(),  # grouping by one sorted number is much less work than by two columns
+    )
+    features = [feature().alias(f"{prefix}_{feature.__name__}") for feature in history.FEATURES]
+    first = pl.col(USER).first(), pl.col(thing).first().alias(f"{prefix}_{name}")
+    made = days.group_by("pair", maintain_order=True).agg(*first, *features).drop("pair")
+    made = made.sort(USER, f"{prefix}_last_days", f"{prefix}_{name}")
+    return made.group_by(USER, maintain_order=True).agg(pl.all().head(length))
+
+
+def favourite(known: pl.DataFrame) -> pl.DataFrame:
+    """``favourite_context``: the context of most days in the last 90, then ever, then newest, then first by name."""
+    days = known.filter(pl.col(CONTEXT).is_not_null()).group_by(USER, CONTEXT, DAY).agg(pl.col("age").min())
+    counts = days.group_by(USER, CONTEXT).agg(
+        (pl.col("age") <= 90).sum().alias("recent"), pl.len().alias("ever"), pl.col("age").min()
+    )
+    counts = counts.sort(USER, "recent", "ever", "age", CONTEXT, descending=[False, True, True, False, False])
+    return counts.group_by(USER, maintain_order=True).agg(pl.col(CONTEXT).first().alias("favourite_context"))
+
+
+def sequences(known: pl.DataFrame, length: int) -> pl.DataFrame:
+    """``sequence_item`` and ``sequence_days``: the newest events, oldest first; of one instant the first items by name are newest."""
+    return known.group_by(USER, maintain_order=True).agg(
+        pl.col(ITEM).head(length).reverse().alias("sequence_item"),
+        pl.col("age").cast(pl.Float32).head(length).reverse().alias("sequence_days"),
+    )

@@ -1,0 +1,20 @@
+"""What several tests share: one small Spark session, made where the product makes its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from stages.settings import SparkSettings
+from stages.spark import spark_session
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[Any]:
+    """The one Spark session of the test run: two cores, little memory."""
+    session = spark_session(SparkSettings(master="local[2]", driver_memory="1g", shuffle_partitions=2))
+    yield session
+    session.stop()
+    spark_session.cache_clear()

@@ -1,0 +1,44 @@
+"""Fixtures that several test files share: the whole cascade over the small world, run once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from stages import PIPELINE
+from stages.runner import Runner
+from stages.settings import load_settings
+from stages.stage import Table
+from tests import world
+
+
+@dataclass(frozen=True)
+class Line:
+    """A finished run of the whole line."""
+
+    file: Path
+    runner: Runner
+    asof: date
+
+    def table(self, room: str) -> Table:
+        found = self.runner.store.current(room, self.asof)
+        assert found is not None
+        return found
+
+
+def run_line(file: Path, asof: date, rooms: tuple[str, ...] = PIPELINE) -> Line:
+    """Run the rooms in order in this process."""
+    runner = Runner(load_settings(file, {}))
+    with runner.store.lock("a test"):
+        for room in rooms:
+            runner.run(room, asof)
+    return Line(file, runner, asof)
+
+
+@pytest.fixture(scope="session")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
+    """The cascade over the small world."""
+    return run_line(world.write(tmp_path_factory.mktemp("world")), world.ASOF)

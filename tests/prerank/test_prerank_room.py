@@ -1,0 +1,91 @@
+"""Prerank: learns what is taken, keeps the best, loses nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from features.lookup import Pairs
+from features.pair import FEATURES, matrix
+from stages.prerank import Prerank, trees
+from stages.stage import Shard
+from tests.recall.tiny import ASOF, random_rows, shard
+
+ROOM = Prerank(min_rows=5, trees=20, n=10, threads=2)
+
+
+def all_pairs(asked: Shard) -> pa.Table:
+    users, items = asked.users["user_id"].to_pylist(), asked.items["item_id"].to_pylist()
+    return pa.table({"user_id": np.repeat(users, len(items)), "item_id": items * len(users)})
+
+
+def examples(asked: Shard) -> pa.Table:
+    """Every pair; label 1 where the user had the item on five days or more."""
+    pairs = all_pairs(asked)
+    values = matrix(Pairs(asked.users, asked.items, pairs), tuple(FEATURES))
+    columns = dict(zip(FEATURES, values.T, strict=True))
+    label = (np.nan_to_num(columns["history_count"]) >= 5).astype(np.int32)
+    asof = pa.array([ASOF - timedelta(days=7)] * len(label))
+    more = {"label": label, "weight": np.ones(len(label), np.float32), "asof": asof}
+    return pa.table({**{name: pairs[name] for name in pairs.column_names}, **columns, **more})
+
+
+@pytest.fixture(scope="module")
+def asked() -> Shard:
+    made = shard(random_rows())
+    return replace(made, candidates=all_pairs(made))
+
+
+@pytest.fixture(scope="module")
+def model(asked) -> trees.PrerankModel:
+    return trees.fit(ROOM, examples(asked))
+
+
+def test_what_is_taken_comes_first_and_nothing_vanishes(asked, model):
+    made = ROOM.narrow(model, asked)
+    assert made.kept.num_rows + made.removed.num_rows == asked.candidates.num_rows
+    assert set(made.removed["reason"].to_pylist()) == {"prerank cut"}
+    users = made.kept["user_id"].to_pylist()
+    assert users == sorted(users)
+    assert made.kept["prerank_rank"].to_pylist() == [*range(1, 11)] * asked.users.num_rows
+    label = examples(asked)
+    good = {(row["user_id"], row["item_id"]) for row in label.to_pylist() if row["label"]}
+    first = made.kept.filter(pa.compute.less_equal(made.kept["prerank_rank"], 5)).to_pylist()
+    assert sum((row["user_id"], row["item_id"]) in good for row in first) > 0.9 * len(good)
+
+
+def test_one_thread_or_two_and_a_reload_make_the_same(asked, model, tmp_path):
+    made = ROOM.narrow(model, asked)
+    assert replace(ROOM, threads=1).narrow(model, asked).kept.equals(made.kept)
+    model.save(tmp_path)
+    assert ROOM.narrow(ROOM.load(tmp_path), asked).kept.equals(made.kept)
+
+
+def test_no_candidates_make_none(asked, model):
+    made = ROOM.narrow(model, replace(asked, candidates=asked.candidates.slice(0, 0)))
+    assert made.kept.num_rows == made.removed.num_rows == 0
+    assert {"prerank_score", "prerank_rank"} <= set(made.kept.column_names)
+
+
+def test_densely_sampled_negatives_are_thinned(asked):
+    rows = examples(asked)
+    twice = rows.set_column(rows.column_names.index("weight"), "weight", pa.array(np.where(np.arange(len(rows)) % 2, 1.0, 10.0).astype(np.float32)))
+    assert trees.fit(ROOM, twice).booster.num_trees() == ROOM.trees
+
+
+def test_examples_without_a_good_item_are_refused(asked):
+    rows = examples(asked)
+    rows = rows.set_column(rows.column_names.index("label"), "label", pa.array(np.zeros(len(rows), np.int32)))
+    with pytest.raises(ValueError, match="label 1"):
+        trees.fit(ROOM, rows)
+
+
+def test_candidates_must_be_of_the_shard_and_grouped(asked):
+    with pytest.raises(ValueError, match="in the shard"):
+        Pairs(asked.users, asked.items, pa.table({"user_id": ["u000"], "item_id": ["nothing"]}))
+    with pytest.raises(ValueError, match="grouped"):
+        Pairs(asked.users, asked.items, pa.table({"user_id": ["u001", "u000"], "item_id": ["i1", "i1"]}))

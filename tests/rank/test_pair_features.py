@@ -1,0 +1,76 @@
+"""Pair features against their definitions, on a history small enough to count by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from features.lookup import Pairs, locate
+from features.pair import FEATURES, matrix
+from features.sequence import pad
+from tests.recall.tiny import shard
+
+# u1 shops on days 0, 7, 14, 21 ago; i1 on 0, 14, 21; i11 (same category, subcategory) on 7
+ROWS = [("u1", "i1", 0), ("u1", "i1", 14), ("u1", "i1", 21), ("u1", "i11", 7), ("u2", "i2", 3), ("u3", "i1", 1)]
+
+
+@pytest.fixture(scope="module")
+def pairs() -> Pairs:
+    asked = shard(ROWS)
+    return Pairs(asked.users, asked.items, pa.table({"user_id": ["u1", "u1", "u1"], "item_id": ["i1", "i11", "i2"]}))
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    {
+        "history_count": [3, 1, np.nan],
+        "history_last_days": [0.5, 7.5, np.nan],
+        "history_first_days": [21.5, 7.5, np.nan],
+        "history_decayed": [1 + 0.5 ** (14 / 90) + 0.5 ** (21 / 90), 0.5 ** (7 / 90), np.nan],
+        "history_gap_days": [10.5, np.nan, np.nan],
+        "history_due": [0.5 / 10.5, np.nan, np.nan],
+        "history_last_visits": [0, 1, np.nan],
+        "history_gap_visits": [1.5, np.nan, np.nan],
+        "history_due_visits": [1 / 1.5, np.nan, np.nan],
+        "history_visit_share": [3 / 4, 1 / 2, np.nan],
+        "history_previous_gap": [14, np.nan, np.nan],
+        "history_place": [0, 1, np.nan],
+        "subcategory_last_days": [0.5, 0.5, np.nan],
+        "subcategory_since_item": [0, 7, np.nan],
+        "subcategory_visit_share": [1, 1, np.nan],
+        "item_users_28d": [2, 1, 1],
+        "item_repeat_share": [0.5, 0, 0],
+        "subcategory_popularity_share": [2 / 3, 1 / 3, 1],
+        "context_users_28d": [2, 1, 0],
+        "user_variety": [0.5, 0.5, 0.5],
+        "two_tower_score": [np.nan] * 3,
+    }.items(),
+)
+def test_a_feature_is_what_its_docstring_says(pairs, name, values):
+    np.testing.assert_allclose(FEATURES[name](pairs), np.array(values, np.float32), rtol=1e-5)
+
+
+def test_every_feature_is_float32_and_defined(pairs):
+    for name, feature in FEATURES.items():
+        value = feature(pairs)
+        assert value.dtype == np.float32, name
+        assert value.shape == (3,), name
+        assert (feature.__doc__ or "").strip().endswith("."), name
+    assert matrix(pairs, ("item_trend", "history_count")).shape == (3, 2)
+
+
+def test_a_slice_of_the_users_has_the_same_features(pairs):
+    asked = shard(ROWS)
+    alone = Pairs(asked.users.slice(0, 1), asked.items, pa.table({"user_id": ["u1"], "item_id": ["i1"]}))
+    np.testing.assert_array_equal(matrix(alone, tuple(FEATURES))[0], matrix(pairs, tuple(FEATURES))[0])
+
+
+def test_locate_finds_places_and_minus_one():
+    place = locate(np.array([0, 2]), np.array([2, 3]), np.array([4, 1, 4]), np.array([0, 3, 5]), np.array([1, 2, 4, 4, -1]), 5)
+    assert place.tolist() == [1, -1, 0, 2, -1]
+
+
+def test_pad_keeps_the_latest():
+    values = pad(np.array([1, 2, 3, 4], np.float32), np.array([0, 3, 4]), np.array([3, 4, 4]), 2, -1)
+    assert values.tolist() == [[2, 3], [-1, 4], [-1, -1]]

