@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from stages.columns import ASOF, CONTEXT, EVENT_TIME, INGESTED_AT, ITEM, ITEM_COLUMNS, PRICE, SESSION, USER, VALUE
 from stages.spark import Parts, write_part
 from stages.stage import Table, end_of
+from stages.tabular import reading
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,17 +32,14 @@ SIDE = [name for name in ITEM_COLUMNS if name != ITEM]
 def dated(session: Any, events: Table, last: date) -> DataFrame:
     """Events known by the end of ``last``: ids, ``value``, ``price``, ``context``, ``session_id`` (else the day), and
 
-    ``second`` (since 1970, float), ``event_day``, ``known`` (the day by which it had happened and arrived).
+    ``second`` (since 1970, float) and ``known`` (the day by which it had happened and arrived).
     """
     from pyspark.sql import functions as F
 
     rows = events.spark(session).where(F.col("day") <= F.lit(last))
     known = F.to_date(F.greatest(EVENT_TIME, INGESTED_AT)).alias("known")
-    day = F.to_date(EVENT_TIME).alias("event_day")
-    return rows.select(
-        USER, ITEM, day, known, F.col(EVENT_TIME).cast("double").alias("second"), VALUE, PRICE, CONTEXT,
-        F.coalesce(F.col(SESSION), day.cast("string")).alias(SESSION),
-    )  # fmt: skip
+    visit = F.coalesce(F.col(SESSION), F.to_date(EVENT_TIME).cast("string")).alias(SESSION)
+    return rows.select(USER, ITEM, known, F.col(EVENT_TIME).cast("double").alias("second"), VALUE, PRICE, CONTEXT, visit)
 
 
 def side(session: Any, table: DataFrame | None, key: str, columns: Iterable[str]) -> DataFrame:
@@ -65,22 +63,30 @@ def with_side(rows: DataFrame, table: DataFrame) -> DataFrame:
 def each_asof(rows: DataFrame, key: str, sides: dict[str, DataFrame], asofs: list[date], kernel: Kernel) -> Parts:
     """``kernel`` over the rows of some ``key`` values (whole) at a time, saved below ``asof=<date>``, in order of ``key``.
 
-    ``sides`` are small tables by the column that joins them. ``kernel`` receives the joined rows (text as Enums in order;
-    rows with a null ``known`` are of a side table) and the as-ofs; it yields one frame per as-of, with one row per ``key``.
+    ``sides`` are small tables by the column that joins them; every task has them whole. ``kernel`` receives the joined rows
+    with ``event_day`` (text as Enums in order; rows with a null ``known`` are of a side table) and the as-ofs; it yields
+    one frame per as-of, with one row per ``key``.
     """
-    from pyspark.sql import functions as F
-
     parts = int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions")))
-    rows = rows.repartitionByRange(parts, key)  # by range: the files, in order, hold the keys in order
-    for column, table in sides.items():  # after the shuffle, which so carries less
-        rows = rows.join(F.broadcast(table), column, "left")
     kinds = dict(rows.dtypes)
+    with reading():
+        tables = {column: table.toArrow() for column, table in sides.items()}
 
     def work(batches: Iterator[pa.RecordBatch], folder: Path) -> None:
-        for asof, made in zip(asofs, kernel(coded(frame(kinds, batches)), asofs), strict=True):
+        joined = joined_with(frame(kinds, batches), tables)
+        for asof, made in zip(asofs, kernel(coded(joined), asofs), strict=True):
             write_part(plain(made.to_arrow()), folder / f"{ASOF}={asof}")
 
-    return Parts(rows, work)
+    return Parts(rows.repartitionByRange(parts, key), work)  # by range: the files, in order, hold the keys in order
+
+
+def joined_with(rows: pl.DataFrame, sides: dict[str, pa.Table]) -> pl.DataFrame:
+    """The rows with the side tables' columns and ``event_day``, the day (UTC) of ``second``."""
+    import polars as pl
+
+    for column, table in sides.items():
+        rows = rows.join(pl.DataFrame(pl.from_arrow(table)), column, "left")
+    return rows.with_columns(event_day=(pl.col("second") / SECONDS_A_DAY).floor().cast(pl.Int32).cast(pl.Date))
 
 
 def frame(kinds: dict[str, str], batches: Iterator[pa.RecordBatch]) -> pl.DataFrame:

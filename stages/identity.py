@@ -13,7 +13,6 @@ from typing import Any
 from stages.settings import Settings
 from stages.stage import inputs, settings_of
 
-
 WIRING = {"stage", "settings", "columns"}
 """Corridor modules whose changes leave every table as it was."""
 

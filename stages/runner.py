@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from stages import PIPELINE
 from stages.bootstrap import bootstrap
 from stages.cost import Cost, meter
 from stages.identity import Recipes, digest, merged, versions

@@ -60,7 +60,7 @@ def read(session: SparkSession, files: list[Path]) -> DataFrame:
     """
     from pyspark.errors import PySparkException
     from pyspark.sql import functions as F
-    from pyspark.sql.types import StringType, StructField, StructType
+    from pyspark.sql.types import LongType, StringType, StructField, StructType
 
     kinds = {kind_of(file): file for file in files}
     if len(kinds) > 1:
@@ -76,7 +76,9 @@ def read(session: SparkSession, files: list[Path]) -> DataFrame:
         if kind == "parquet":
             nanos, merge = _check_parquet(files)
             frame = session.read.option("mergeSchema", merge).parquet(*paths)
-            for name in nanos:  # read as a number: Spark's timestamps are microseconds
+            for name in nanos:  # Spark's timestamps are microseconds: it reads these as numbers, but for the old INT96
+                if not isinstance(frame.schema[name].dataType, LongType):
+                    continue
                 number = quoted(name)
                 frame = frame.withColumn(name, F.expr(f"timestamp_micros(({number} - pmod({number}, 1000)) div 1000)"))
             return frame

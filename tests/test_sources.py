@@ -178,6 +178,10 @@ def test_dates_are_midnight_and_nanoseconds_are_exact(spark, tmp_path):
     pq.write_table(pa.table({"who": ["a", "b"], "what": ["x", "x"], "at": nanos}), tmp_path / "n.parquet")
     times = [r["event_time"] for r in source(tmp_path, "n.parquet").events(spark).select("event_time").collect()]
     assert [t.microsecond for t in times] == [123_456, 999_999]
+    table = pa.table({"who": ["a"], "what": ["x"], "at": [INSTANT]})
+    pq.write_table(table, tmp_path / "old.parquet", use_deprecated_int96_timestamps=True)
+    [event] = typed_events(source(tmp_path, "old.parquet"), spark)
+    assert event["event_time"].astimezone(UTC) == INSTANT
 
 
 def test_what_is_no_time_is_null(spark, tmp_path):
@@ -222,7 +226,7 @@ def test_side_tables_are_optional_and_may_lack_columns(spark, tmp_path):
         source(tmp_path, "e.csv", items="i.csv", item_columns={"category": "kind"})
     with pytest.raises(SourceError, match=r"i.csv has no column 'item_id'. Map it in \[source.item_columns\]"):
         source(tmp_path, "e.csv", items="i.csv").items(spark)
-    with pytest.raises(SourceError, match="no file at .*users.csv"):
+    with pytest.raises(SourceError, match=r"no file at .*users.csv"):
         source(tmp_path, "e.csv", users="users.csv").users(spark)
 
 
@@ -331,7 +335,7 @@ def test_a_file_damaged_in_the_middle_is_named_when_it_is_read(spark, tmp_path, 
 def test_an_expression_that_fails_on_a_row_says_so(spark, tmp_path):
     written(tmp_path / "e.csv", [{**row, "cents": "free"} for row in ROWS])
     opened = source(tmp_path, "e.csv", event_columns={**COLUMNS, "price": "cents / 100"})
-    with pytest.raises(SourceError, match="expression of the column map fails on a row.*free.*try_cast"):
+    with pytest.raises(SourceError, match=r"expression of the column map fails on a row.*free.*try_cast"):
         Events().transform(session=spark, source=opened, asof=date(2024, 1, 9))
 
 

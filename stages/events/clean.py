@@ -13,8 +13,19 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, NumericType, StringType, TimestampNTZType, TimestampType
 
 from stages.columns import (
-    CONTEXT, DAY, EVENT_COLUMNS, EVENT_KEY, EVENT_TIME, EVENT_TYPE, INGESTED_AT, ITEM, PRICE, SESSION, USER, VALUE,
-)  # fmt: skip
+    CONTEXT,
+    DAY,
+    EVENT_COLUMNS,
+    EVENT_KEY,
+    EVENT_TIME,
+    EVENT_TYPE,
+    INGESTED_AT,
+    ITEM,
+    PRICE,
+    SESSION,
+    USER,
+    VALUE,
+)
 from stages.settings import SourceSettings
 from stages.sources import SourceError, reading
 from stages.spark import Parts, part_writer

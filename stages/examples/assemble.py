@@ -87,11 +87,13 @@ def featured(
         from features.lookup import Pairs
         from features.pair import FEATURES
 
-        rows = pa.Table.from_batches(received) if (received := list(batches)) else None
-        for day in profiles if rows else ():
-            users, items = (table.arrow() for table in profiles[day])
-            mine = rows.filter(pc.equal(rows[ASOF], pa.scalar(day))).sort_by([(USER, "ascending"), (ITEM, "ascending")])
+        received = list(batches)
+        rows = pa.Table.from_batches(received) if received else pa.table({ASOF: pa.nulls(0, pa.date32())})
+        for day in profiles:
+            mine = rows.filter(pc.equal(rows[ASOF], pa.scalar(day)))
             if mine.num_rows:
+                mine = mine.sort_by([(USER, "ascending"), (ITEM, "ascending")])
+                users, items = (table.arrow() for table in profiles[day])
                 pairs = Pairs(users, items, mine)
                 for name in (name for name in FEATURES if name not in given):
                     mine = mine.append_column(name, pa.array(FEATURES[name](pairs), pa.float32()))

@@ -25,7 +25,7 @@ def profile(
     session: Any, events: Table, items: DataFrame | None, users: DataFrame | None, room: ItemProfiles, asofs: list[date]
 ) -> Parts:
     """One row per as-of and item."""
-    rows = dated(session, events, max(asofs)).select(ITEM, USER, "event_day", "known", "second", PRICE, CONTEXT)
+    rows = dated(session, events, max(asofs)).select(ITEM, USER, "known", "second", PRICE, CONTEXT)
     rows = with_side(rows, side(session, items, ITEM, SIDE))
     sides = {USER: side(session, users, USER, ("segment",))}
     return each_asof(rows, ITEM, sides, asofs, partial(profiles, room=room))
@@ -34,7 +34,7 @@ def profile(
 def profiles(rows: pl.DataFrame, asofs: list[date], room: ItemProfiles) -> Iterator[pl.DataFrame]:
     """For each as-of one row per item it has heard of, in order; ``rows`` as ``each_asof`` says."""
     about = rows.filter(pl.col("known").is_null()).select(ITEM, *SIDE)
-    rows = rows.drop(SIDE)
+    rows = rows.drop(SIDE).sort("second", USER, PRICE)  # sums of floats depend on the order
     for asof in asofs:
         known = known_by(rows, asof)
         made = everything(rows, asof).select(ITEM).unique().join(about, ITEM, "left")

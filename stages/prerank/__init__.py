@@ -26,13 +26,13 @@ class Prerank(NarrowingStage):
     """The most candidates of a user."""
     windows: int = 8
     """Partitions of examples that are learned from, a horizon apart."""
-    trees: int = 64
+    trees: int = 80
     """Trees; time to score grows with them."""
-    leaves: int = 31
+    leaves: int = 15
     """Leaves of a tree."""
-    learning_rate: float = 0.15
+    learning_rate: float = 0.1
     """Shrinkage of a tree."""
-    min_rows: int = 100
+    min_rows: int = 300
     """Least rows of a leaf."""
     feature_share: float = 0.6
     """Share of the features that a tree may use."""
@@ -40,8 +40,8 @@ class Prerank(NarrowingStage):
     """Share of the rows that a tree learns from."""
     l2: float = 5.0
     """Ridge on the leaves' values."""
-    objective: str = "rank_xendcg"
-    """LightGBM's objective: rank_xendcg, lambdarank or binary."""
+    objective: str = "lambdarank"
+    """LightGBM's objective: lambdarank, rank_xendcg or binary."""
     threads: int = 0
     """Threads; 0 = as many as the process may use."""
     seed: int = 1

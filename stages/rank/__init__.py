@@ -28,7 +28,7 @@ class Rank(NarrowingStage):
     """Partitions of examples that are learned from, a horizon apart."""
     model: str = "din"
     """din (deep interest network) or wide_deep."""
-    members: int = 2
+    members: int = 1
     """Networks with other first weights whose logits are averaged."""
     length: int = 50
     """Latest events of a user that the network reads."""

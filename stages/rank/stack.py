@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,7 @@ class Stack:
     def probability(self, prerank_score: Array, logit: Array) -> Array:
         """float32 in (0, 1), in the same order."""
         x = self.scale * self.order(prerank_score, logit) + self.bias
-        return (1 / (1 + np.exp(-x))).astype(np.float32)
+        return (1 / (1 + np.exp(-x.clip(-30, 15)))).astype(np.float32)  # 15: float32 stays below 1
 
 
 def fit(prerank_score: Array, logit: Array, label: Array, weight: Array, group: Array) -> Stack:
@@ -47,7 +48,8 @@ def fit(prerank_score: Array, logit: Array, label: Array, weight: Array, group: 
         x = both @ weights
         top = x.detach().max() if len(x) else 0.0
         total = torch.zeros(count, dtype=torch.float64).index_add(0, lists, sample * torch.exp(x - top))
-        return -(share * (x - top - total.log()[lists])).sum() / (good > 0).sum().clamp_min(1)
+        loss = -(share * (x - top - total.log()[lists])).sum() / (good > 0).sum().clamp_min(1)
+        return loss + 1e-4 * weights.square().sum()  # bounded even where the lists are told apart perfectly
 
     weights = _minimise(listwise, [0.5, 0.5])
     if min(weights) < 0:
@@ -56,7 +58,7 @@ def fit(prerank_score: Array, logit: Array, label: Array, weight: Array, group: 
     x = both @ torch.tensor(weights, dtype=torch.float64)
 
     def logistic(line: torch.Tensor) -> torch.Tensor:
-        return functional.binary_cross_entropy_with_logits(line[0] * x + line[1], target, sample) / sample.mean()
+        return functional.binary_cross_entropy_with_logits(line[0] * x + line[1], target, sample) / sample.mean() + 1e-4 * line.square().sum()
 
     scale, bias = _minimise(logistic, [1.0, -3.0])
     return Stack(weights[0], weights[1], max(scale, 1e-3), bias)
@@ -71,13 +73,13 @@ def calibration_error(probability: Array, label: Array, weight: Array, bins: int
     return float(np.abs(gap).sum() / max(weight.sum(), 1e-12))
 
 
-def _minimise(loss: object, start: list[float]) -> list[float]:
+def _minimise(loss: Callable[[torch.Tensor], torch.Tensor], start: list[float]) -> list[float]:
     values = torch.tensor(start, dtype=torch.float64, requires_grad=True)
     solver = torch.optim.LBFGS([values], max_iter=100, line_search_fn="strong_wolfe")
 
     def step() -> torch.Tensor:
         solver.zero_grad()
-        now = loss(values)  # type: ignore[operator]
+        now = loss(values)
         now.backward()
         return now
 

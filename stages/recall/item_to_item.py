@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from scipy import sparse
 
 from features.lookup import codes
-from stages.recall.query import Array, Proposals, Query
+from stages.recall.query import Proposals, Query
 
 
 @dataclass(frozen=True)

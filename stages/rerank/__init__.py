@@ -29,7 +29,7 @@ class Rerank(NarrowingStage):
     """Length of the list."""
     policy: str = "policy.toml"
     """The rules; relative to the folder of ``narrows.toml``. Empty = no rules."""
-    diversity: float = 0.02
+    diversity: float = 0.01
     """1 - lambda of maximal marginal relevance (Carbonell & Goldstein 1998); 0 = the order of rank alone."""
     category_weight: float = 0.5
     """Share of the similarity of two items that a common category makes."""
@@ -37,7 +37,7 @@ class Rerank(NarrowingStage):
     """The same for a common subcategory."""
     brand_weight: float = 0.2
     """The same for a common brand."""
-    epsilon: float = 0.1
+    epsilon: float = 0.05
     """Share of lists whose exploration slot is drawn; 0 = no exploration."""
     explore_position: int = 0
     """The exploration slot, 1 = top; 0 = the last position."""

@@ -11,7 +11,7 @@ import polars as pl
 
 from features import history, user
 from stages.asof import THINGS, complete, dated, each_asof, everything, known_by, side, with_side
-from stages.columns import CONTEXT, ITEM, USER, VALUE
+from stages.columns import CONTEXT, ITEM, PRICE, USER, VALUE
 from stages.spark import Parts
 from stages.stage import Table
 
@@ -27,24 +27,25 @@ def profile(
     session: Any, events: Table, items: DataFrame | None, users: DataFrame | None, room: UserProfiles, asofs: list[date]
 ) -> Parts:
     """One row per as-of and user."""
-    about = side(session, users, USER, ("segment",))
-    rows = with_side(dated(session, events, max(asofs)), about.select(USER))
-    sides = {ITEM: side(session, items, ITEM, THINGS), USER: about}
+    rows = with_side(dated(session, events, max(asofs)), side(session, users, USER, ("segment",)))
+    sides = {ITEM: side(session, items, ITEM, THINGS)}
     return each_asof(rows, USER, sides, asofs, partial(profiles, room=room))
 
 
 def profiles(rows: pl.DataFrame, asofs: list[date], room: UserProfiles) -> Iterator[pl.DataFrame]:
     """For each as-of one row per user it has heard of, in order; ``rows`` as ``each_asof`` says."""
     lengths = {ITEM: room.history_length} | dict.fromkeys(THINGS, room.kinds_length)
-    # newest first, of one instant by item: a group's first rows are its newest
-    rows = rows.sort("second", ITEM, descending=[True, False])
+    # newest first, of one instant by item: a group's first rows are its newest; the rest, as sums depend on the order
+    rows = rows.sort("second", ITEM, VALUE, PRICE, descending=[True, False, False, False])
     days = {thing: by_day(rows, USER, thing) for thing in lengths}
     visited = by_day(rows, USER)
+    segments = rows.filter(pl.col("known").is_null()).select(USER, "segment")
     for asof in asofs:
         known = known_by(rows, asof)
         visit = visits(known_by(visited, asof))
-        made = everything(rows, asof).group_by(USER).agg(pl.col("segment").drop_nulls().first())
+        made = everything(rows, asof).select(USER).unique()
         tables = [
+            segments,
             known.group_by(USER).agg(feature().alias(feature.__name__) for feature in user.FEATURES),
             favourite(known),
             sequences(known, room.sequence_length),

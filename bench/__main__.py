@@ -1,0 +1,140 @@
+"""``python -m bench [--asof DAY]``: what the finished run of a day costs and is worth, on this machine.
+
+Reads the store that `make run` filled. Prints Markdown: the text of docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import machine
+from bench.plain import PlainDIN
+from stages.narrowing import shards
+from stages.runner import Runner
+from stages.settings import load_settings
+
+RUNS = 7
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--asof", type=date.fromisoformat, default=date(2017, 11, 30), help="a day that was run")
+    parser.add_argument("--file", type=Path, help="the settings file (default: narrows.toml here, if there is one)")
+    args = parser.parse_args()
+    runner = Runner(load_settings(args.file))
+    if not runner.store.current("evaluation", args.asof):
+        raise SystemExit(f"nothing to measure: no run as of {args.asof}. Run: make run ASOF={args.asof}")
+    flops, bytes_ = machine.matrix_rate(), machine.memory_rate()
+    print(f"Machine: {machine.processor()}; matrix product {flops / 1e9:.0f} GFLOP/s (float32), memory copy {bytes_ / 1e9:.1f} GB/s.\n")
+    print("| what | median (least to most) | beside it | ratio |\n|---|---|---|---|")
+    prerank(runner, args.asof, bytes_)
+    rank(runner, args.asof, flops)
+    index(runner, args.asof)
+    print()
+    quality(runner, args.asof)
+    spent(runner, args.asof)
+
+
+def shard_of(runner: Runner, name: str, asof: date) -> tuple[Any, Any, Any]:
+    """A narrowing room, its model and its first shard."""
+    room = runner.room(name)
+    return room, runner.model(name, asof)[0], next(shards(runner.shard_tables(room, asof), asof))
+
+
+def prerank(runner: Runner, asof: date, bytes_: float) -> None:
+    """Pre-rank end to end, beside LightGBM alone on features that are already there."""
+    from features.lookup import Pairs
+    from features.pair import matrix
+
+    room, model, shard = shard_of(runner, "prerank", asof)
+    count = shard.candidates.num_rows
+    names = model.booster.feature_name()
+    rows = matrix(Pairs(shard.users, shard.items, shard.candidates), names)
+    whole, trees = machine.alternate(lambda: room.narrow(model, shard), lambda: model.booster.predict(rows), RUNS)
+    line("pre-rank, features included: microseconds a candidate", whole.per(count, 1e6), f"LightGBM alone: {trees.per(count, 1e6)}", whole.median / trees.median)
+    least = rows.nbytes / bytes_ / count * 1e6
+    print(f"\nThe feature matrix is {rows.shape[1]} float32 columns: writing and reading it once takes {least:.2f} microseconds a candidate.\n")
+
+
+def rank(runner: Runner, asof: date, flops: float) -> None:
+    """The ranker end to end, and its network beside the same attention written the plain way."""
+    import torch
+
+    room, model, shard = shard_of(runner, "rank", asof)
+    count = shard.candidates.num_rows
+    whole = machine.repeated(lambda: room.narrow(model, shard), RUNS)
+    line("rank, features included: candidates a second", whole.rate(count), "", None)
+    plain = PlainDIN(model.nets[0])
+    users, length, parts, listed = 24, room.length, 4, 100
+    generator = torch.Generator().manual_seed(0)
+    sequence = torch.randint(1, 5, (users, length, parts), generator=generator)
+    wanted = torch.randint(1, 5, (users, listed, parts), generator=generator)
+    dense = torch.randn(users, listed, model.encoder.width(), generator=generator)
+    given = (sequence, torch.rand(users, length, generator=generator) * 90, wanted, dense)
+    net = model.nets[0].eval()
+    with torch.inference_mode():
+        assert torch.allclose(net(*given), plain(*given), atol=1e-4)
+        ours, theirs = machine.alternate(lambda: net(*given), lambda: plain(*given), RUNS)
+        work = operations(lambda: net(*given))
+    made = users * listed
+    line(f"{room.model} alone ({length} events): candidates a second", ours.rate(made), f"unfactored: {theirs.rate(made)}", theirs.median / ours.median)
+    print(f"\nThe network does {work / made / 1e3:.0f} kFLOP in matrix products a candidate: {work / ours.median / flops:.0%} of the machine's product rate.\n")
+
+
+def operations(work: Any) -> float:
+    """Floating-point operations of the matrix products in some work."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return float(counter.get_total_flops())
+
+
+def index(runner: Runner, asof: date) -> None:
+    """The FAISS index beside a plain matrix product and a sort."""
+    model = runner.model("recall", asof)[0]
+    found = model.two_tower.index
+    vectors = found.reconstruct_n(0, found.ntotal)
+    asked = np.ascontiguousarray(vectors[:: max(1, len(vectors) // 2000)][:2000])
+    ours, theirs = machine.alternate(lambda: found.search(asked, 33), lambda: np.argpartition(-(asked @ vectors.T), 33)[:, :33], RUNS)
+    line(f"exact index, {found.ntotal:,} items, {len(asked):,} queries: queries a second", ours.rate(len(asked)), f"NumPy: {theirs.rate(len(asked))}", theirs.median / ours.median)
+
+
+def line(what: str, value: str, beside: str, ratio: float | None) -> None:
+    """A row of the table."""
+    print(f"| {what} | {value} | {beside} | {'' if ratio is None else f'{ratio:.2f}'} |")
+
+
+def quality(runner: Runner, asof: date) -> None:
+    """The lists' worth, with intervals, from the evaluation table."""
+    table = runner.store.current("evaluation", asof)
+    rows = [row for row in table.arrow().to_pylist() if (row["population"], row["k"], row["detail"]) == ("all", 20, "")]  # type: ignore[union-attr]
+    print("| list | recall@20 | ndcg@20 |\n|---|---|---|")
+    wanted = [(row["kind"], row["list"]) for row in rows if row["metric"] == "recall" and row["kind"] != "difference"]
+    for kind, name in dict.fromkeys(wanted):
+        cells = {row["metric"]: row for row in rows if (row["kind"], row["list"]) == (kind, name)}
+        said = [f"{cells[m]['value']:.4f} [{cells[m]['low']:.4f}, {cells[m]['high']:.4f}]" for m in ("recall", "ndcg")]
+        print(f"| {kind} {name} | {said[0]} | {said[1]} |")
+    print()
+
+
+def spent(runner: Runner, asof: date) -> None:
+    """What each room of the run cost, as it was metered when it ran."""
+    print("| room | fit s | make s | CPU s | peak MB |\n|---|---|---|---|---|")
+    for name in runner.settings.rooms:
+        table = runner.store.current(name, asof)
+        if table:
+            cost, fit = table.meta["cost"], table.meta["notes"].get("fit_cost", {})
+            cpu = cost["cpu_seconds"] + fit.get("cpu_seconds", 0)
+            peak = max(cost["peak_mb"], fit.get("peak_mb", 0))
+            print(f"| {name} | {fit.get('seconds', 0):.1f} | {cost['seconds']:.1f} | {cpu:.1f} | {peak:,.0f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Profiles: the fast kernels against plain Python, over a random world with ties, late rows, nulls and strangers."""
+
+from __future__ import annotations
+
+import math
+from datetime import date, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+
+from stages.asof import SIDE, coded, complete, joined_with, plain
+from stages.item_profiles import ItemProfiles
+from stages.item_profiles import profile as item_room
+from stages.stage import Table
+from stages.user_profiles import UserProfiles
+from stages.user_profiles import profile as user_room
+from tests import plain_profiles
+from tests import random_events as world
+
+ASOFS = [date(2024, 2, 1) + timedelta(days=n) for n in (0, 9, 40, 85, 117)]
+LENGTHS = {"history": 6, "kinds": 4, "sequence": 15, "visits": 10}
+
+
+def rows_of(events: list[dict[str, Any]], key: str) -> pl.DataFrame:
+    """What ``each_asof`` gives a kernel: events and side rows, joined with the other side table."""
+    seen = pl.from_arrow(world.table(events)).with_columns(
+        second=pl.col("event_time").dt.epoch("us") / 1e6, known=pl.max_horizontal("event_time", "ingested_at").dt.date(),
+        session_id=pl.col("session_id").fill_null(pl.col("event_time").dt.date().cast(pl.String)),
+    ).drop("event_time", "ingested_at")  # fmt: skip
+    items, users = world.table(world.items()), world.table(world.users())
+    if key == "user_id":
+        own, sides = users, {"item_id": items.select(["item_id", "category", "subcategory", "brand"])}
+    else:
+        own, sides = items, {"user_id": users}
+    nobody_knows = pl.from_arrow(own).with_columns(known=pl.lit(None, pl.Date))
+    rows = pl.concat([seen, nobody_knows], how="diagonal").sample(fraction=1.0, shuffle=True, seed=1)
+    return coded(joined_with(rows, sides))
+
+
+def same(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> None:
+    assert len(found) == len(wanted)
+    for got, want in zip(found, wanted, strict=True):
+        assert set(got) == set(want)
+        for name, value in want.items():
+            values = zip(got[name], value, strict=True) if isinstance(value, list) else [(got[name], value)]
+            for a, b in values:
+                close = isinstance(b, float) and a is not None and math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-6)
+                assert a == b or close, (want.get("user_id") or want["item_id"], name, got[name], value)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_user_profiles_are_what_plain_python_says(seed):
+    events = world.events(seed)
+    room = UserProfiles(**{f"{name}_length": length for name, length in LENGTHS.items()})
+    for asof, made in zip(ASOFS, user_room.profiles(rows_of(events, "user_id"), ASOFS, room), strict=True):
+        same(made.to_dicts(), plain_profiles.user_profiles(events, world.items(), world.users(), asof, LENGTHS))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_item_profiles_are_what_plain_python_says(seed):
+    events = world.events(seed)
+    for asof, made in zip(ASOFS, item_room.profiles(rows_of(events, "item_id"), ASOFS, ItemProfiles()), strict=True):
+        same(made.to_dicts(), plain_profiles.item_profiles(events, world.items(), world.users(), asof))
+
+
+def test_without_late_rows_the_short_way_is_the_same():
+    events = [{**e, "ingested_at": e["event_time"]} for e in world.events(5)]
+    room = UserProfiles(**{f"{name}_length": length for name, length in LENGTHS.items()})
+    made = next(user_room.profiles(rows_of(events, "user_id"), ASOFS[2:], room))
+    same(made.to_dicts(), plain_profiles.user_profiles(events, world.items(), world.users(), ASOFS[2], LENGTHS))
+
+
+def test_before_the_first_event_everybody_known_has_an_empty_row():
+    asof = date(2023, 12, 1)
+    [users] = user_room.profiles(rows_of(world.events(1), "user_id"), [asof], UserProfiles())
+    assert users["user_id"].to_list() == sorted(u["user_id"] for u in world.users())
+    assert users["events"].to_list() == [0] * users.height
+    assert users["history_item"].to_list() == [[]] * users.height
+    [items] = item_room.profiles(rows_of(world.events(1), "item_id"), [asof], ItemProfiles())
+    assert items["item_id"].to_list() == sorted(i["item_id"] for i in world.items())
+    assert items["days_since_last_event"].null_count() == items.height
+
+
+def test_a_task_without_rows_makes_the_same_columns():
+    full = rows_of(world.events(1), "user_id")
+    for kernel, room in ((user_room.profiles, UserProfiles()), (item_room.profiles, ItemProfiles())):
+        rows = full if kernel is user_room.profiles else rows_of(world.events(1), "item_id")
+        [some] = kernel(rows, ASOFS[:1], room)
+        [none] = kernel(rows.clear(), ASOFS[:1], room)
+        assert none.is_empty()
+        assert plain(none.to_arrow()).schema == plain(some.to_arrow()).schema
+
+
+def test_codes_keep_the_order_of_text_and_become_text_again():
+    frame = coded(pl.DataFrame({"a": ["é", "z", "Z", None, "10", "9"]}))
+    assert frame.sort("a", nulls_last=True)["a"].cast(pl.String).to_list() == ["10", "9", "Z", "z", "é", None]
+    listed = complete(frame.select(pl.col("a").implode(), n=pl.lit(None, pl.Int32)))
+    assert listed.schema == {"a": pl.List(pl.String), "n": pl.Int32}
+    assert listed["n"].to_list() == [0]
+
+
+def test_the_rooms_write_what_the_kernels_make(spark, tmp_path):
+    """Through Spark, from the events room's own table: every row, in the order of the ids, with plain types."""
+    from stages.events import Events
+
+    events = world.events(3)
+    source = world.source(tmp_path, events)
+    asofs = ASOFS[1:4]
+    Events().transform(session=spark, source=source, asof=asofs[-1]).data.save(tmp_path / "events" / "data")
+    handle = Table("events", asofs[-1], "v", tmp_path / "events", {})
+    room = UserProfiles(**{f"{name}_length": length for name, length in LENGTHS.items()})
+    room.transform(handle, session=spark, source=source, asofs=asofs).save(tmp_path / "users")
+    ItemProfiles().transform(handle, session=spark, source=source, asofs=asofs).save(tmp_path / "items")
+    for asof in asofs:
+        users = Table("user_profiles", asof, "v", saved(tmp_path / "users", asof), {}).arrow()
+        same(users.to_pylist(), plain_profiles.user_profiles(events, world.items(), world.users(), asof, LENGTHS))
+        items = Table("item_profiles", asof, "v", saved(tmp_path / "items", asof), {}).arrow()
+        same(items.to_pylist(), plain_profiles.item_profiles(events, world.items(), world.users(), asof))
+    kinds = {str(users.schema.field(name).type) for name in ("history_item", "segment", "history_count", "visit_days")}
+    assert kinds == {"list<element: string>", "string", "list<element: int32>", "list<element: float>"}
+    assert set(SIDE) <= set(items.column_names)
+
+
+def saved(folder, asof):
+    """A table's folder as the store has it."""
+    target = folder / str(asof)
+    target.mkdir()
+    return (folder / f"asof={asof}").rename(target / "data").parent
