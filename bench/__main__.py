@@ -31,7 +31,9 @@ def main() -> None:
     if not runner.store.current("evaluation", args.asof):
         raise SystemExit(f"nothing to measure: no run as of {args.asof}. Run: make run ASOF={args.asof}")
     flops, bytes_ = machine.matrix_rate(), machine.memory_rate()
-    print(f"Machine: {machine.processor()}; matrix product {flops / 1e9:.0f} GFLOP/s (float32), memory copy {bytes_ / 1e9:.1f} GB/s.\n")
+    print(
+        f"Machine: {machine.processor()}; matrix product {flops / 1e9:.0f} GFLOP/s (float32), memory copy {bytes_ / 1e9:.1f} GB/s.\n"
+    )
     print("| what | median (least to most) | beside it | ratio |\n|---|---|---|---|")
     prerank(runner, args.asof, bytes_)
     rank(runner, args.asof, flops)
@@ -57,9 +59,16 @@ def prerank(runner: Runner, asof: date, bytes_: float) -> None:
     names = model.booster.feature_name()
     rows = matrix(Pairs(shard.users, shard.items, shard.candidates), names)
     whole, trees = machine.alternate(lambda: room.narrow(model, shard), lambda: model.booster.predict(rows), RUNS)
-    line("pre-rank, features included: microseconds a candidate", whole.per(count, 1e6), f"LightGBM alone: {trees.per(count, 1e6)}", whole.median / trees.median)
+    line(
+        "pre-rank, features included: microseconds a candidate",
+        whole.per(count, 1e6),
+        f"LightGBM alone: {trees.per(count, 1e6)}",
+        whole.median / trees.median,
+    )
     least = rows.nbytes / bytes_ / count * 1e6
-    print(f"\nThe feature matrix is {rows.shape[1]} float32 columns: writing and reading it once takes {least:.2f} microseconds a candidate.\n")
+    print(
+        f"\nThe feature matrix is {rows.shape[1]} float32 columns: writing and reading it once takes {least:.2f} microseconds a candidate.\n"
+    )
 
 
 def rank(runner: Runner, asof: date, flops: float) -> None:
@@ -83,8 +92,15 @@ def rank(runner: Runner, asof: date, flops: float) -> None:
         ours, theirs = machine.alternate(lambda: net(*given), lambda: plain(*given), RUNS)
         work = operations(lambda: net(*given))
     made = users * listed
-    line(f"{room.model} alone ({length} events): candidates a second", ours.rate(made), f"unfactored: {theirs.rate(made)}", theirs.median / ours.median)
-    print(f"\nThe network does {work / made / 1e3:.0f} kFLOP in matrix products a candidate: {work / ours.median / flops:.0%} of the machine's product rate.\n")
+    line(
+        f"{room.model} alone ({length} events): candidates a second",
+        ours.rate(made),
+        f"unfactored: {theirs.rate(made)}",
+        theirs.median / ours.median,
+    )
+    print(
+        f"\nThe network does {work / made / 1e3:.0f} kFLOP in matrix products a candidate: {work / ours.median / flops:.0%} of the machine's product rate.\n"
+    )
 
 
 def operations(work: Any) -> float:
@@ -102,8 +118,15 @@ def index(runner: Runner, asof: date) -> None:
     found = model.two_tower.index
     vectors = found.reconstruct_n(0, found.ntotal)
     asked = np.ascontiguousarray(vectors[:: max(1, len(vectors) // 2000)][:2000])
-    ours, theirs = machine.alternate(lambda: found.search(asked, 33), lambda: np.argpartition(-(asked @ vectors.T), 33)[:, :33], RUNS)
-    line(f"exact index, {found.ntotal:,} items, {len(asked):,} queries: queries a second", ours.rate(len(asked)), f"NumPy: {theirs.rate(len(asked))}", theirs.median / ours.median)
+    ours, theirs = machine.alternate(
+        lambda: found.search(asked, 33), lambda: np.argpartition(-(asked @ vectors.T), 33)[:, :33], RUNS
+    )
+    line(
+        f"exact index, {found.ntotal:,} items, {len(asked):,} queries: queries a second",
+        ours.rate(len(asked)),
+        f"NumPy: {theirs.rate(len(asked))}",
+        theirs.median / ours.median,
+    )
 
 
 def line(what: str, value: str, beside: str, ratio: float | None) -> None:

@@ -79,10 +79,10 @@ def locate(starts: Array, stops: Array, listed: Array, bounds: Array, wanted: Ar
     scratch = np.full(size + 1, -1, dtype=np.int32)  # the last cell takes code -1
     place = np.empty(len(wanted), dtype=np.int32)
     for u in np.flatnonzero(np.diff(bounds)):
-        keys = listed[starts[u]:stops[u]]
+        keys = listed[starts[u] : stops[u]]
         scratch[keys] = np.arange(starts[u], stops[u], dtype=np.int32)
         scratch[-1] = -1
-        place[bounds[u]:bounds[u + 1]] = scratch[wanted[bounds[u]:bounds[u + 1]]]
+        place[bounds[u] : bounds[u + 1]] = scratch[wanted[bounds[u] : bounds[u + 1]]]
         scratch[keys] = -1
     return place
 

@@ -344,7 +344,9 @@ def _gap_visits(pairs: Pairs, kind: str) -> Array:
 
 
 FEATURES: dict[str, Callable[[Pairs], Array]] = {
-    name: value for name, value in list(globals().items()) if getattr(value, "__module__", "") == __name__ and name[0] != "_"
+    name: value
+    for name, value in list(globals().items())
+    if getattr(value, "__module__", "") == __name__ and name[0] != "_"
 }
 """Every feature by name, in the order of this file."""
 

@@ -28,6 +28,10 @@ WRONG_USE = 2
 """Exit status of what no retry mends: wrong settings, a missing file, a held store."""
 
 
+# a thread that waits for others sleeps instead of spinning: on a shared machine spinning costs several times the work
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit status is 0, 1 where a room failed, 2 where the remedy is yours."""
     parser = build_parser()

@@ -39,7 +39,9 @@ def dated(session: Any, events: Table, last: date) -> DataFrame:
     rows = events.spark(session).where(F.col("day") <= F.lit(last))
     known = F.to_date(F.greatest(EVENT_TIME, INGESTED_AT)).alias("known")
     visit = F.coalesce(F.col(SESSION), F.to_date(EVENT_TIME).cast("string")).alias(SESSION)
-    return rows.select(USER, ITEM, known, F.col(EVENT_TIME).cast("double").alias("second"), VALUE, PRICE, CONTEXT, visit)
+    return rows.select(
+        USER, ITEM, known, F.col(EVENT_TIME).cast("double").alias("second"), VALUE, PRICE, CONTEXT, visit
+    )
 
 
 def side(session: Any, table: DataFrame | None, key: str, columns: Iterable[str]) -> DataFrame:
@@ -48,8 +50,12 @@ def side(session: Any, table: DataFrame | None, key: str, columns: Iterable[str]
 
     if table is None:
         return session.createDataFrame([], ", ".join(f"{name} string" for name in (key, *columns)))
-    text = [(F.col(name) if name in table.columns else F.lit(None)).cast("string").alias(name) for name in (key, *columns)]
-    one = F.min(F.struct(*columns)).alias("one")  # which of several rows is kept must not depend on the order of reading
+    text = [
+        (F.col(name) if name in table.columns else F.lit(None)).cast("string").alias(name) for name in (key, *columns)
+    ]
+    one = F.min(F.struct(*columns)).alias(
+        "one"
+    )  # which of several rows is kept must not depend on the order of reading
     return table.select(*text).where(F.trim(key) != "").groupBy(key).agg(one).select(key, "one.*")
 
 

@@ -239,8 +239,6 @@ def _plain(value: Any) -> str:
 
 def _obstacles(info: Mapping[str, Any]) -> list[str]:
     """What kept an expectation from being checked, without the traces."""
-    raised = [
-        i for i in ([info] if "raised_exception" in info else info.values()) if i.get("raised_exception")
-    ]
+    raised = [i for i in ([info] if "raised_exception" in info else info.values()) if i.get("raised_exception")]
     messages = dict.fromkeys(str(i.get("exception_message")).strip().splitlines()[0] for i in raised)
     return ["could not be checked: " + "; ".join(messages)] if raised else []

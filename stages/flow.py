@@ -195,9 +195,7 @@ def positions(user: np.ndarray, rank: np.ndarray) -> np.ndarray:
     if not len(user):
         return np.zeros(0, np.int64)
     same = user[1:] == user[:-1]
-    if (user[1:] >= user[:-1]).all() and (rank[1:] >= rank[:-1])[
-        same
-    ].all():  # so tables come: no sort needed
+    if (user[1:] >= user[:-1]).all() and (rank[1:] >= rank[:-1])[same].all():  # so tables come: no sort needed
         order = np.arange(len(user))
     else:
         order = np.lexsort((rank, user))

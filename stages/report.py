@@ -42,8 +42,7 @@ def summary(
         next_steps: lines that say what to do now.
     """
     rows: dict[Key, Row] = {
-        (row["population"], row["kind"], row["list"], row["metric"], row["k"], row["detail"]): row
-        for row in evaluation
+        (row["population"], row["kind"], row["list"], row["metric"], row["k"], row["detail"]): row for row in evaluation
     }
     k = max((key[4] for key in rows if key[1] == "published"), default=0)
     said: dict[str, Any] = {"asof": asof, "source": source, "horizon_days": horizon_days, "k": k}
@@ -85,9 +84,7 @@ def to_json(said: Row) -> str:
 def text(said: Row) -> str:
     """The summary as one screen of text, at most 100 columns wide."""
     title = ["narrows", said["source"], f"as of {said['asof']}"]
-    title += (
-        [f"judged on the {said['horizon_days']} days after"] if said["horizon_days"] and said["users"] else []
-    )
+    title += [f"judged on the {said['horizon_days']} days after"] if said["horizon_days"] and said["users"] else []
     blocks = [[" · ".join(part for part in title if part)], _stages(said)]
     if said["users"]:
         blocks += [[*_lists(said), *_verdicts(said["steps"])], _ledger(said)]
@@ -209,10 +206,7 @@ def _verdicts(steps: Sequence[Row]) -> list[str]:
 def _ledger(said: Row) -> list[str]:
     fates = sorted(said["ledger"], key=lambda row: -row["count"])
     total = sum(row["count"] for row in fates)
-    shown = [
-        ((f"{row['stage']}: " if row["stage"] in PIPELINE else "") + row["reason"], row["count"])
-        for row in fates
-    ]
+    shown = [((f"{row['stage']}: " if row["stage"] in PIPELINE else "") + row["reason"], row["count"]) for row in fates]
     if len(shown) > FATES:
         rest = sum(count for _, count in shown[FATES - 1 :])
         shown = [*shown[: FATES - 1], (f"{len(shown) - FATES + 1} more reasons", rest)]

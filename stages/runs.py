@@ -111,9 +111,7 @@ def ensure_experiment(client: MlflowClient, name: str, artifacts: Path | None = 
     return found.experiment_id
 
 
-def parent_run(
-    client: MlflowClient, experiment: str, run: str, asof: date | str, tags: Mapping[str, Any] = {}
-) -> str:
+def parent_run(client: MlflowClient, experiment: str, run: str, asof: date | str, tags: Mapping[str, Any] = {}) -> str:
     """The id of a pipeline run's MLflow run, opened, and created if there is none.
 
     Parameters
@@ -131,9 +129,7 @@ def parent_run(
     return run_id
 
 
-def finish(
-    client: MlflowClient, run_id: str, metrics: Mapping[str, Any] = {}, status: str = "FINISHED"
-) -> None:
+def finish(client: MlflowClient, run_id: str, metrics: Mapping[str, Any] = {}, status: str = "FINISHED") -> None:
     """Close a pipeline run with its headline metrics; `status` is FINISHED or FAILED."""
     run = client.get_run(run_id)
     log_metrics(client, run_id, metrics, milliseconds(run.data.tags["asof"]))

@@ -156,7 +156,9 @@ def load_settings(path: Path | None = None, env: Mapping[str, str] | None = None
         except OSError as error:
             raise SettingsError(f"{file} cannot be read: {error.strerror}. Give the path of your {FILE}.") from error
     elif named:
-        raise SettingsError(f"{file}: there is no such file. Give the path of your {FILE}, or leave it out for the defaults.")
+        raise SettingsError(
+            f"{file}: there is no such file. Give the path of your {FILE}, or leave it out for the defaults."
+        )
     kinds = SECTIONS | {name: load_room(name) for name in PIPELINE}
     for name, value in values.items():
         if name not in kinds or not isinstance(value, dict):

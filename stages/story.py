@@ -70,9 +70,7 @@ def trace(user: str, item: str, tables: Mapping[str, Table | pa.Table]) -> dict[
         place = _place(found[0], room)
         if room == "rerank":
             place |= {"score": found[0].get(SCORE), "rank": found[0].get(RANK)}
-        story["stages"].append(
-            place | {"of": len(pool), "kept": found[0][KEPT], "reason": found[0].get(REASON)}
-        )
+        story["stages"].append(place | {"of": len(pool), "kept": found[0][KEPT], "reason": found[0].get(REASON)})
     published = _rows(tables["recommendations"], USER, user)
     story["list_length"] = len(published)
     for row in published:
@@ -136,9 +134,7 @@ def show(user: str, rows: Iterable[Row], titles: Mapping[str, str] | None = None
 
 def explain(reason: str | None) -> str:
     """A reason code with its meaning, where it has one."""
-    meanings = [
-        told for code, told in MEANING.items() if reason and (reason == code or reason.startswith(f"{code}:"))
-    ]
+    meanings = [told for code, told in MEANING.items() if reason and (reason == code or reason.startswith(f"{code}:"))]
     return f"{reason} ({meanings[0]})" if meanings else reason or "no reason given"
 
 
@@ -147,9 +143,7 @@ def _verdict(story: Mapping[str, Any]) -> str:
     if shown:
         said = f"shown at position {shown[RANK]} of {story['list_length']}"
         said += f", reason {shown[REASON]}" if shown[REASON] else ""
-        return said + (
-            f", shown with probability {shown[PROPENSITY]:.4g}" if shown[PROPENSITY] is not None else ""
-        )
+        return said + (f", shown with probability {shown[PROPENSITY]:.4g}" if shown[PROPENSITY] is not None else "")
     if not (story["user_known"] and story["item_known"]):
         return "not shown"
     if not stages:

@@ -43,7 +43,9 @@ def reading() -> Iterator[None]:
         said = str(error)
         if file := re.search(r"FAILED_READ_FILE.*?(file:\S+?)\.?\s", said, re.DOTALL):
             path = unquote(urlparse(file[1]).path)
-            raise SourceError(f"[source] {path} is damaged: it cannot be read to its end. Replace or remove it.") from error
+            raise SourceError(
+                f"[source] {path} is damaged: it cannot be read to its end. Replace or remove it."
+            ) from error
         if trouble := re.search(r"\[(CAST_INVALID_INPUT|DIVIDE_BY_ZERO|ARITHMETIC_OVERFLOW)[^\n]*", said):
             raise SourceError(
                 f"[source] an expression of the column map fails on a row: {trouble[0]} "
@@ -89,7 +91,13 @@ def read(session: SparkSession, files: list[Path]) -> DataFrame:
             return frame
         schema = StructType([StructField(name, StringType()) for name in [*_header(files, kind), CORRUPT]])
         return session.read.csv(
-            paths, schema=schema, sep=kind, header=True, enforceSchema=True, columnNameOfCorruptRecord=CORRUPT, escape='"'
+            paths,
+            schema=schema,
+            sep=kind,
+            header=True,
+            enforceSchema=True,
+            columnNameOfCorruptRecord=CORRUPT,
+            escape='"',
         )
     except PySparkException as error:
         raise SourceError(f"[source] {files[0]} cannot be read: {str(error).splitlines()[0]}") from error
@@ -104,7 +112,9 @@ def kind_of(file: Path) -> str:
     suffix = [part for part in file.suffixes if part not in (".gz", ".bz2")][-1:] or [""]
     kind = SUFFIXES.get(suffix[0].removeprefix(".").lower())
     if not kind or (kind == "parquet" and file.suffix in (".gz", ".bz2")):
-        raise SourceError(f"[source] {file}: unknown kind of file. Known endings: {', '.join(SUFFIXES)}; text also with .gz, .bz2.")
+        raise SourceError(
+            f"[source] {file}: unknown kind of file. Known endings: {', '.join(SUFFIXES)}; text also with .gz, .bz2."
+        )
     return kind
 
 
@@ -143,12 +153,16 @@ def _check_parquet(files: list[Path]) -> tuple[list[str], bool]:
         try:
             schema = pq.read_schema(file)
         except (pa.ArrowException, OSError) as error:
-            raise SourceError(f"[source] {file} is not a readable Parquet file ({error}). Replace or remove it.") from error
+            raise SourceError(
+                f"[source] {file} is not a readable Parquet file ({error}). Replace or remove it."
+            ) from error
         merge |= bool(kinds) and set(schema.names) != set(kinds)
         for field in schema:
             kind, first = kinds.setdefault(field.name, (field.type, file))
             if kind != field.type:
-                raise SourceError(f"[source] column {field.name!r} is {kind} in {first} and {field.type} in {file}. Make them alike.")
+                raise SourceError(
+                    f"[source] column {field.name!r} is {kind} in {first} and {field.type} in {file}. Make them alike."
+                )
     return [name for name, (kind, _) in kinds.items() if pa.types.is_timestamp(kind) and kind.unit == "ns"], merge
 
 
@@ -161,11 +175,15 @@ def _header(files: list[Path], separator: str) -> list[str]:
             with fsspec.open(str(file), "rt", compression="infer", newline="", encoding="utf-8-sig") as lines:
                 headers.append(next(csv.reader(lines, delimiter=separator), []))
         except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
-            raise SourceError(f"[source] {file} cannot be read ({error}). It must be UTF-8 text with a header.") from error
+            raise SourceError(
+                f"[source] {file} cannot be read ({error}). It must be UTF-8 text with a header."
+            ) from error
         if not any(headers[-1]):
             raise SourceError(f"[source] {file} has no header. Give the columns' names in its first line.")
         if len(set(headers[-1])) < len(headers[-1]):
             raise SourceError(f"[source] {file} has two columns of one name: {', '.join(headers[-1])}. Rename one.")
         if headers[-1] != headers[0]:
-            raise SourceError(f"[source] {file}: its header {headers[-1]} differs from {files[0].name}'s {headers[0]}. Make them alike.")
+            raise SourceError(
+                f"[source] {file}: its header {headers[-1]} differs from {files[0].name}'s {headers[0]}. Make them alike."
+            )
     return headers[0]

@@ -37,11 +37,15 @@ def smallest(values: Iterable[float], pick: Callable[..., float] = min) -> float
     return pick(values, default=None)
 
 
-def user_profiles(events: list[Row], items: list[Row], users: list[Row], asof: date, lengths: dict[str, int]) -> list[Row]:
+def user_profiles(
+    events: list[Row], items: list[Row], users: list[Row], asof: date, lengths: dict[str, int]
+) -> list[Row]:
     about = {item["item_id"]: item for item in items}
     segment = {user["user_id"]: user["segment"] for user in users}
     groups = by(known(events, asof), "user_id")
-    return [_user(user, groups.get(user, []), segment.get(user), about, lengths) for user in sorted({*groups, *segment})]
+    return [
+        _user(user, groups.get(user, []), segment.get(user), about, lengths) for user in sorted({*groups, *segment})
+    ]
 
 
 def _user(user: str, mine: list[Row], segment: str | None, about: dict[str, Row], lengths: dict[str, int]) -> Row:
@@ -74,7 +78,9 @@ def _user(user: str, mine: list[Row], segment: str | None, about: dict[str, Row]
     made["sequence_item"], made["sequence_days"] = [e["item_id"] for e in newest], [e["age"] for e in newest]
     for thing in ("item_id", "category", "subcategory", "brand"):
         prefix, name, length = ("history", "item", "history") if thing == "item_id" else (thing, "name", "kinds")
-        named = [{**e, "thing": e["item_id"] if thing == "item_id" else about.get(e["item_id"], {}).get(thing)} for e in mine]
+        named = [
+            {**e, "thing": e["item_id"] if thing == "item_id" else about.get(e["item_id"], {}).get(thing)} for e in mine
+        ]
         entries = [_thing(value, rows, visit) for value, rows in by(named, "thing").items() if value is not None]
         entries = sorted(entries, key=lambda e: (e["last_days"], e[""]))[: lengths[length]]
         for key in _thing("", [], {}):
@@ -104,7 +110,9 @@ def item_profiles(events: list[Row], items: list[Row], users: list[Row], asof: d
     for item in sorted({*groups, *about}):
         mine = groups.get(item, [])
         row: Row = {"item_id": item}
-        row |= {key: about.get(item, {}).get(key) for key in ("title", "category", "subcategory", "brand", "department")}
+        row |= {
+            key: about.get(item, {}).get(key) for key in ("title", "category", "subcategory", "brand", "department")
+        }
         for n in (7, 28, 90, 365):
             row[f"events_{n}d"] = sum(e["age"] <= n for e in mine)
             row[f"users_{n}d"] = len({e["user_id"] for e in mine if e["age"] <= n})

@@ -16,7 +16,18 @@ from stages.sources import Source, open_source
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 DAYS = 150
-STRINGS = ("user_id", "item_id", "context", "session_id", "title", "category", "subcategory", "brand", "department", "segment")
+STRINGS = (
+    "user_id",
+    "item_id",
+    "context",
+    "session_id",
+    "title",
+    "category",
+    "subcategory",
+    "brand",
+    "department",
+    "segment",
+)
 
 
 def events(seed: int, users: int = 12, count: int = 900) -> list[dict[str, Any]]:
@@ -24,7 +35,9 @@ def events(seed: int, users: int = 12, count: int = 900) -> list[dict[str, Any]]
     rng = random.Random(seed)
     made: dict[tuple, dict[str, Any]] = {}
     for _ in range(count):
-        time = START + timedelta(hours=rng.randrange(DAYS * 24) if rng.random() < 0.7 else rng.randrange(DAYS) * 24 + 23)
+        time = START + timedelta(
+            hours=rng.randrange(DAYS * 24) if rng.random() < 0.7 else rng.randrange(DAYS) * 24 + 23
+        )
         late = timedelta(hours=rng.randrange(1, 400)) if rng.random() < 1 / 6 else timedelta()
         event = {
             "user_id": f"u{rng.randrange(users)}", "item_id": f"i{rng.randrange(30)}", "event_time": time,

@@ -25,7 +25,17 @@ NAMES = {
 
 
 def row(n: int = 0, **given) -> dict:
-    return {"u": f"u{n}", "i": "x", "t": "2024-01-05T12:00:00", "a": None, "v": "1", "p": None, "s": None, "n": n, **given}
+    return {
+        "u": f"u{n}",
+        "i": "x",
+        "t": "2024-01-05T12:00:00",
+        "a": None,
+        "v": "1",
+        "p": None,
+        "s": None,
+        "n": n,
+        **given,
+    }
 
 
 def clean(spark, folder: Path, rows: list[dict], asof: date = ASOF, broken: str = "", **room) -> Made:
@@ -74,9 +84,7 @@ def test_every_row_is_accounted_for_with_its_reason(spark, tmp_path):
         ["2024-01-05T12:00:00", None, "soon", "1900-01-01", "2024-01-10T23:59:59.999999", "2024-01-11T00:00:00"],
         [None, "??", "2024-01-06T00:00:00", "2024-01-20T00:00:00"], ["2.5", None, "many"],
     ]  # fmt: skip
-    rows = [
-        row(n, u=u and f"u{n}", i=i, t=t, a=a, v=v) for n, (u, i, t, a, v) in enumerate(itertools.product(*fields))
-    ]
+    rows = [row(n, u=u and f"u{n}", i=i, t=t, a=a, v=v) for n, (u, i, t, a, v) in enumerate(itertools.product(*fields))]
     made = clean(spark, tmp_path, rows, broken='{"u": "cut o\n')
     reasons = {given["n"]: expected(given) for given in rows}
     counts = Counter(reason for reason in reasons.values() if reason)
@@ -111,7 +119,11 @@ def test_events_are_typed_and_lie_in_the_folder_of_the_day_they_were_known(spark
     assert days == {"day=2024-01-01": 1, "day=2024-01-03": 1, "day=2024-01-05": 1}, "a day without events has no folder"
     table = pq.read_table(tmp_path / "data")
     assert table.column_names == [*EVENT_COLUMNS, "day"]
-    assert str(table.schema.field("event_time").type) == str(table.schema.field("ingested_at").type) == "timestamp[us, tz=UTC]"
+    assert (
+        str(table.schema.field("event_time").type)
+        == str(table.schema.field("ingested_at").type)
+        == "timestamp[us, tz=UTC]"
+    )
     first = next(r for r in table.to_pylist() if r["user_id"] == "u1")
     assert (first["value"], first["price"], first["session_id"], first["event_type"]) == (2.0, 1.5, "basket", "event")
     assert first["context"] is None
@@ -203,7 +215,9 @@ def test_csv_rows_with_too_few_or_many_cells_are_quarantined_whole(spark, tmp_pa
 def test_the_clock_skew_is_a_setting(spark, tmp_path):
     rows = [row(1, t="2024-01-05T12:00:00", a="2024-01-05T02:00:00"), row(2)]
     assert clean(spark, tmp_path, rows).notes["quarantine"] == {}
-    assert clean(spark, tmp_path, rows, max_clock_skew_hours=9.0).notes["quarantine"] == {"event_time after its arrival": 1}
+    assert clean(spark, tmp_path, rows, max_clock_skew_hours=9.0).notes["quarantine"] == {
+        "event_time after its arrival": 1
+    }
 
 
 def test_instants_are_utc(spark, tmp_path):

@@ -90,18 +90,12 @@ def test_survival_multiplies_to_joint_recall():
         (3, 2),
         (2, 1),
     ]
-    assert (
-        math.prod(row["survival"] for row in found)
-        == pytest.approx(found[-1]["joint"])
-        == pytest.approx(1 / 11)
-    )
+    assert math.prod(row["survival"] for row in found) == pytest.approx(found[-1]["joint"]) == pytest.approx(1 / 11)
 
 
 def test_what_a_room_never_received_has_vanished():
     rooms = CASCADE | {"rank": room("a1 a2", "a4=rank_cut"), "rerank": room("a1 a2")}
-    found = {
-        row["user_id"] + row["item_id"]: row for row in flow.follow(TRUTH, rooms, listed("a1")).to_pylist()
-    }
+    found = {row["user_id"] + row["item_id"]: row for row in flow.follow(TRUTH, rooms, listed("a1")).to_pylist()}
     assert (found["a3"]["stage_reached"], found["a3"]["reason"]) == ("rank", "vanished before rank")
     assert flow.conservation(rooms)["rank"] == {"received": 3, "kept": 2, "removed": 1, "vanished": 1}
 

@@ -82,10 +82,7 @@ def test_a_deleted_experiment_is_one_clear_line(client, state):
 
 def test_an_experiment_is_created_once_by_many(client, state):
     found = []
-    many = [
-        threading.Thread(target=lambda: found.append(models.ensure_experiment(client, "many")))
-        for _ in range(4)
-    ]
+    many = [threading.Thread(target=lambda: found.append(models.ensure_experiment(client, "many"))) for _ in range(4)]
     for one in many:
         one.start()
     for one in many:
@@ -110,9 +107,7 @@ def test_a_room_is_a_child_of_its_pipeline_run(client, experiment, parent):
         "contract.checked": 10.0, "contract.failed": 0.0,
     }  # fmt: skip
     assert run.info.end_time - run.info.start_time == 1500
-    assert (
-        json.loads(Path(client.download_artifacts(logged.run_id, "audit.json")).read_text())["checked"] == 10
-    )
+    assert json.loads(Path(client.download_artifacts(logged.run_id, "audit.json")).read_text())["checked"] == 10
 
 
 def test_a_broken_contract_shows_as_a_failed_run(client, parent):

@@ -37,13 +37,8 @@ def evaluation(rank_step=0.01, high=0.02):
         rows += [row("all", "difference", step, metric, value, **cells) for metric in ("recall", "ndcg")]
     for gate in ("channels", "recall", "prerank", "rank", "rerank", "published"):
         rows += [row("all", "flow", gate, "survival", 0.5), row("all", "flow", gate, "joint_survival", 0.25)]
-    fates = [("none", "no channel proposed it"), ("shown", "shown")] + [
-        ("rerank", f"reason {n}") for n in range(9)
-    ]
-    rows += [
-        row("all", "ledger", stage, "count", 100 - at, detail=reason)
-        for at, (stage, reason) in enumerate(fates)
-    ]
+    fates = [("none", "no channel proposed it"), ("shown", "shown")] + [("rerank", f"reason {n}") for n in range(9)]
+    rows += [row("all", "ledger", stage, "count", 100 - at, detail=reason) for at, (stage, reason) in enumerate(fates)]
     rows.append(row("all", "published", "published", "users_without_list", 3))
     rows.append(row("all", "published", "published", "novelty", 4.2, 20))
     return [*rows, row("candidates", "calibration", "rank", "ece", 0.0123)]

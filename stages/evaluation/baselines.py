@@ -33,9 +33,7 @@ def popular(judge: Judge, users: pa.Table, items: pa.Table, n: int, new: bool = 
     return pool.top(rank, n, new=True)
 
 
-def own_then_popular(
-    judge: Judge, users: pa.Table, items: pa.Table, n: int, by: str = "history_decayed"
-) -> Lists:
+def own_then_popular(judge: Judge, users: pa.Table, items: pa.Table, n: int, by: str = "history_decayed") -> Lists:
     """The user's own items by ``by`` descending (ties in profile order), then the popular ones they lack.
 
     Args:

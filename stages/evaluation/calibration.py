@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def reliability(
-    score: np.ndarray, label: np.ndarray, bins: int = 15
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def reliability(score: np.ndarray, label: np.ndarray, bins: int = 15) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Predicted against observed, in bins of equal numbers of rows; rows of one score stay in one bin.
 
     Args:

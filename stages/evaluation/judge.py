@@ -108,9 +108,7 @@ class Judge:
         for what in (RANK, ITEM):
             grain = table.select([USER, what]).group_by([USER, what]).aggregate([])
             if grain.num_rows < table.num_rows:
-                raise ValueError(
-                    f"some user has two rows with one {what}; the grain of a list is (user_id, {what})"
-                )
+                raise ValueError(f"some user has two rows with one {what}; the grain of a list is (user_id, {what})")
         known = user >= 0
         return Lists(user[known], item[known], place[known])
 

@@ -39,10 +39,7 @@ def run(
         truth.arrow([USER, ITEM], horizon),
         user_profiles.arrow([name for name in columns(user_profiles) if name in PROFILE]),
         item_profiles.arrow([name for name in columns(item_profiles) if name in CATALOGUE]),
-        {
-            name: table.arrow([column for column in columns(table) if _wanted(column)])
-            for name, table in rooms.items()
-        },
+        {name: table.arrow([column for column in columns(table) if _wanted(column)]) for name, table in rooms.items()},
         recommendations.arrow([USER, ITEM, RANK], scene),
         settings.cutoffs,
         settings.resamples,

@@ -94,7 +94,5 @@ class Numbers:
     def table(self) -> pa.Table:
         """All rows; an undefined number (nan) is null."""
         columns = list(zip(*self.rows, strict=True)) or [()] * len(SCHEMA)
-        made = [
-            pa.array(cells, row.type, from_pandas=True) for cells, row in zip(columns, SCHEMA, strict=True)
-        ]
+        made = [pa.array(cells, row.type, from_pandas=True) for cells, row in zip(columns, SCHEMA, strict=True)]
         return pa.Table.from_arrays(made, schema=SCHEMA)

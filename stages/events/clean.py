@@ -72,7 +72,9 @@ def clean(raw: DataFrame, source: SourceSettings, room: Events, asof: date) -> M
         )
     events = rows.where(F.col("reason").isNull()).select(*EVENT_COLUMNS, arrival_day().alias(DAY))
     by_day = events.repartition(DAY).sortWithinPartitions(DAY, *EVENT_KEY)
-    quarantine = rows.where(F.col("reason") != LATER).select("reason", F.to_json("raw", {"ignoreNullFields": "false"}).alias("raw"))
+    quarantine = rows.where(F.col("reason") != LATER).select(
+        "reason", F.to_json("raw", {"ignoreNullFields": "false"}).alias("raw")
+    )
     notes = {"quarantine": counts, "events": good, "last_day": str(last[None]), "rows_after_asof": after}
     return Made(Parts(by_day, _write_days), notes, {"quarantine": quarantine} if counts else {})
 
@@ -179,5 +181,7 @@ def instant(raw: DataFrame, name: str, time_format: str) -> Column:
         seconds = F.when(F.abs(number) > MILLISECONDS_FROM, number / 1000).otherwise(number)
     inside = F.when(F.abs(seconds) < FARTHEST, F.timestamp_micros(F.round(seconds * 1_000_000).cast("long")))
     # only what starts with a year: Spark would put a bare time of day on the day of the run
-    written = F.when(column.cast("string").rlike(r"^\s*\d{4}-"), F.expr(f"try_cast(cast(`{name}` as string) as timestamp)"))
+    written = F.when(
+        column.cast("string").rlike(r"^\s*\d{4}-"), F.expr(f"try_cast(cast(`{name}` as string) as timestamp)")
+    )
     return {"iso": written, "auto": F.coalesce(inside, written)}.get(time_format, inside)

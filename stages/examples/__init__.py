@@ -32,7 +32,9 @@ class Examples(TableStage):
 
     def __post_init__(self) -> None:
         if self.scored_windows < 1:
-            raise ValueError(f"scored_windows = {self.scored_windows}: give 1 or more, and less than [prerank] windows.")
+            raise ValueError(
+                f"scored_windows = {self.scored_windows}: give 1 or more, and less than [prerank] windows."
+            )
         for key in ("negative_share", "hard_share"):
             if not 0 < getattr(self, key) <= 1:
                 raise ValueError(f"{key} = {getattr(self, key)}: give a number above 0 and up to 1.")

@@ -39,7 +39,9 @@ def assemble(
     return Parts(rows, featured(profiles, rows.columns, horizon))
 
 
-def offered(session: Any, day: date, recall: Table, prerank: Table | None, rank: Table | None, rerank: Table | None) -> DataFrame:
+def offered(
+    session: Any, day: date, recall: Table, prerank: Table | None, rank: Table | None, rerank: Table | None
+) -> DataFrame:
     """The candidates of one request time with the last stage that each reached.
 
     With the pre-ranker's scores where it has narrowed them; what rank and rerank did counts where they had run.

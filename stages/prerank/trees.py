@@ -117,7 +117,7 @@ def _score(room: Prerank, model: PrerankModel, shard: Shard, candidates: pa.Tabl
         if start == stop:
             return np.empty(0, np.float32)
         own = Pairs(shard.users, shard.items, candidates.slice(start, stop - start))
-        return model.booster.predict(matrix(own, names), num_threads=1).astype(np.float32)
+        return np.asarray(model.booster.predict(matrix(own, names), num_threads=1), np.float32)
 
     with ThreadPoolExecutor(threads) as pool:
         return np.concatenate(list(pool.map(part, edges[:-1], edges[1:])))

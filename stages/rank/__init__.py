@@ -69,7 +69,9 @@ class Rank(NarrowingStage):
         """Networks, encoder and stack."""
         from stages.rank.model import fit
 
-        profiles = {asof: table.arrow(["user_id", "sequence_item", "sequence_days"]) for asof, table in user_profiles.items()}
+        profiles = {
+            asof: table.arrow(["user_id", "sequence_item", "sequence_days"]) for asof, table in user_profiles.items()
+        }
         return fit(self, examples.arrow(), profiles, item_profiles.arrow())
 
     def load(self, folder: Path) -> RankModel:

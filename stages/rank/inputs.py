@@ -92,10 +92,12 @@ class Encoder:
             middle = np.add.reduceat(normal, first) / np.diff(np.append(first, len(knots)))
             known = np.isfinite(dense[:, k])
             out[known, k] = np.interp(dense[known, k], values, middle)
-        out[:, len(self.knots):] = ~np.isfinite(dense[:, self.missing])
+        out[:, len(self.knots) :] = ~np.isfinite(dense[:, self.missing])
         return out
 
-    def lists(self, users: pa.Table, items: pa.Table, candidates: pa.Table, dense: Array, user: Array, item: Array) -> Lists:
+    def lists(
+        self, users: pa.Table, items: pa.Table, candidates: pa.Table, dense: Array, user: Array, item: Array
+    ) -> Lists:
         """`dense` raw [candidates, DENSE]; `user`, `item` are the candidates' rows in `users` and `items`."""
         table = self.item_parts(items)
         listed = codes(flat(users, "sequence_item")[1], catalogue(items).ids)

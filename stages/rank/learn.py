@@ -33,15 +33,17 @@ def _autocast(where: torch.device) -> torch.autocast:
     return torch.autocast(where.type, torch.bfloat16, enabled=where.type == "cuda")
 
 
-def batches(lists: Lists, users: Array, size: int, where: torch.device) -> Iterator[tuple[tuple[Tensor, ...], Array, Tensor]]:
+def batches(
+    lists: Lists, users: Array, size: int, where: torch.device
+) -> Iterator[tuple[tuple[Tensor, ...], Array, Tensor]]:
     """The network's arguments for `size` users at a time, with the candidates' rows [users, list] and which are real."""
     starts, stops = lists.bounds[users], lists.bounds[users + 1]
     for at in range(0, len(users), size):
-        start, stop = starts[at:at + size], stops[at:at + size]
+        start, stop = starts[at : at + size], stops[at : at + size]
         rows = start[:, None] + np.arange(max(int((stop - start).max()), 1))
         real = rows < stop[:, None]
         rows = np.where(real, rows, np.minimum(start, len(lists) - 1)[:, None])
-        who = users[at:at + size]
+        who = users[at : at + size]
         arrays = (lists.sequence[who], lists.days[who], lists.parts[rows], lists.dense[rows])
         yield tuple(torch.from_numpy(array).to(where) for array in arrays), rows, torch.from_numpy(real).to(where)
 
@@ -53,7 +55,9 @@ def loss_of(logits: Tensor, label: Tensor, weight: Tensor, real: Tensor, listwis
     listed = (logits + weight.log()).masked_fill(~real, -math.inf)
     wanted = label * real
     chosen = -(wanted * listed.masked_fill(~real, 0).sub(listed.logsumexp(1, keepdim=True))).sum(1)
-    return logistic / (weight * real).sum() + listwise * (chosen / wanted.sum(1).clamp_min(1)).sum() / (wanted.sum(1) > 0).sum().clamp_min(1)
+    return logistic / (weight * real).sum() + listwise * (chosen / wanted.sum(1).clamp_min(1)).sum() / (
+        wanted.sum(1) > 0
+    ).sum().clamp_min(1)
 
 
 def train(
@@ -85,7 +89,7 @@ def train(
 
 
 def _split(users: Array, size: int) -> list[Array]:
-    return [users[at:at + size] for at in range(0, len(users), size)]
+    return [users[at : at + size] for at in range(0, len(users), size)]
 
 
 def score(net: nn.Module, lists: Lists, size: int = 64) -> Array:

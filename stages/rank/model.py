@@ -39,7 +39,7 @@ class RankModel:
 
     def logits(self, lists: Lists) -> Array:
         """Mean logit of the networks, float32 [candidates]."""
-        return np.mean([learn.score(net, lists) for net in self.nets], 0, dtype=np.float32)
+        return np.asarray(np.mean([learn.score(net, lists) for net in self.nets], 0), np.float32)
 
     def save(self, folder: Path) -> None:
         """npz for arrays, JSON for words and numbers."""

@@ -14,14 +14,15 @@ class Embedding(nn.Module):
 
     def __init__(self, sizes: list[int], width: int):
         super().__init__()
-        self.tables = nn.ModuleList(nn.Embedding(size, width, padding_idx=0) for size in sizes)
-        for table in self.tables:
+        tables = [nn.Embedding(size, width, padding_idx=0) for size in sizes]
+        for table in tables:
             nn.init.normal_(table.weight, std=0.05)
             table.weight.data[0] = 0
+        self.tables = nn.ModuleList(tables)
 
     def forward(self, parts: Tensor) -> Tensor:
         """[..., parts] -> [..., width]."""
-        return sum(table(parts[..., k]) for k, table in enumerate(self.tables))  # type: ignore[return-value]
+        return sum(table(parts[..., k]) for k, table in enumerate(self.tables))
 
 
 class ListDropout(nn.Module):
@@ -58,6 +59,8 @@ class DIN(nn.Module):
     candidate): a = t' M h + v' relu(A h + B t) + b(age of h), with A h computed once per user. As in the paper,
     the weights are not normalised, so that the strength of an interest is kept.
     """
+
+    edges: Tensor
 
     def __init__(self, sizes: list[int], dense: int, width: int, hidden: int, units: int, dropout: float):
         super().__init__()

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 Array = np.ndarray
+SHARES = np.linspace(0, 0.5, 6)
 
 
 @dataclass(frozen=True)
@@ -32,36 +33,48 @@ class Stack:
 
 
 def fit(prerank_score: Array, logit: Array, label: Array, weight: Array, group: Array) -> Stack:
-    """The weights by a softmax over each list (group, ascending), then scale and bias by weighted logistic loss.
+    """How much of each order, by NDCG; then scale and bias by weighted logistic loss (Platt 1999).
 
-    Platt (1999) for the calibration. Weights below 0 are put at 0: the simpler order stands where the other does
-    not help.
+    Both scores are put on one scale and mixed in the share, from none to one half network, whose NDCG@20 over the
+    lists (group) is best after smoothing over neighbouring shares, if it beats prerank's alone by more than a standard
+    error of the paired difference: where the networks do not surely help, prerank's order stands. More than one half is not trusted, as prerank learnt from fewer windows for these lists than it serves
+    with; but where prerank harms by more than a standard error the networks stand alone.
     """
-    both = torch.from_numpy(np.stack([prerank_score, logit], 1).astype(np.float64))
-    target, sample = torch.from_numpy(label.astype(np.float64)), torch.from_numpy(weight.astype(np.float64))
-    lists = torch.from_numpy(np.unique(group, return_inverse=True)[1])
-    count = int(lists.max()) + 1 if len(lists) else 0
-    good = torch.zeros(count, dtype=torch.float64).index_add(0, lists, target)
-    share = (target / good.clamp_min(1)[lists])
-
-    def listwise(weights: torch.Tensor) -> torch.Tensor:
-        x = both @ weights
-        top = x.detach().max() if len(x) else 0.0
-        total = torch.zeros(count, dtype=torch.float64).index_add(0, lists, sample * torch.exp(x - top))
-        loss = -(share * (x - top - total.log()[lists])).sum() / (good > 0).sum().clamp_min(1)
-        return loss + 1e-4 * weights.square().sum()  # bounded even where the lists are told apart perfectly
-
-    weights = _minimise(listwise, [0.5, 0.5])
-    if min(weights) < 0:
-        chosen = int(np.argmax(weights))
-        weights = [1.0 if k == chosen else 0.0 for k in range(2)]
-    x = both @ torch.tensor(weights, dtype=torch.float64)
+    score, logit, label, weight = (np.asarray(a, np.float64) for a in (prerank_score, logit, label, weight))
+    spread = [max(float(values.std()), 1e-9) if len(values) else 1.0 for values in (score, logit)]
+    mixed = [(1 - s) * score / spread[0] + s * logit / spread[1] for s in (*SHARES, 1.0)]
+    worth = np.stack([ndcg(x, label, weight, group) for x in mixed])  # [shares + 1, lists]
+    smooth = np.convolve(np.pad(worth[:-1].mean(1), 1, mode="edge"), (0.25, 0.5, 0.25), "valid")
+    best = int(np.argmax(smooth))
+    gain = worth[best] - worth[0]  # list by list
+    if gain.mean() <= gain.std() / max(len(gain), 1) ** 0.5:
+        best = 0  # no better than chance: the simpler order stands
+    alone = worth[-1] - worth[best]
+    share = 1.0 if alone.mean() > alone.std() / max(len(alone), 1) ** 0.5 else float(SHARES[best])
+    prerank, network = (1 - share) / spread[0], share / spread[1]
+    x = torch.from_numpy(prerank * score + network * logit)
+    target, sample = torch.from_numpy(label), torch.from_numpy(weight)
 
     def logistic(line: torch.Tensor) -> torch.Tensor:
-        return functional.binary_cross_entropy_with_logits(line[0] * x + line[1], target, sample) / sample.mean() + 1e-4 * line.square().sum()
+        loss = functional.binary_cross_entropy_with_logits(line[0] * x + line[1], target, sample) / sample.mean()
+        return loss + 1e-6 * line.square().sum()  # bounded even where the labels are told apart perfectly
 
     scale, bias = _minimise(logistic, [1.0, -3.0])
-    return Stack(weights[0], weights[1], max(scale, 1e-3), bias)
+    return Stack(float(prerank), float(network), max(scale, 1e-3), bias)
+
+
+def ndcg(score: Array, label: Array, weight: Array, group: Array, n: int = 20) -> Array:
+    """NDCG@n of each list with a good row; a single 0 where there is none. A row of weight w stands for w rows: it takes w places."""
+    order = np.lexsort((-score, group))
+    label, weight, group = label[order], weight[order], group[order]
+    _, start, which = np.unique(group, return_index=True, return_inverse=True)
+    below = np.cumsum(weight) - weight
+    place = 1 + below - below[start][which]
+    gain = label * (place <= n) / np.log2(1 + place)
+    good = np.bincount(which, label).astype(int)
+    ideal = np.cumsum(1 / np.log2(1 + np.arange(1, n + 1)))
+    found = np.bincount(which, gain)[good > 0] / ideal[np.minimum(good[good > 0], n) - 1]
+    return found if len(found) else np.zeros(1)
 
 
 def calibration_error(probability: Array, label: Array, weight: Array, bins: int = 15) -> float:

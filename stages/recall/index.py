@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -20,7 +21,7 @@ def build(vectors: Array, kind: str) -> faiss.Index:
     count, width = vectors.shape
     vectors = np.ascontiguousarray(vectors, np.float32)
     if kind == "exact" or count < 100:  # too few to cluster
-        index = faiss.IndexFlatIP(width)
+        index: Any = faiss.IndexFlatIP(width)
     elif kind == "ivf":
         lists = max(1, int(4 * count**0.5) // 2)
         index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, lists, faiss.METRIC_INNER_PRODUCT)

@@ -47,7 +47,7 @@ class PopularWithin:
         mine = codes(query.users["favourite_context" if self.group == "context" else self.group], vocabulary)
         ranked = {}
         for code in np.unique(mine[mine >= 0]):
-            block = order[starts[code]:starts[code + 1]]
+            block = order[starts[code] : starts[code + 1]]
             best = _best(counts[block])[0]
             ranked[code] = (item[block][best], counts[block][best])
         nothing = (np.empty(0, np.int64), np.empty(0, np.float32))
@@ -64,7 +64,7 @@ def _best(count: Array) -> tuple[Array, Array]:
 def _propose(query: Query, lists: list[tuple[Array, Array]], n: int) -> Proposals:
     users, items, scores = [], [], []
     for user, (item, score) in enumerate(lists):
-        had = query.history[query.offsets[user]:query.offsets[user + 1]]
+        had = query.history[query.offsets[user] : query.offsets[user + 1]]
         head = slice(0, n + len(had))  # at most all of the history stands in the head
         fresh = np.flatnonzero(~np.isin(item[head], had))[:n]
         users.append(np.full(len(fresh), user, np.int32))

@@ -74,14 +74,16 @@ class Query:
 
     def new_of(self, ordered: Array, user: int) -> Array:
         """The item codes of `ordered` that are not in the user's history, in the same order."""
-        history = self.history[self.offsets[user]:self.offsets[user + 1]]
+        history = self.history[self.offsets[user] : self.offsets[user + 1]]
         return ordered[~np.isin(ordered, history)]
 
 
 class Channel(Protocol):
     """One way to propose items; a small class of this shape per file."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Prefix of the channel's columns."""
 
     def propose(self, query: Query, n: int) -> Proposals:
         """At most n items for each user."""

@@ -17,13 +17,16 @@ class TwoTower(nn.Module):
     recency-weighted mean of the latest items' inputs. `parts` int64 [items, 4] are those codes, 0 = none.
     """
 
+    parts: Tensor
+
     def __init__(self, parts: Tensor, width: int):
         super().__init__()
         sizes = (parts.max(0).values + 1).tolist() if len(parts) else [1] * parts.shape[1]
         self.register_buffer("parts", parts)
-        self.embeddings = nn.ModuleList(nn.Embedding(size, width) for size in sizes)
-        for table in self.embeddings:
+        tables = [nn.Embedding(size, width) for size in sizes]
+        for table in tables:
             nn.init.normal_(table.weight, std=0.1)
+        self.embeddings = nn.ModuleList(tables)
         self.user_layer = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
         self.item_layer = nn.Linear(width, width)
         self.item_bias = nn.Parameter(torch.zeros(len(parts)))
@@ -32,7 +35,7 @@ class TwoTower(nn.Module):
 
     def inputs(self) -> Tensor:
         """[items, width]."""
-        return sum(table(self.parts[:, k]) for k, table in enumerate(self.embeddings))  # type: ignore[return-value]
+        return sum(table(self.parts[:, k]) for k, table in enumerate(self.embeddings))
 
     def items(self, inputs: Tensor) -> Tensor:
         """[items, width + 1]; the last column is the bias."""
@@ -48,7 +51,9 @@ class TwoTower(nn.Module):
         return vector * known.any(1, keepdim=True)
 
 
-def train(model: TwoTower, sequence: Array, days: Array, target: Array, epochs: int, rate: float, batch: int, seed: int) -> float:
+def train(
+    model: TwoTower, sequence: Array, days: Array, target: Array, epochs: int, rate: float, batch: int, seed: int
+) -> float:
     """In-batch sampled softmax with logQ correction; returns the mean loss of the last epoch.
 
     sequence int64 [rows, length], days float32 [rows, length], target int64 [rows]. A batch's other targets are

@@ -93,7 +93,9 @@ def _pad(item: Array, age: Array, start: Array, stop: Array) -> tuple[Array, Arr
     return sequence, np.where(real, 0 if empty else age[place], 0).astype(np.float32)
 
 
-def _firsts(events: pa.Table, items: pa.Array, end: datetime, days: float, pairs: int, seed: int) -> tuple[Array, Array, Array]:
+def _firsts(
+    events: pa.Table, items: pa.Array, end: datetime, days: float, pairs: int, seed: int
+) -> tuple[Array, Array, Array]:
     """Up to `pairs` first purchases: (latest item codes before their day, ages at its start, item code)."""
     moment = pc.cast(events["event_time"], pa.timestamp("us")).combine_chunks().cast(pa.int64()).to_numpy()
     age = (int(end.timestamp() * 1e6) - moment) / 86_400e6

@@ -41,9 +41,7 @@ class Recommendations(TableStage):
             if getattr(self, key) < least:
                 raise ValueError(f"{key} = {getattr(self, key)!r}: give {least} or more.")
 
-    def transform(
-        self, rerank: Table, item_profiles: Table, user_profiles: Table, *, horizon: timedelta
-    ) -> Made:
+    def transform(self, rerank: Table, item_profiles: Table, user_profiles: Table, *, horizon: timedelta) -> Made:
         """The published rows; a release id comes from the versions that were read and the settings."""
         from stages.recommendations import lists
 

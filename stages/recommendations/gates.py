@@ -30,9 +30,7 @@ def gate(rows: pa.Table, fallbacks: pa.Table, forbidden: Collection[str] = ()) -
     """
     failed = [] if rows.num_rows else ["there are no rows"]
     for name, table, place in (("lists", rows, PLACE), ("fallback lists", fallbacks, FALLBACK_PLACE)):
-        nulls = [
-            c for c in table.column_names if c not in ("segment",) * (table is rows) and table[c].null_count
-        ]
+        nulls = [c for c in table.column_names if c not in ("segment",) * (table is rows) and table[c].null_count]
         if nulls:
             failed.append(f"{name}: nulls in {', '.join(nulls)}")
             continue
@@ -42,14 +40,10 @@ def gate(rows: pa.Table, fallbacks: pa.Table, forbidden: Collection[str] = ()) -
         once = table.select([*place, "item_id"]).group_by([*place, "item_id"]).aggregate([]).num_rows
         if once < table.num_rows:
             failed.append(f"{name}: {table.num_rows - once} rows repeat an item of their list")
-        bad = table.filter(pc.is_in(table["item_id"], value_set=pa.array(sorted(forbidden), pa.string())))[
-            "item_id"
-        ]
+        bad = table.filter(pc.is_in(table["item_id"], value_set=pa.array(sorted(forbidden), pa.string())))["item_id"]
         if len(bad):
             which = sorted(set(bad.to_pylist()))
-            failed.append(
-                f"{name}: {len(bad)} rows of blocked or taken-down items, e.g. {', '.join(which[:3])}"
-            )
+            failed.append(f"{name}: {len(bad)} rows of blocked or taken-down items, e.g. {', '.join(which[:3])}")
     low, high = (pc.min_max(rows["propensity"])[each].as_py() for each in ("min", "max"))
     if rows.num_rows and low is not None and not 0 < low <= high <= 1:
         failed.append(f"lists: propensities from {low} to {high}, not in (0, 1]")

@@ -125,10 +125,7 @@ def fallback(items: pa.Table, users: pa.Table, allowed: pa.Array, scene: str, n:
     weekly = pc.fill_null(items["users_7d"], 0).to_numpy()
     made = [_list(items, np.arange(items.num_rows)[:n], weekly, users.num_rows, scene, EVERYONE)]
     if "segment" in users.column_names and set(GROUPS) <= set(items.column_names):
-        size = {
-            each["values"]: each["counts"]
-            for each in pc.value_counts(users["segment"].drop_null()).to_pylist()
-        }
+        size = {each["values"]: each["counts"] for each in pc.value_counts(users["segment"].drop_null()).to_pylist()}
         item = pc.list_parent_indices(items["segment_name"]).to_numpy()
         name, month, quarter = (pc.list_flatten(items[column]) for column in GROUPS)
         month, quarter = month.to_numpy(), quarter.to_numpy()

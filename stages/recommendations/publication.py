@@ -112,19 +112,13 @@ def rollback(engine: sa.Engine, release_id: str | None = None) -> str:
     """
     with engine.begin() as connection:
         connection.execute(sa.update(release).where(sa.false()).values(state=KEPT))  # takes the writer's lock
-        newest_first = connection.execute(
-            sa.select(release.c.release_id, release.c.state).order_by(*AGE)
-        ).all()
+        newest_first = connection.execute(sa.select(release.c.release_id, release.c.state).order_by(*AGE)).all()
         kept = [name for name, state in newest_first if state == KEPT]
         live = next((at for at, row in enumerate(newest_first) if row.state == LIVE), -1)
         older = [name for name, state in newest_first[live + 1 :] if state == KEPT]
         found = release_id or next(iter(older), None)
         if found is None or found not in kept:
-            what = (
-                f"{release_id} is not a kept release"
-                if release_id
-                else "no release is older than the live one"
-            )
+            what = f"{release_id} is not a kept release" if release_id else "no release is older than the live one"
             raise ReleaseError(f"{what}; kept are: {', '.join(kept) or 'none'}")
         _swap(connection, found)
     return found

@@ -67,19 +67,13 @@ def takedown(engine: sa.Engine, item_id: str, reason: str, since: datetime) -> N
             sa.update(schema.takedown).where(schema.takedown.c.item_id == item_id).values(reason=reason)
         )
         if not renewed.rowcount:
-            connection.execute(
-                sa.insert(schema.takedown), {"item_id": item_id, "since": since, "reason": reason}
-            )
+            connection.execute(sa.insert(schema.takedown), {"item_id": item_id, "since": since, "reason": reason})
 
 
 def put_back(engine: sa.Engine, item_id: str) -> bool:
     """Undo a takedown; the item shows again where a live list holds it. False: it was not taken down."""
     with engine.begin() as connection:
-        return bool(
-            connection.execute(
-                sa.delete(schema.takedown).where(schema.takedown.c.item_id == item_id)
-            ).rowcount
-        )
+        return bool(connection.execute(sa.delete(schema.takedown).where(schema.takedown.c.item_id == item_id)).rowcount)
 
 
 def releases(engine: sa.Engine) -> list[dict[str, Any]]:
@@ -90,9 +84,7 @@ def releases(engine: sa.Engine) -> list[dict[str, Any]]:
 
 def _segment(user_id: str, scene: str) -> sa.Select[Any]:
     rows = recommendation.c
-    known = sa.select(rows.segment).join_from(
-        recommendation, release, release.c.release_id == rows.release_id
-    )
+    known = sa.select(rows.segment).join_from(recommendation, release, release.c.release_id == rows.release_id)
     return known.where(release.c.state == LIVE, rows.scene == scene, rows.user_id == user_id).limit(1)
 
 

@@ -99,9 +99,9 @@ _r, _f = recommendation.c, fallback.c
 _now = sa.func.coalesce(release.c.serves_at, sa.func.current_timestamp())
 VIEWS = [
     CreateView(
-        _live(
-            recommendation, _r.scene, _r.user_id, _r.rank, _r.item_id, _r.score, _r.propensity, _r.reason
-        ).where(_r.expires_at > _now),
+        _live(recommendation, _r.scene, _r.user_id, _r.rank, _r.item_id, _r.score, _r.propensity, _r.reason).where(
+            _r.expires_at > _now
+        ),
         "current_recommendation",
         metadata=MetaData(),
     ),

@@ -79,9 +79,7 @@ def _compose(relevance: Matrix, allowed: Mask, recipe: Recipe, chance: NDArray[n
     users, width = relevance.shape
     categories = np.full(relevance.shape, -1, np.int32) if recipe.categories is None else recipe.categories
     top = relevance.max(axis=1, initial=0.0)[:, None]
-    relative = relevance / np.where(
-        top > 0, top, 1
-    )  # one trade-off then fits timid and confident scores alike
+    relative = relevance / np.where(top > 0, top, 1)  # one trade-off then fits timid and confident scores alike
     order = diversity.choose(
         relative, allowed, recipe.kinds, recipe.trade, recipe.n, categories, recipe.caps, recipe.pins
     )

@@ -64,7 +64,5 @@ def propensities(
 def draw(probability: Matrix, chance: NDArray[np.float64]) -> NDArray[np.int64]:
     """The column of each row that its ``chance`` in [0, 1) falls on, by the inverse distribution function."""
     reached = np.cumsum(probability, axis=1)
-    goal = np.minimum(
-        chance * reached[:, -1], np.nextafter(reached[:, -1], 0)
-    )  # rounding must not pass the end
+    goal = np.minimum(chance * reached[:, -1], np.nextafter(reached[:, -1], 0))  # rounding must not pass the end
     return (reached <= goal[:, None]).sum(axis=1)

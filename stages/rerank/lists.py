@@ -20,9 +20,7 @@ from stages.stage import Narrowed, Shard
 LOG = logging.getLogger(__name__)
 
 
-def narrow(
-    shard: Shard, policy: Policy, recipe: Recipe, weights: dict[str, float], scene: str, seed: int
-) -> Narrowed:
+def narrow(shard: Shard, policy: Policy, recipe: Recipe, weights: dict[str, float], scene: str, seed: int) -> Narrowed:
     """Compose the list of every user of ``shard``; ``Rerank`` names the columns.
 
     Args:
@@ -43,9 +41,7 @@ def narrow(
     factor = matrices.boosts(policy, shard.items, at)
     relevance = made.score * factor
     total = sum(weights.values())
-    kinds = tuple(
-        (w / total, matrices.item_codes(shard.items, name, at)[0]) for name, w in weights.items() if w
-    )
+    kinds = tuple((w / total, matrices.item_codes(shard.items, name, at)[0]) for name, w in weights.items() if w)
     categories, names = matrices.item_codes(shard.items, "category", at)
     ruled = replace(
         recipe,
@@ -58,9 +54,7 @@ def narrow(
     full = replace(ruled, kinds=kinds)
     lists = compose(relevance, allowed, full, chance)
     apart = {
-        "rank_after_diversity": compose(
-            made.score, present, replace(recipe, kinds=kinds, epsilon=0.0), chance
-        ),
+        "rank_after_diversity": compose(made.score, present, replace(recipe, kinds=kinds, epsilon=0.0), chance),
         "rank_after_policy": compose(relevance, allowed, replace(ruled, trade=1.0, epsilon=0.0), chance),
         "rank_after_exploration": compose(made.score, present, replace(recipe, trade=1.0), chance),
     }

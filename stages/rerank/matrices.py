@@ -40,9 +40,7 @@ def build(shard: Shard) -> Matrices:
     assert table is not None
     score = table["rank_score"].cast(pa.float64()).to_numpy()
     if not (np.isfinite(score).all() and (score >= 0).all()):  # a null arrives here as nan
-        raise ValueError(
-            "rank_score must be a probability for every candidate; run the rank room before rerank"
-        )
+        raise ValueError("rank_score must be a probability for every candidate; run the rank room before rerank")
     coded = pc.dictionary_encode(table["user_id"].combine_chunks())
     users = coded.dictionary.to_pylist()
     code = coded.indices.to_numpy()
@@ -94,14 +92,10 @@ def strangers(policy: Policy, items: pa.Table) -> list[str]:
     for rule, subject, names in rules:
         column = SUBJECTS[subject]
         known = (
-            pc.unique(items[column].cast(pa.string()))
-            if column in items.column_names
-            else pa.array([], pa.string())
+            pc.unique(items[column].cast(pa.string())) if column in items.column_names else pa.array([], pa.string())
         )
         there = pc.is_in(pa.array(names, pa.string()), value_set=known).to_pylist()
-        found += [
-            f"{rule}: no item has {name!r}" for name, known in zip(names, there, strict=True) if not known
-        ]
+        found += [f"{rule}: no item has {name!r}" for name, known in zip(names, there, strict=True) if not known]
     return found
 
 
@@ -125,9 +119,7 @@ def caps(policy: Policy, items: pa.Table, at: Codes) -> NDArray[np.int32] | None
     """The cap that holds for each candidate's category; None where the policy has none."""
     if not policy.cap and not policy.category_caps:
         return None
-    cap = item_values(
-        items, "category", {k: float(v) for k, v in policy.category_caps.items()}, policy.cap, at
-    )
+    cap = item_values(items, "category", {k: float(v) for k, v in policy.category_caps.items()}, policy.cap, at)
     return np.where(cap > 0, cap, UNCAPPED).astype(np.int32)
 
 
@@ -142,9 +134,7 @@ def pins(policy: Policy, shard: Shard, made: Matrices, allowed: Mask, n: int, sc
     ids = shard.items["item_id"].combine_chunks()
     names = pa.array(made.users, ids.type)
     at = pc.index_in(names, value_set=shard.users["user_id"].combine_chunks().cast(ids.type))
-    segments = pc.fill_null(pc.take(shard.users["segment"].cast(pa.string()), at), "").to_numpy(
-        zero_copy_only=False
-    )
+    segments = pc.fill_null(pc.take(shard.users["segment"].cast(pa.string()), at), "").to_numpy(zero_copy_only=False)
     placed = np.full((len(made.users), n), -1, np.int32)
     for pin in wanted:
         code = pc.index(ids, pa.scalar(pin.item, ids.type)).as_py()

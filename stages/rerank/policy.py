@@ -90,9 +90,7 @@ def _parse(values: dict[str, Any], file: str) -> Policy:
     return Policy(
         minimum=_count(shape.get("minimum", 0), f"{file}: [list] minimum", 0),
         cap=_count(cap.get("default", 0), f"{file}: [cap] default", 0),
-        category_caps=_table(
-            cap.get("categories", {}), f"{file}: [cap] categories", lambda v, w: _count(v, w, 0)
-        ),
+        category_caps=_table(cap.get("categories", {}), f"{file}: [cap] categories", lambda v, w: _count(v, w, 0)),
         block={key: [_text(v, f"{file}: [block] {key}") for v in _list(block, key, file)] for key in block},
         boost={key: _table(boost[key], f"{file}: [boost] {key}", _factor) for key in boost},
         pins=_pins(pins, file),
@@ -107,9 +105,7 @@ def _pins(values: list[dict[str, Any]], file: str) -> tuple[Pin, ...]:
         for key in ("item", "position"):
             if key not in value:
                 raise PolicyError(f"{where} has no {key}: add one.")
-        texts = {
-            key: _text(value[key], f"{where} {key}") for key in ("item", "scene", "segment") if key in value
-        }
+        texts = {key: _text(value[key], f"{where} {key}") for key in ("item", "scene", "segment") if key in value}
         pins.append(Pin(position=_count(value["position"], f"{where} position", 1), **texts))
     return tuple(pins)
 
@@ -132,9 +128,7 @@ def _known(values: dict[str, Any], allowed: tuple[str, ...], where: str, what: s
 
 def _list(section: dict[str, Any], key: str, file: str) -> list[Any]:
     if not isinstance(section[key], list):
-        raise PolicyError(
-            f'{file}: [block] {key} = {section[key]!r} has the wrong type: give a list, ["a", "b"].'
-        )
+        raise PolicyError(f'{file}: [block] {key} = {section[key]!r} has the wrong type: give a list, ["a", "b"].')
     return section[key]
 
 

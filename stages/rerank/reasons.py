@@ -31,9 +31,7 @@ def kept(lists: Lists, factor: Matrix, allowed: Mask, pinned: Mask, n: int) -> N
     return np.select(conditions, list(range(len(KEPT))), len(KEPT))
 
 
-def removed(
-    lists: Lists, relevance: Matrix, allowed: Mask, pinned: Mask, recipe: Recipe
-) -> NDArray[np.int64]:
+def removed(lists: Lists, relevance: Matrix, allowed: Mask, pinned: Mask, recipe: Recipe) -> NDArray[np.int64]:
     """A position in ``REMOVED`` for every candidate outside its list: the first of these that holds.
 
     The policy blocks it; the exploration slot drew another; its category is full and it beats an item that is
@@ -67,9 +65,7 @@ def channels(candidates: pa.Table) -> pa.Array:
     scores = {name.removesuffix("_score") for name in candidates.column_names if name.endswith("_score")}
     ranks = {name.removesuffix("_rank") for name in candidates.column_names if name.endswith("_rank")}
     names = sorted((scores & ranks) - set(PIPELINE), key=lambda name: (name != "history", name))
-    places = [
-        pc.fill_null(candidates[f"{name}_rank"].cast(pa.float64()), np.inf).to_numpy() for name in names
-    ]
+    places = [pc.fill_null(candidates[f"{name}_rank"].cast(pa.float64()), np.inf).to_numpy() for name in names]
     stacked = np.stack([*places, np.full(candidates.num_rows, np.finfo(float).max)])
     texts = pa.array([*(CHANNEL_REASONS.get(name, name) for name in names), "ranked"], pa.string())
     return texts.take(pa.array(stacked.argmin(axis=0)))

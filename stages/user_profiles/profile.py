@@ -49,7 +49,9 @@ def profiles(rows: pl.DataFrame, asofs: list[date], room: UserProfiles) -> Itera
             known.group_by(USER).agg(feature().alias(feature.__name__) for feature in user.FEATURES),
             favourite(known),
             sequences(known, room.sequence_length),
-            visit.group_by(USER, maintain_order=True).agg(visit_days=pl.col("age").cast(pl.Float32).head(room.visits_length)),
+            visit.group_by(USER, maintain_order=True).agg(
+                visit_days=pl.col("age").cast(pl.Float32).head(room.visits_length)
+            ),
         ]
         for thing, length in lengths.items():
             taken = known_by(days[thing], asof).join(visit.select(USER, DAY, "visit"), [USER, DAY], "left")
@@ -79,7 +81,9 @@ def once(days: pl.DataFrame, *keys: str) -> pl.DataFrame:
     if days.select(pl.any_horizontal(first).all()).item():
         return days
     total = pl.when(pl.col(VALUE).count() > 0).then(pl.col(VALUE).sum()).alias(VALUE)
-    others = [pl.col(name).first() for name in days.columns if name not in (*keys, DAY, "age", VALUE, "known", "second")]
+    others = [
+        pl.col(name).first() for name in days.columns if name not in (*keys, DAY, "age", VALUE, "known", "second")
+    ]
     return days.group_by(*keys, DAY, maintain_order=True).agg(pl.col("age").min(), total, *others)
 
 

@@ -82,9 +82,7 @@ def test_asof_is_the_parameter_or_the_day_before_the_run(bag, params, logical, d
     assert jinja.from_string(task.op_args[1]).render(known) == day
 
 
-@pytest.mark.parametrize(
-    ("text", "good"), [("", True), ("2017-11-30", True), ("30.11.2017", False), ("$(id)", False)]
-)
+@pytest.mark.parametrize(("text", "good"), [("", True), ("2017-11-30", True), ("30.11.2017", False), ("$(id)", False)])
 def test_asof_is_a_date_or_empty(bag, text, good):
     pattern = bag.dags["daily"].params.get_param("asof").schema["pattern"]
     assert bool(re.match(pattern, text)) == good

@@ -103,12 +103,8 @@ def test_what_a_killed_run_left_open_is_closed_and_the_rest_left_alone(tmp_path)
         database.execute("CREATE TABLE dag_run (run_id, state, end_date)")
         database.execute("CREATE TABLE task_instance (run_id, task_id, state, end_date)")
         database.execute("INSERT INTO dag_run VALUES ('old', 'success', 1), ('cut', 'running', NULL)")
-        database.execute(
-            "INSERT INTO task_instance VALUES ('old', 'a', 'success', 1), ('cut', 'a', 'success', 1)"
-        )
-        database.execute(
-            "INSERT INTO task_instance VALUES ('cut', 'b', 'running', NULL), ('cut', 'c', NULL, NULL)"
-        )
+        database.execute("INSERT INTO task_instance VALUES ('old', 'a', 'success', 1), ('cut', 'a', 'success', 1)")
+        database.execute("INSERT INTO task_instance VALUES ('cut', 'b', 'running', NULL), ('cut', 'c', NULL, NULL)")
     workflow._close_runs(tmp_path)
     assert database.execute("SELECT state FROM dag_run").fetchall() == [("success",), ("failed",)]
     found = database.execute("SELECT run_id, task_id FROM task_instance WHERE state = 'failed'").fetchall()

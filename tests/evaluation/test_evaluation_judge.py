@@ -118,9 +118,7 @@ def test_a_stage_of_860_thousand_candidates_is_quick():
     item = np.concatenate([random.permutation(5000)[:width] for _ in range(users)]).astype(str)
     table = pa.table({"user_id": user, "item_id": item})
     rank = random.random(len(user))
-    judge = Judge(
-        table.take(np.arange(0, len(user), 43)), None, pa.table({"item_id": np.arange(5000).astype(str)})
-    )
+    judge = Judge(table.take(np.arange(0, len(user), 43)), None, pa.table({"item_id": np.arange(5000).astype(str)}))
     start = time.perf_counter()
     judge.per_user(judge.candidates(table).top(rank, 20), "all", 20)
     assert time.perf_counter() - start < 4  # 0.5 s on an idle core

@@ -102,9 +102,7 @@ def test_calibration_refuses_scores_that_are_no_probabilities():
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.3, 0.9, 1.0]), st.booleans()), min_size=1, max_size=60)
-)
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.3, 0.9, 1.0]), st.booleans()), min_size=1, max_size=60))
 def test_calibration_keeps_ties_together_and_loses_no_row(rows):
     score, label = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
     count, predicted, observed = reliability(score, label, 4)

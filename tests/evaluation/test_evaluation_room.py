@@ -40,15 +40,11 @@ def test_quality_by_hand(judged):
     assert found["served", "published", "published", "coverage", 2, ""]["value"] == pytest.approx(3 / 7)
     assert judged.notes["recall_2"] == headline["value"]
     assert ("all", "channel", "own", "recall", 2, "") in found
-    assert {("all", "baseline", name, "ndcg", 1, "") for name in ("popular_7d", "own_then_popular")} <= set(
-        found
-    )
+    assert {("all", "baseline", name, "ndcg", 1, "") for name in ("popular_7d", "own_then_popular")} <= set(found)
 
 
 def test_the_headline_comes_from_the_published_rows_alone(judged, tmp_path):
-    other = values(
-        Evaluation(cutoffs=(1, 2)).transform(**handles(tmp_path / "b", pairs("a5 a4 b1 c1")), **WEEK)
-    )
+    other = values(Evaluation(cutoffs=(1, 2)).transform(**handles(tmp_path / "b", pairs("a5 a4 b1 c1")), **WEEK))
     assert other["all", "published", "published", "recall", 2, ""]["value"] == pytest.approx(1)
     for key, row in values(judged).items():  # nothing else moved
         if key[1] in ("stage", "channel", "baseline"):

@@ -73,7 +73,11 @@ def test_no_candidates_make_none(asked, model):
 
 def test_densely_sampled_negatives_are_thinned(asked):
     rows = examples(asked)
-    twice = rows.set_column(rows.column_names.index("weight"), "weight", pa.array(np.where(np.arange(len(rows)) % 2, 1.0, 10.0).astype(np.float32)))
+    twice = rows.set_column(
+        rows.column_names.index("weight"),
+        "weight",
+        pa.array(np.where(np.arange(len(rows)) % 2, 1.0, 10.0).astype(np.float32)),
+    )
     assert trees.fit(ROOM, twice).booster.num_trees() == ROOM.trees
 
 

@@ -67,7 +67,9 @@ def test_a_slice_of_the_users_has_the_same_features(pairs):
 
 
 def test_locate_finds_places_and_minus_one():
-    place = locate(np.array([0, 2]), np.array([2, 3]), np.array([4, 1, 4]), np.array([0, 3, 5]), np.array([1, 2, 4, 4, -1]), 5)
+    place = locate(
+        np.array([0, 2]), np.array([2, 3]), np.array([4, 1, 4]), np.array([0, 3, 5]), np.array([1, 2, 4, 4, -1]), 5
+    )
     assert place.tolist() == [1, -1, 0, 2, -1]
 
 

@@ -65,7 +65,20 @@ def test_favourites_come_first_and_newcomers_get_what_is_popular():
 
 
 def test_quotas_bound_a_channel_and_n_bounds_the_user():
-    made, _ = run(ROWS, Recall(min_users=2, pairs=200, own=3, popular_7d=0, popular_28d=0, segment=0, context=0, item_to_item=0, two_tower=0))
+    made, _ = run(
+        ROWS,
+        Recall(
+            min_users=2,
+            pairs=200,
+            own=3,
+            popular_7d=0,
+            popular_28d=0,
+            segment=0,
+            context=0,
+            item_to_item=0,
+            two_tower=0,
+        ),
+    )
     counts = np.unique(made.kept["user_id"].to_numpy(zero_copy_only=False), return_counts=True)[1]
     assert set(counts) == {3}
     few, _ = run(ROWS, Recall(min_users=2, pairs=200, n=4))
@@ -100,7 +113,11 @@ def test_popularity_within_a_group_sees_that_group_only():
     found = PopularWithin("segment", "segment", "28d").propose(Query(asked.users, asked.items), 1)
     ids = asked.items["item_id"].to_pylist()
     names = asked.users["user_id"].to_pylist()
-    assert {(names[u], ids[i]) for u, i in zip(found.user, found.item, strict=True)} == {("u2", "i3"), ("u4", "i2"), ("u6", "i2")}
+    assert {(names[u], ids[i]) for u, i in zip(found.user, found.item, strict=True)} == {
+        ("u2", "i3"),
+        ("u4", "i2"),
+        ("u6", "i2"),
+    }
 
 
 def test_proposals_best_keeps_n_of_each_user():
@@ -141,7 +158,9 @@ def test_a_saved_model_proposes_the_same(tmp_path):
 def test_two_halves_make_the_whole():
     made, asked = run(ROWS)
     model = craft.fit(ROOM, events(ROWS), asked.users, asked.items, ASOF)
-    parts = [ROOM.narrow(model, Shard(asked.users.slice(*cut), asked.items, None, ASOF)).kept for cut in ((0, 15), (15,))]
+    parts = [
+        ROOM.narrow(model, Shard(asked.users.slice(*cut), asked.items, None, ASOF)).kept for cut in ((0, 15), (15,))
+    ]
     whole = pa.concat_tables(parts)
     for name in ("user_id", "item_id", "recall_rank"):
         assert whole[name].to_pylist() == made.kept[name].to_pylist()

@@ -30,7 +30,11 @@ def events(rows: Rows) -> pa.Table:
     noon = end_of(ASOF).replace(tzinfo=None) - timedelta(hours=12)
     times: list[datetime] = [noon - timedelta(days=ago) for _, _, ago in rows]
     return pa.table(
-        {"user_id": [u for u, _, _ in rows], "item_id": [i for _, i, _ in rows], "event_time": pa.array(times, pa.timestamp("us"))}
+        {
+            "user_id": [u for u, _, _ in rows],
+            "item_id": [i for _, i, _ in rows],
+            "event_time": pa.array(times, pa.timestamp("us")),
+        }
     )
 
 
@@ -65,7 +69,12 @@ def number(name: str) -> int:
     return int("".join(c for c in name if c.isdigit()) or 0)
 
 
-KEYS = {"history": str, "category": lambda i: f"c{number(i) % 5}", "subcategory": lambda i: f"s{number(i) % 10}", "brand": lambda i: f"b{number(i) % 3}"}
+KEYS = {
+    "history": str,
+    "category": lambda i: f"c{number(i) % 5}",
+    "subcategory": lambda i: f"s{number(i) % 10}",
+    "brand": lambda i: f"b{number(i) % 3}",
+}
 STRING, FLOATS, INTS = pa.list_(pa.string()), pa.list_(pa.float32()), pa.list_(pa.int32())
 USERS = pa.schema(
     [("user_id", pa.string()), ("segment", pa.string()), ("favourite_context", pa.string())]
@@ -99,11 +108,19 @@ ITEMS = pa.schema(
 def _user(name: str, rows: list[tuple[str, int]]) -> dict[str, object]:
     days = sorted({ago for _, ago in rows})
     parity = number(name) % 2
-    row: dict[str, object] = {"user_id": name, "segment": f"g{parity}", "favourite_context": f"x{parity}" if rows else None}
+    row: dict[str, object] = {
+        "user_id": name,
+        "segment": f"g{parity}",
+        "favourite_context": f"x{parity}" if rows else None,
+    }
     row |= {"events": len(rows), "distinct_items": len({i for i, _ in rows})}
     row |= {f"events_{n}d": sum(ago < n for _, ago in rows) for n in (30,)}
     row |= {f"visits_{n}d": sum(ago < n for ago in days) for n in (30, 90)}
-    row |= {"days_since_last_event": days[0] + 0.5, "days_since_first_event": days[-1] + 0.5, "mean_price": 2.0} if days else {}
+    row |= (
+        {"days_since_last_event": days[0] + 0.5, "days_since_first_event": days[-1] + 0.5, "mean_price": 2.0}
+        if days
+        else {}
+    )
     latest = sorted(rows, key=lambda r: (r[1], r[0]))[:50][::-1]
     row |= {"sequence_item": [i for i, _ in latest], "sequence_days": [ago + 0.5 for _, ago in latest]}
     for kind, key in KEYS.items():

@@ -25,9 +25,7 @@ def shown(engine, user: str = "u0", n: int = 3) -> list[str]:
 
 def dump(engine) -> dict[str, list]:
     with engine.connect() as connection:
-        return {
-            t.name: sorted(map(str, connection.execute(sa.select(t)))) for t in schema.METADATA.sorted_tables
-        }
+        return {t.name: sorted(map(str, connection.execute(sa.select(t)))) for t in schema.METADATA.sorted_tables}
 
 
 def test_publishing_again_changes_nothing(engine):
@@ -63,9 +61,7 @@ def test_an_older_release_does_not_displace_a_newer_one(engine):
 
 
 def test_old_releases_are_collected_by_count(engine):
-    collected = [
-        publish(engine, f"r{day}", ASOF + timedelta(days=day), keep=2)["collected"] for day in range(5)
-    ]
+    collected = [publish(engine, f"r{day}", ASOF + timedelta(days=day), keep=2)["collected"] for day in range(5)]
     assert collected == [[], [], [], ["r0"], ["r1"]]
     assert [row["release_id"] for row in reading.releases(engine)] == ["r4", "r3", "r2"]
     with engine.connect() as connection:
@@ -76,9 +72,7 @@ def test_taken_down_items_leave_a_new_release_and_ranks_close_up(engine):
     reading.takedown(engine, "i0", "recall of the maker", MADE)
     assert publish(engine)["taken_down"] == 1
     with engine.connect() as connection:
-        rows = connection.execute(
-            sa.select(schema.recommendation.c.user_id, schema.recommendation.c.rank)
-        ).all()
+        rows = connection.execute(sa.select(schema.recommendation.c.user_id, schema.recommendation.c.rank)).all()
         items = set(connection.scalars(sa.select(schema.fallback.c.item_id)))
     assert sorted(tuple(row) for row in rows) == [("u0", 1), ("u0", 2), ("u1", 1), ("u1", 2)]
     assert "i0" not in items
@@ -87,9 +81,7 @@ def test_taken_down_items_leave_a_new_release_and_ranks_close_up(engine):
 def changed(rows: pa.Table, column: str, at: int, value: object) -> pa.Table:
     values = rows[column].to_pylist()
     values[at] = value
-    return rows.set_column(
-        rows.column_names.index(column), column, pa.array(values, rows.schema.field(column).type)
-    )
+    return rows.set_column(rows.column_names.index(column), column, pa.array(values, rows.schema.field(column).type))
 
 
 @pytest.mark.parametrize(
@@ -143,9 +135,7 @@ def test_a_release_that_is_already_expired_needs_the_clock_of_a_replay(engine):
     assert shown(engine) == ["i0", "i1", "i2"]
     publish(engine, "r2", clock="auto", places={"u0": ["i5"]})  # made in its time, expired by now
     assert reading.current(engine, "u0", n=1)[0]["reason"] == "fallback"
-    publish(
-        engine, "r2", clock="auto", created_at=late, places={"u0": ["i5"]}
-    )  # publishing it again is no replay
+    publish(engine, "r2", clock="auto", created_at=late, places={"u0": ["i5"]})  # publishing it again is no replay
     assert reading.current(engine, "u0", n=1)[0]["reason"] == "fallback"
 
 

@@ -46,9 +46,7 @@ def test_an_expired_list_is_not_shown(engine):
 
 def test_a_list_in_its_time_is_shown_by_the_clock_of_the_database(engine):
     with engine.connect() as connection:
-        now = datetime.fromisoformat(
-            connection.exec_driver_sql("select current_timestamp || '+00:00'").scalar_one()
-        )
+        now = datetime.fromisoformat(connection.exec_driver_sql("select current_timestamp || '+00:00'").scalar_one())
     publish(engine, "today", now.date() - timedelta(days=1), created_at=now, clock="wall")
     assert items(engine, "u0", n=3) == ["i0", "i1", "i2"]
 
@@ -92,9 +90,7 @@ def test_the_view_is_looked_up_by_key(engine):
     query = "explain query plan select * from current_recommendation where scene = 'home' and user_id = 'u0'"
     with engine.connect() as connection:
         plan = [row[3] for row in connection.exec_driver_sql(query)]
-    assert any(
-        "SEARCH recommendation USING PRIMARY KEY (release_id=? AND scene=? AND user_id=?)" in p for p in plan
-    )
+    assert any("SEARCH recommendation USING PRIMARY KEY (release_id=? AND scene=? AND user_id=?)" in p for p in plan)
     assert not any(p.startswith("SCAN recommendation") for p in plan)
 
 

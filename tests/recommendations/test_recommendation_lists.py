@@ -28,9 +28,7 @@ def test_fallback_is_popularity_overall_and_by_segment():
 
 
 def test_fallback_offers_only_what_the_policy_lets_pass():
-    fates = pa.table(
-        {"item_id": ["i3", "i3", "i0", "i1"], "reason": ["policy:block", "policy:block", "popular", "x"]}
-    )
+    fates = pa.table({"item_id": ["i3", "i3", "i0", "i1"], "reason": ["policy:block", "policy:block", "popular", "x"]})
     made = lists.fallback(ITEMS, USERS, lists.offered(fates), "home", 3)
     assert of(made, "all") == ["i1", "i0"]
     assert lists.blocked(fates) == {"i3"}
@@ -82,9 +80,7 @@ def test_the_room_makes_the_rows(tmp_path):
     again = room.transform(*(handle(name) for name in tables), horizon=WEEK)
     assert again.notes["release_id"] == made.notes["release_id"] == first["release_id"]
     assert made.notes["release_id"].startswith("2017-11-30-")
-    other = room.transform(
-        handle("rerank", "w"), handle("item_profiles"), handle("user_profiles"), horizon=WEEK
-    )
+    other = room.transform(handle("rerank", "w"), handle("item_profiles"), handle("user_profiles"), horizon=WEEK)
     assert other.notes["release_id"] != made.notes["release_id"]
     assert Recommendations.__dict__["name"] == "recommendations"
 

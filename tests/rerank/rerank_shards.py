@@ -12,9 +12,7 @@ from stages.stage import Narrowed, Shard
 ASOF = date(2017, 11, 30)
 
 
-def shard(
-    scores: list[list[float]], categories: list[str | None], segments: list[str | None] | None = None
-) -> Shard:
+def shard(scores: list[list[float]], categories: list[str | None], segments: list[str | None] | None = None) -> Shard:
     """User ``u<i>`` with candidates ``i0, i1, ...`` of these scores; item ``i<j>`` has ``categories[j]``."""
     users = [f"u{row}" for row in range(len(scores))]
     rows = [(user, f"i{j}", s) for user, row in zip(users, scores, strict=True) for j, s in enumerate(row)]
@@ -23,9 +21,7 @@ def shard(
         {
             "user_id": pa.array([user for user, _, _ in rows], pa.string()),
             "item_id": pa.array([item for _, item, _ in rows], pa.string()),
-            "own_score": pa.array(
-                [s if j % 2 else None for j, (_, _, s) in enumerate(rows)], pa.float32()
-            ),
+            "own_score": pa.array([s if j % 2 else None for j, (_, _, s) in enumerate(rows)], pa.float32()),
             "own_rank": pa.array([r if j % 2 else None for j, r in enumerate(rank)], pa.int32()),
             "rank_score": pa.array([s for _, _, s in rows], pa.float32()),
             "rank_rank": pa.array(rank, pa.int32()),
@@ -58,8 +54,4 @@ def lists(narrowed: Narrowed) -> dict[str, list[str]]:
 
 def reasons(narrowed: Narrowed) -> dict[str, str]:
     """The reason of every candidate, by item (for shards of one user)."""
-    return {
-        row["item_id"]: row["reason"]
-        for part in (narrowed.kept, narrowed.removed)
-        for row in part.to_pylist()
-    }
+    return {row["item_id"]: row["reason"] for part in (narrowed.kept, narrowed.removed) for row in part.to_pylist()}

@@ -54,9 +54,7 @@ def test_diversity_agrees_with_a_loop(trade):
     random = np.random.default_rng(0)
     scores = random.random((7, 12))
     categories = [str(c) for c in random.integers(0, 4, 12)]
-    room = Rerank(
-        n=6, diversity=1 - trade, epsilon=0.0, category_weight=3.0, brand_weight=1.0, subcategory_weight=0.0
-    )
+    room = Rerank(n=6, diversity=1 - trade, epsilon=0.0, category_weight=3.0, brand_weight=1.0, subcategory_weight=0.0)
     made = lists(room.narrow(Policy(), shard(scores.tolist(), categories)))
     for user, row in enumerate(scores.astype(np.float32).astype(float)):
         picked: list[int] = []
@@ -120,9 +118,7 @@ def test_a_pin_beyond_a_short_list_moves_up_and_unknown_items_are_ignored():
 
 
 def test_names_that_no_item_has_are_told(caplog):
-    policy = Policy(
-        block={"brands": ["b0", "bo"]}, boost={"items": {"i9": 2.0}}, category_caps={"A": 1, "a": 1}
-    )
+    policy = Policy(block={"brands": ["b0", "bo"]}, boost={"items": {"i9": 2.0}}, category_caps={"A": 1, "a": 1})
     PLAIN.narrow(replace(policy, pins=(Pin("i1", 1), Pin("i8", 2))), shard([[0.9, 0.8]], ["A"] * 2))
     assert caplog.messages == [
         "policy: block.brands: no item has 'bo'",

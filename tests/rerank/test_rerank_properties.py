@@ -18,18 +18,14 @@ from stages.rerank.policy import Pin, Policy
 
 CATEGORIES = ["A", "A", "B", "C", None, "A", "B", "B"]
 score = st.floats(0, 1, width=32)
-worlds = st.lists(st.lists(score, max_size=8), min_size=1, max_size=5).map(
-    lambda rows: shard(rows, CATEGORIES)
-)
+worlds = st.lists(st.lists(score, max_size=8), min_size=1, max_size=5).map(lambda rows: shard(rows, CATEGORIES))
 some_items = st.lists(st.sampled_from([f"i{j}" for j in range(8)]), max_size=2)
 policies = st.builds(
     Policy,
     minimum=st.integers(0, 5),
     cap=st.integers(0, 3),
     category_caps=st.dictionaries(st.sampled_from("AB"), st.integers(0, 2)),
-    block=st.fixed_dictionaries(
-        {"items": some_items, "categories": st.lists(st.sampled_from("AC"), max_size=1)}
-    ),
+    block=st.fixed_dictionaries({"items": some_items, "categories": st.lists(st.sampled_from("AC"), max_size=1)}),
     boost=st.fixed_dictionaries({"items": st.dictionaries(st.sampled_from(["i1", "i7"]), st.floats(0.5, 3))}),
     pins=st.lists(st.builds(Pin, st.sampled_from(["i0", "i5"]), st.integers(1, 5)), max_size=2).map(tuple),
 )
@@ -52,9 +48,7 @@ def test_laws_of_every_list(world, policy, room):
     both = pa.concat_tables([made.kept, made.removed])
     pairs = Counter(zip(both["user_id"].to_pylist(), both["item_id"].to_pylist(), strict=True))
     received = world.candidates
-    assert pairs == Counter(
-        zip(received["user_id"].to_pylist(), received["item_id"].to_pylist(), strict=True)
-    )
+    assert pairs == Counter(zip(received["user_id"].to_pylist(), received["item_id"].to_pylist(), strict=True))
     assert both["reason"].null_count == 0
     by_user: dict[str, list[dict]] = {}
     for row in both.to_pylist():
@@ -73,9 +67,7 @@ def test_laws_of_every_list(world, policy, room):
             assert not (blocked and row["rank"])
             assert (row["reason"] == "policy:block") == blocked
         assert len(shown) >= min(policy.minimum, room.n, len(allowed))
-        own = Counter(
-            CATEGORIES[int(row["item_id"][1:])] for row in shown if row["reason"] not in ("filled", "pinned")
-        )
+        own = Counter(CATEGORIES[int(row["item_id"][1:])] for row in shown if row["reason"] not in ("filled", "pinned"))
         for category, count in own.items():
             cap = policy.category_caps.get(category, policy.cap)
             assert category is None or not cap or count <= cap
@@ -92,8 +84,7 @@ def test_neither_order_nor_sharding_of_users_changes_a_list(world, policy, room,
     ) == lists(whole)
     mask = np.array([int(user[1:]) % 2 == 0 for user in world.candidates["user_id"].to_pylist()], bool)
     parts = [
-        room.narrow(policy, replace(world, candidates=world.candidates.filter(pa.array(m))))
-        for m in (mask, ~mask)
+        room.narrow(policy, replace(world, candidates=world.candidates.filter(pa.array(m)))) for m in (mask, ~mask)
     ]
     keys = [("user_id", "ascending"), ("item_id", "ascending")]
     for name in ("kept", "removed"):
@@ -113,9 +104,7 @@ def test_the_stored_propensity_is_how_often_an_item_is_drawn(temperature, capped
         seen.update(made.kept.filter(pc.field("rank") == 2)["item_id"].to_pylist())
         stored = dict(zip(both["item_id"].to_pylist(), both["propensity"].to_pylist(), strict=True))
         pairs = both.select(["item_id", "propensity"]).group_by(["item_id", "propensity"]).aggregate([])
-        assert pairs.num_rows == len(
-            scores
-        )  # the distribution depends on neither the user's draw nor the seed
+        assert pairs.num_rows == len(scores)  # the distribution depends on neither the user's draw nor the seed
     pool = [1, 2, 4, 6] if capped else [1, 2, 3, 4, 5]  # A is full; the slot's own B is not, for the slot
     weights = {f"i{j}": scores[j] ** (1 / temperature) for j in pool}
     for item, probability in stored.items():
