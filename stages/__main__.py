@@ -28,8 +28,8 @@ WRONG_USE = 2
 """Exit status of what no retry mends: wrong settings, a missing file, a held store."""
 
 
-# a thread that waits for others sleeps instead of spinning: on a shared machine spinning costs several times the work
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# a thread that waits for others soon sleeps: on a shared machine endless spinning costs several times the work
+os.environ.setdefault("GOMP_SPINCOUNT", "100000")
 
 
 def main(argv: list[str] | None = None) -> int:

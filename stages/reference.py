@@ -22,7 +22,12 @@ from stages.stage import inputs, load_room
 
 DOCS = Path(__file__).parents[1] / "docs"
 MADE = "Made by `make docs` from {}; a test holds the two equal."
-HOW = {"same": "", "past": " (earlier partitions)", "recent": " (this and earlier partitions)", "truth": " (events of the horizon after it)"}
+HOW = {
+    "same": "",
+    "past": " (earlier partitions)",
+    "recent": " (this and earlier partitions)",
+    "truth": " (events of the horizon after it)",
+}
 
 
 def pages() -> dict[str, str]:

@@ -136,12 +136,23 @@ class Runner:
 
     def model(self, name: str, asof: date) -> tuple[Any, Table]:
         """The room's model as of the partition, fitted if it does not exist yet, and where it is kept."""
+        table = self.model_table(name, asof)
+        if table.version not in self._models:
+            self._models[table.version] = self.room(name).load(table.path / "model")
+        return self._models[table.version], table
+
+    @cached_property
+    def _models(self) -> dict[str, Any]:
+        return {}
+
+    def model_table(self, name: str, asof: date) -> Table:
+        """Where the room's model as of the partition is kept, fitted if it does not exist yet; it is not loaded."""
         room = self.room(name)
         reads = self._resolve(room, room.fit, asof)
         fingerprint = digest(self.recipe(name), "model", asof, versions(reads))
         if table := self.store.find(f"{name}.model", asof, fingerprint):
             self.store.point(f"{name}.model", asof, fingerprint)
-            return room.load(table.path / "model"), table
+            return table
         say(f"  {name:<16} {asof}  fitting")
         with meter() as cost:
             model = room.fit(**self._arguments(room.fit, reads, asof))
@@ -150,8 +161,9 @@ class Runner:
             model.save(draft / "model")
         meta = self._meta(room, fingerprint, reads, 0, cost, getattr(model, "notes", {}))
         table = self.store.publish(f"{name}.model", asof, draft, meta)
+        self._models[table.version] = model
         self._done(room, table, None, table.path / "model")
-        return model, table
+        return table
 
     def past(self, room: Stage, table: str, asof: date, kind: str) -> Past:
         """Earlier partitions as they were published by the same recipe, and of a ``recent`` table the own one.
@@ -281,7 +293,7 @@ class Runner:
         if isinstance(room, NarrowingStage):
             reads: dict[str, Any] = dict(self.shard_tables(room, asof, earlier=model is not None))
             if hasattr(room, "fit"):
-                reads["model"] = model or self.model(room.name, asof)[1]
+                reads["model"] = model or self.model_table(room.name, asof)
             return reads
         return self._resolve(room, room.transform, asof)
 

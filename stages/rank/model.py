@@ -37,6 +37,11 @@ class RankModel:
     metrics: dict[str, float] = field(default_factory=dict)
     """Of the held-out users: calibration_error, and ndcg of prerank's, the networks' and the stack's order."""
 
+    @property
+    def notes(self) -> dict[str, float]:
+        """What the run's log says of the model: its metrics, and the networks' share in the order."""
+        return {**self.metrics, "network_weight": self.stack.network, "prerank_weight": self.stack.prerank}
+
     def logits(self, lists: Lists) -> Array:
         """Mean logit of the networks, float32 [candidates]."""
         return np.asarray(np.mean([learn.score(net, lists) for net in self.nets], 0), np.float32)

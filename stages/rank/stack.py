@@ -36,8 +36,8 @@ def fit(prerank_score: Array, logit: Array, label: Array, weight: Array, group: 
     """How much of each order, by NDCG; then scale and bias by weighted logistic loss (Platt 1999).
 
     Both scores are put on one scale and mixed in the share, from none to one half network, whose NDCG@20 over the
-    lists (group) is best after smoothing over neighbouring shares, if it beats prerank's alone by more than a standard
-    error of the paired difference: where the networks do not surely help, prerank's order stands. More than one half is not trusted, as prerank learnt from fewer windows for these lists than it serves
+    lists (group) is best after smoothing over neighbouring shares, if it beats prerank's alone surely (95% interval
+    of the paired difference): where the networks do not surely help, prerank's order stands. More than one half is not trusted, as prerank learnt from fewer windows for these lists than it serves
     with; but where prerank harms by more than a standard error the networks stand alone.
     """
     score, logit, label, weight = (np.asarray(a, np.float64) for a in (prerank_score, logit, label, weight))
@@ -47,7 +47,7 @@ def fit(prerank_score: Array, logit: Array, label: Array, weight: Array, group: 
     smooth = np.convolve(np.pad(worth[:-1].mean(1), 1, mode="edge"), (0.25, 0.5, 0.25), "valid")
     best = int(np.argmax(smooth))
     gain = worth[best] - worth[0]  # list by list
-    if gain.mean() <= gain.std() / max(len(gain), 1) ** 0.5:
+    if gain.mean() <= 1.96 * gain.std() / max(len(gain), 1) ** 0.5:
         best = 0  # no better than chance: the simpler order stands
     alone = worth[-1] - worth[best]
     share = 1.0 if alone.mean() > alone.std() / max(len(alone), 1) ** 0.5 else float(SHARES[best])
