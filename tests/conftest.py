@@ -9,6 +9,7 @@ import pytest
 
 from stages.settings import SparkSettings
 from stages.spark import spark_session
+from tests.fixtures import line  # noqa: F401 (a fixture)
 
 
 @pytest.fixture(scope="session")

@@ -69,7 +69,6 @@ def test_the_list_beats_the_simple_rows_and_no_stage_makes_the_order_worse(line:
 def test_a_user_without_history_and_an_item_without_category_are_served(line: Line):
     served = lists(line)
     assert len(served["quiet"]) >= 10
-    assert any("n0" in mine or "n1" in mine for mine in served.values()) or True
     recalled = line.table("recall").arrow(["item_id"])["item_id"]
     assert pc.any(pc.is_in(recalled, value_set=pc.unique(pc.cast(["n0", "n1"], "string")))).as_py()
 

@@ -67,7 +67,7 @@ def fortnightlies(household: int, week: int) -> set[str]:
 
 def hit(week: int) -> str:
     """The hit of a week."""
-    return f"hit{week // 2}"
+    return f"hit{(week + 1) // 2}"
 
 
 def companion(household: int, week: int) -> set[str]:

@@ -70,12 +70,14 @@ class Rerank(NarrowingStage):
         return [base / self.policy] if self.policy and (base / self.policy).is_file() else []
 
     def fit(self, settings: Settings) -> Policy:
-        """The rules of ``policy.toml``, versioned like a model.
+        """The rules of ``policy.toml``, versioned like a model; no rules where the default file is not there.
 
         Raises:
-            PolicyError: the file is missing or wrong.
+            PolicyError: a file that was named is missing, or its content is wrong.
         """
-        return Policy.read(settings.base / self.policy) if self.policy else Policy()
+        path = settings.base / self.policy
+        unnamed = self.policy in ("", type(self).policy) and not path.is_file()
+        return Policy() if unnamed else Policy.read(path)
 
     def load(self, folder: Path) -> Policy:
         """The policy that ``fit`` made and ``save`` wrote."""

@@ -87,7 +87,9 @@ def handles(root: Path, published: pa.Table = PUBLISHED, truth: pa.Table = TRUTH
     parts += [(pairs("a7"), datetime(2020, 1, 9, tzinfo=UTC)), (inside.slice(0, 1), day)]
     stamp = pa.timestamp("us", "UTC")
     events = pa.concat_tables(
-        part.select(["user_id", "item_id"]).append_column("event_time", pa.array([at] * part.num_rows, stamp))
+        part.select(["user_id", "item_id"])
+        .append_column("event_time", pa.array([at] * part.num_rows, stamp))
+        .append_column("day", pa.array([at.date().isoformat()] * part.num_rows, pa.string()))
         for part, at in parts
     )
     scene = published.append_column("scene", pa.array(["home"] * published.num_rows, pa.string()))

@@ -91,8 +91,9 @@ def test_a_mistake_names_the_file_the_key_and_the_remedy(tmp_path, text, message
 def test_the_file_lies_beside_narrows_toml_and_none_is_no_rules(tmp_path):
     here = SimpleNamespace(base=tmp_path)
     assert Rerank().files(tmp_path) == []
-    with pytest.raises(PolicyError, match=f"{tmp_path}/policy.toml: there is no such file"):
-        Rerank().fit(here)
+    assert Rerank().fit(here) == Policy()
+    with pytest.raises(PolicyError, match=f"{tmp_path}/mine.toml: there is no such file"):
+        Rerank(policy="mine.toml").fit(here)
     assert Rerank(policy="").fit(here) == Policy()
     policy = read(tmp_path, "cap.default = 7")
     assert Rerank().fit(here) == policy == Policy(cap=7)
