@@ -46,11 +46,8 @@ class TwoTowerChannel:
         torch.manual_seed(seed)
         model = TwoTower(torch.from_numpy(np.stack(parts, 1).astype(np.int64)), width)
         sequence, age, target = _firsts(events, items, end, days, pairs, seed)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # the steps are small: threads would wait for each other longer than they work
         if len(target):
             train(model, sequence, age, target, epochs, rate, batch, seed)
-        torch.set_num_threads(threads)
         with torch.inference_mode():
             vectors = model.items(model.inputs()).numpy()
         return cls(items, model, index.build(vectors, kind))
