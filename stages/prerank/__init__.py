@@ -60,7 +60,7 @@ class Prerank(NarrowingStage):
         return PrerankModel.load(folder)
 
     def narrow(self, model: PrerankModel, shard: Shard) -> Narrowed:
-        """At most ``n`` candidates of each user; removed: ``prerank cut``."""
+        """At most ``n`` candidates of each user; removed: ``prerank_cut``."""
         from stages.prerank.trees import narrow
 
         return narrow(self, model, shard)

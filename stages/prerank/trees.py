@@ -103,7 +103,7 @@ def cut(shard: Shard, candidates: pa.Table, score: Array, stage: str, n: int) ->
         return rows.append_column(stage_rank(stage), pa.array(rank[which]))
 
     removed = part(~kept)
-    return Narrowed(part(kept), removed.append_column(REASON, pa.repeat(f"{stage} cut", removed.num_rows)))
+    return Narrowed(part(kept), removed.append_column(REASON, pa.repeat(f"{stage}_cut", removed.num_rows)))
 
 
 def _score(room: Prerank, model: PrerankModel, shard: Shard, candidates: pa.Table) -> Array:

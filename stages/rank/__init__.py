@@ -81,7 +81,7 @@ class Rank(NarrowingStage):
         return load(self, folder)
 
     def narrow(self, model: RankModel, shard: Shard) -> Narrowed:
-        """At most ``n`` candidates of each user; removed: ``rank cut``."""
+        """At most ``n`` candidates of each user; removed: ``rank_cut``."""
         from stages.rank.model import narrow
 
         return narrow(self, model, shard)

@@ -153,7 +153,7 @@ def narrow(room: Rank, model: RankModel, shard: Shard) -> Narrowed:
     ordered = ordered.append_column(stage_rank("rank"), pa.array(rank))
     kept = rank <= room.n
     removed = ordered.filter(pa.array(~kept))
-    reason = pa.repeat("rank cut", removed.num_rows)
+    reason = pa.repeat("rank_cut", removed.num_rows)
     return Narrowed(ordered.filter(pa.array(kept)), removed.append_column(REASON, reason))
 
 

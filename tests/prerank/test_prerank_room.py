@@ -48,7 +48,7 @@ def model(asked) -> trees.PrerankModel:
 def test_what_is_taken_comes_first_and_nothing_vanishes(asked, model):
     made = ROOM.narrow(model, asked)
     assert made.kept.num_rows + made.removed.num_rows == asked.candidates.num_rows
-    assert set(made.removed["reason"].to_pylist()) == {"prerank cut"}
+    assert set(made.removed["reason"].to_pylist()) == {"prerank_cut"}
     users = made.kept["user_id"].to_pylist()
     assert users == sorted(users)
     assert made.kept["prerank_rank"].to_pylist() == [*range(1, 11)] * asked.users.num_rows

@@ -66,7 +66,7 @@ def test_the_room_learns_loses_nothing_and_is_the_same_after_a_reload(asked, nam
     model = fit(asked, room)
     made = room.narrow(model, asked)
     assert made.kept.num_rows + made.removed.num_rows == asked.candidates.num_rows
-    assert set(made.removed["reason"].to_pylist()) == {"rank cut"}
+    assert set(made.removed["reason"].to_pylist()) == {"rank_cut"}
     assert made.kept["rank_rank"].to_pylist() == [*range(1, 11)] * asked.users.num_rows
     score = made.kept["rank_score"].to_numpy()
     assert ((score > 0) & (score < 1)).all()
