@@ -63,10 +63,12 @@ def _best(count: Array) -> tuple[Array, Array]:
 
 def _propose(query: Query, lists: list[tuple[Array, Array]], n: int) -> Proposals:
     users, items, scores = [], [], []
+    new = np.ones(len(query.ids) + 1, bool)  # the last place is for -1, an item the catalogue lacks
     for user, (item, score) in enumerate(lists):
         had = query.history[query.offsets[user] : query.offsets[user + 1]]
-        head = slice(0, n + len(had))  # at most all of the history stands in the head
-        fresh = np.flatnonzero(~np.isin(item[head], had))[:n]
+        new[had] = False
+        fresh = np.flatnonzero(new[item[: n + len(had)]])[:n]  # at most all of the history stands in the head
+        new[had] = True
         users.append(np.full(len(fresh), user, np.int32))
         items.append(item[fresh].astype(np.int32))
         scores.append(score[fresh].astype(np.float32))

@@ -28,7 +28,14 @@ class Proposals:
 
     @classmethod
     def best(cls, user: Array, item: Array, score: Array, n: int) -> Proposals:
-        """The n best-scored rows of each user; equal scores in the order of the items' codes."""
+        """The n best-scored rows of each user; equal scores in the order of the items' codes. `user` is sorted."""
+        edges = np.flatnonzero(np.diff(user, prepend=-1, append=-1))
+        chosen = np.ones(len(user), bool)
+        for start, stop in zip(edges[:-1], edges[1:], strict=True):
+            if stop - start > n:  # most rows are far from the best: finding the n-th is much less work than sorting
+                mine = score[start:stop]
+                chosen[start:stop] = mine >= np.partition(mine, stop - start - n)[stop - start - n]
+        user, item, score = user[chosen], item[chosen], score[chosen]
         order = np.lexsort((item, -score, user))
         user, item, score = user[order], item[order], score[order]
         keep = position(user) < n
@@ -71,11 +78,6 @@ class Query:
     def age(self) -> Array:
         """Days since the item's last event, float32, infinite where it has none."""
         return np.nan_to_num(column(self.items, "days_since_last_event"), nan=np.inf)
-
-    def new_of(self, ordered: Array, user: int) -> Array:
-        """The item codes of `ordered` that are not in the user's history, in the same order."""
-        history = self.history[self.offsets[user] : self.offsets[user + 1]]
-        return ordered[~np.isin(ordered, history)]
 
 
 class Channel(Protocol):
