@@ -59,6 +59,17 @@ def train(
     sequence int64 [rows, length], days float32 [rows, length], target int64 [rows]. A batch's other targets are
     the negatives; an item is one as often as it is bought, so log of its frequency is taken off its logit.
     """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # steps of some milliseconds: threads would wait for each other longer than they work
+    try:
+        return _train(model, sequence, days, target, epochs, rate, batch, seed)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train(
+    model: TwoTower, sequence: Array, days: Array, target: Array, epochs: int, rate: float, batch: int, seed: int
+) -> float:
     generator = torch.Generator().manual_seed(seed)
     frequency = torch.from_numpy(np.bincount(target, minlength=len(model.parts)) / max(len(target), 1))
     log_q = frequency.clamp_min(1e-12).log().float()
