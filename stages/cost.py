@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 import time
 from collections.abc import Iterator
@@ -28,12 +29,13 @@ class Cost:
 
 @contextmanager
 def meter() -> Iterator[Cost]:
-    """Measure the block; the JVM that Spark starts is a child and counts."""
+    """Measure the block; the JVM that Spark starts is a child and counts, the audits' process (`stages.audits`) does not."""
     cost, done = Cost(), threading.Event()
     root = psutil.Process()
+    apart = {process.pid for process in multiprocessing.active_children()}
 
     def tree() -> list[psutil.Process]:
-        return [root, *root.children(recursive=True)]
+        return [root, *(child for child in root.children(recursive=True) if child.pid not in apart)]
 
     def cpu() -> dict[int, float]:
         spent = {}

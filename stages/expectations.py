@@ -43,6 +43,11 @@ def validate(
     return result, _write_page(context, judged, result, docs, room, version, asof)
 
 
+def prepare() -> None:
+    """Import Great Expectations now, so that the first audit need not wait for it."""
+    _great_expectations()
+
+
 def suite(terms: Contract, name: str) -> Any:
     """The suite of a contract.
 

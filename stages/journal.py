@@ -44,6 +44,10 @@ class Journal:
             if notes.get("live", True):
                 models.promote(self._client, version)
 
+    def open(self) -> None:
+        """Open the run now rather than with the first entry: MLflow takes seconds to import."""
+        _ = self._parent
+
     def manifest(self) -> dict[str, Any]:
         """Which versions of tables and models make up the run of the as-of."""
         store = Store(self.settings.state / "tables")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -12,7 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from stages.audits import Audits, AuditsBeside
 from stages.bootstrap import bootstrap
+from stages.contract import Audit
 from stages.cost import Cost, meter
 from stages.identity import Recipes, digest, merged, versions
 from stages.narrowing import check, flow, part_name, room_before, shards
@@ -57,10 +60,21 @@ class Runner:
     """What this runner made rather than found."""
     bootstrapping: bool = False
     """While the earlier partitions are made that no run has left."""
+    beside: bool = False
+    """Whether audits are made in a process of their own while the rooms work on."""
 
     @cached_property
     def store(self) -> Store:
         return Store(self.settings.state / "tables")
+
+    @cached_property
+    def _audits(self) -> Audits:
+        return AuditsBeside() if self.beside else Audits()
+
+    @cached_property
+    def _drafts(self) -> deque[tuple[Any, ...]]:
+        """The arguments of `_publish` for what is being audited."""
+        return deque()
 
     @cached_property
     def source(self) -> Any:
@@ -121,9 +135,7 @@ class Runner:
         todo: list[tuple[date, str, dict[str, Any]]] = []
         for asof in asofs:
             reads = self._reads(room, asof)
-            fingerprint = digest(self.recipe(name), asof, versions(reads))
-            if name == "events":
-                fingerprint = digest(fingerprint, self.source_fingerprint)
+            fingerprint = self._fingerprint(name, asof, reads)
             if table := self.store.find(name, asof, fingerprint):
                 self.store.point(name, asof, fingerprint)
                 found[asof] = table
@@ -133,6 +145,10 @@ class Runner:
             make = self._narrow if isinstance(room, NarrowingStage) else self._transform
             found |= make(room, todo)
         return {asof: found[asof] for asof in asofs}
+
+    def _fingerprint(self, name: str, asof: date, reads: dict[str, Any]) -> str:
+        made_of = digest(self.recipe(name), asof, versions(reads))
+        return digest(made_of, self.source_fingerprint) if name == "events" else made_of
 
     def model(self, name: str, asof: date) -> tuple[Any, Table]:
         """The room's model as of the partition, fitted if it does not exist yet, and where it is kept."""
@@ -154,6 +170,7 @@ class Runner:
             self.store.point(f"{name}.model", asof, fingerprint)
             return table
         say(f"  {name:<16} {asof}  fitting")
+        _ = self._audits  # what the fitted model makes will be audited: get ready meanwhile
         with meter() as cost:
             model = room.fit(**self._arguments(room.fit, reads, asof))
             draft = self.store.draft(f"{name}.model", asof, fingerprint)
@@ -171,6 +188,8 @@ class Runner:
         A published partition is never remade because later or late data arrived: a past training set stays as it was.
         """
         found = (Recent if kind == "recent" else Past)()
+        if kind == "recent" and not self.bootstrapping:
+            self.table(table, asof)  # before looking at the earlier ones: making it may make them
         for day in self.reads_of(room, table, asof, kind):
             own = day == asof and not self.bootstrapping
             if partition := self.table(table, day) if own else self.published(table, day):
@@ -194,14 +213,15 @@ class Runner:
 
     def narrow_with(self, name: str, model: tuple[Any, Table], days: list[date]) -> None:
         """Narrow at earlier partitions with one model of an earlier day, as a run of that day would have."""
-        room = self.room(name)
+        room, todo = self.room(name), []
         for day in days:
             reads = self._reads(room, day, model[1])
             fingerprint = digest(self.recipe(name), day, versions(reads))
-            if found := self.store.find(name, day, fingerprint):
-                self.store.point(name, day, found.meta["fingerprint"])
+            if self.store.find(name, day, fingerprint):
+                self.store.point(name, day, fingerprint)
             else:
-                self._narrow(room, [(day, fingerprint, reads)], model)
+                todo.append((day, fingerprint, reads))
+        self._narrow(room, todo, model)
 
     def shard_tables(self, room: NarrowingStage, asof: date, earlier: bool = False) -> dict[str, Table]:
         """The tables that this room's shards are cut from; of an ``earlier`` partition as they were published."""
@@ -217,8 +237,8 @@ class Runner:
         method = room.transform  # type: ignore[attr-defined]
         ranged = "asofs" in inspect.signature(method).parameters
         groups = [todo] if ranged else [[one] for one in todo]
-        done = {}
         for group in groups:
+            _ = self._audits
             days = [asof for asof, _, _ in group]
             span = f"{days[0]}" if len(days) == 1 else f"{days[0]} to {days[-1]} ({len(days)} partitions)"
             say(f"  {room.name:<16} {span}  working")
@@ -234,14 +254,15 @@ class Runner:
                     write_table(data, drafts[days[-1]] / name)
             share = Cost(cost.seconds / len(group), cost.cpu_seconds / len(group), cost.peak_mb)
             for asof, fingerprint, reads in group:
-                done[asof] = self._publish(room, asof, drafts[asof], fingerprint, reads, share, made.notes)
-        return done
+                self._audit(room, asof, drafts[asof], fingerprint, reads, share, made.notes)
+        return self._published()
 
     def _narrow(
         self, room: NarrowingStage, todo: list[tuple[date, str, dict[str, Any]]], model: Any = None
     ) -> dict[date, Table]:
         done = {}
         for asof, fingerprint, reads in todo:
+            _ = self._audits
             fitted = model or (self.model(room.name, asof) if hasattr(room, "fit") else (None, None))
             say(f"  {room.name:<16} {asof}  narrowing")
             with meter() as cost:
@@ -254,21 +275,32 @@ class Runner:
             notes = {"received": received, "kept": kept, **(fitted[1].meta["notes"] if fitted[1] else {})}
             if fitted[1]:
                 notes["fit_cost"] = fitted[1].meta["cost"]
-            done[asof] = self._publish(room, asof, draft, fingerprint, reads, cost, notes)
+            self._audit(room, asof, draft, fingerprint, reads, cost, notes)
+            done |= self._published(but=1)  # one is audited while the next is made
+        return done | self._published()
+
+    def _audit(self, room: Any, asof: date, draft: Path, fingerprint: str, reads: Any, cost: Cost, notes: Any) -> None:
+        docs = self.settings.state / "data_docs"
+        self._audits.ask(room.name, draft, docs, fingerprint[:16], asof, settings_of(room))
+        self._drafts.append((room, asof, draft, fingerprint, reads, cost, notes))
+
+    def _published(self, but: int = 0) -> dict[date, Table]:
+        """What is audited, published: all of it, or all ``but`` the latest."""
+        done = {}
+        if self._drafts and self.log and not self.bootstrapping:
+            self.log.open()  # type: ignore[attr-defined]
+        while len(self._drafts) > but:
+            draft = self._drafts.popleft()
+            done[draft[1]] = self._publish(*draft, self._audits.answer())
         return done
 
     def _publish(
-        self, room: Any, asof: date, draft: Path, fingerprint: str, reads: Any, cost: Cost, notes: Any
+        self, room: Any, asof: date, draft: Path, fingerprint: str, reads: Any, cost: Cost, notes: Any, found: Audit
     ) -> Table:
         import pyarrow.dataset as ds
 
-        from stages.contract import audit
-
-        data = ds.dataset(draft / "data", format="parquet", partitioning="hive")
-        found = audit(
-            room.name, data, self.settings.state / "data_docs", fingerprint[:16], asof, settings=settings_of(room)
-        )
-        meta = self._meta(room, fingerprint, reads, data.count_rows(), cost, notes)
+        rows = ds.dataset(draft / "data", format="parquet", partitioning="hive").count_rows()
+        meta = self._meta(room, fingerprint, reads, rows, cost, notes)
         if not found.success and self.log:
             self.log(room, Table(room.name, asof, fingerprint[:16], draft, meta), found, None)
         found.require()
@@ -318,6 +350,13 @@ class Runner:
                 return Table("events", asof, table.version, table.path, table.meta)
         return self.table("events", asof)
 
+    def earlier_events(self, asof: date) -> Table | None:
+        """The newest partition before ``asof`` that this source, as it is now, made by the same recipe."""
+        for day in reversed(self.store.partitions("events")):
+            if day < asof and (found := self.store.find("events", day, self._fingerprint("events", day, {}))):
+                return found
+        return None
+
     def truth(self, asof: date) -> Truth:
         """The events of the horizon after ``asof``.
 
@@ -338,6 +377,7 @@ class Runner:
             "asof": lambda: asof,
             "asofs": lambda: asofs or [asof],
             "source": lambda: self.source,
+            "earlier": lambda: self.earlier_events(asof),
             "horizon": lambda: self.horizon,
             "session": lambda: self._session,
             "settings": lambda: self.settings,

@@ -7,8 +7,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,10 @@ REMEDY = (
     f"Install a Java runtime, version {OLDEST_JAVA} or later (Debian, Ubuntu: apt-get install openjdk-17-jre-headless; "
     "macOS: brew install openjdk@17), or point JAVA_HOME at one."
 )
+CLASSES = Path(sys.prefix) / "spark-classes.jsa"
+"""Spark's classes as a JVM has them loaded: with it a session starts in half the time. `make setup` makes it."""
+QUIET = "-Xlog:disable -Xlog:all=error:stderr"
+"""Of the JVM's own log only errors."""
 
 
 def check_java() -> str | None:
@@ -56,6 +61,9 @@ def spark_session(settings: SparkSettings = SparkSettings()) -> SparkSession:  #
     os.environ.setdefault("POLARS_MAX_THREADS", "1")  # Spark runs a task a core; Polars inside one needs no more
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     root = str(Path(__file__).parents[1])
+    options = settings.java_options
+    if CLASSES.exists():  # a JVM that it does not fit (another Java, another Spark) says nothing and does without
+        options += f" -XX:SharedArchiveFile={CLASSES} {QUIET}"
     session = (
         SparkSession.builder.appName("narrows")
         .master(settings.master)
@@ -70,7 +78,7 @@ def spark_session(settings: SparkSettings = SparkSettings()) -> SparkSession:  #
         .config("spark.sql.execution.arrow.maxRecordsPerBatch", 100_000)
         .config("spark.sql.files.openCostInBytes", 65_536)  # days are small files: many of them to a task
         .config("spark.sql.sources.parallelPartitionDiscovery.threshold", 10_000)  # listing days is no job
-        .config("spark.driver.extraJavaOptions", settings.java_options)
+        .config("spark.driver.extraJavaOptions", options)
         .config("spark.executorEnv.PYTHONPATH", os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])))
         .config("spark.ui.enabled", False)
         .config("spark.ui.showConsoleProgress", False)
@@ -125,9 +133,43 @@ def write_part(table: pa.Table, folder: Path) -> None:
         writer.write_table(table)
 
 
+def keep_classes(path: Path = CLASSES) -> None:
+    """Do a little of what the rooms do with Spark and let the JVM keep the classes that this took, as it ends."""
+    from pyspark import SparkContext
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    def same(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield from batches
+
+    path.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        default = SparkSettings()
+        options = f"{default.java_options} -XX:ArchiveClassesAtExit={path} {QUIET}"
+        session = spark_session(replace(default, java_options=options))
+        rows = session.range(1000).select(F.col("id").cast("string"), F.timestamp_seconds("id").alias("time"))
+        rows = rows.withColumn("day", F.to_date("time")).withColumn("twin", F.xxhash64("id", "time") % 7)
+        rows.write.partitionBy("day").parquet(f"{folder}/rows")
+        rows = session.read.parquet(f"{folder}/rows").withColumn("raw", F.to_json(F.struct("id", "twin")))
+        counts = rows.groupBy("twin").agg(F.count("*").alias("n"), F.max("time"), F.min(F.struct("id", "raw")))
+        first = F.row_number().over(Window.partitionBy("twin").orderBy("time"))
+        joined = rows.withColumn("first", first).join(F.broadcast(counts), "twin", "left").distinct()
+        joined = joined.unionByName(joined.where(F.col("id").isin(["1", "2"])), allowMissingColumns=True)
+        columns = joined.repartition(2, "day").sortWithinPartitions("time").select("id", "time", "n")
+        columns.mapInArrow(same, columns.schema).toArrow()
+        session.createDataFrame([("a", 1.0)], "name string, number double").collect()
+        session.stop()
+        process = SparkContext._gateway.proc
+        process.stdin.close()  # the JVM ends, and writes the file
+        process.wait()
+
+
 if __name__ == "__main__":
     if sys.version_info < (3, 11):  # noqa: UP036 (this file also runs before anything is installed)
         sys.exit(
             f"Python {sys.version.split()[0]} is too old: Narrows needs 3.11 or later. Set PYTHON=python3.11 and run again."
         )
-    sys.exit(check_java())
+    if sys.argv[1:] == ["classes"]:
+        keep_classes()
+    else:
+        sys.exit(check_java())

@@ -16,7 +16,8 @@ from stages.columns import EVENT_COLUMNS
 from stages.events import Events
 from stages.settings import SourceSettings
 from stages.sources import SourceError, open_source
-from stages.stage import Made
+from stages.stage import Made, Table
+from tests import random_events
 
 ASOF = date(2024, 1, 10)
 NAMES = {
@@ -223,3 +224,29 @@ def test_the_clock_skew_is_a_setting(spark, tmp_path):
 def test_instants_are_utc(spark, tmp_path):
     made = clean(spark, tmp_path, [row(1, t="2024-01-05T23:30:00-02:00")])
     assert published(made, tmp_path)[0]["event_time"] == datetime(2024, 1, 6, 1, 30, tzinfo=UTC)
+
+
+def test_an_earlier_partition_of_the_same_source_is_linked_and_the_rest_is_what_one_pass_makes(spark, tmp_path):
+    """Late rows, and a copy that arrives after the earlier partition: no difference but for the shared files."""
+    events = random_events.events(5)
+    events += [
+        {**event, "ingested_at": event["ingested_at"] + timedelta(days=30), "price": 9.0} for event in events[:40]
+    ]
+    source = random_events.source(tmp_path, events)
+    first, second = date(2024, 3, 1), date(2024, 4, 1)
+
+    def make(asof: date, folder: str, earlier: Table | None = None) -> tuple[Made, Table]:
+        made = Events(max_bad_share=1.0).transform(session=spark, source=source, asof=asof, earlier=earlier)
+        made.data.save(tmp_path / folder / "data")
+        return made, Table("events", asof, "v", tmp_path / folder, {})
+
+    _, earlier = make(first, "first")
+    once, alone = make(second, "alone")
+    twice, grown = make(second, "grown", earlier)
+    assert once.notes == twice.notes and once.notes["quarantine"]["duplicate"] > 0
+    assert quarantined(once) == quarantined(twice)
+    keys = [(name, "ascending") for name in ("event_time", "user_id", "item_id", "session_id")]
+    assert grown.arrow().sort_by(keys).to_pylist() == alone.arrow().sort_by(keys).to_pylist()
+    linked = [file for file in (tmp_path / "grown").rglob("*.parquet") if file.stat().st_nlink == 2]
+    assert len(linked) == len(list((tmp_path / "first").rglob("*.parquet"))) > 10
+    assert len(list((tmp_path / "grown").rglob("*.parquet"))) > len(linked)

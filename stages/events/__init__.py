@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from stages.stage import Made, TableStage
+from stages.stage import Made, Table, TableStage
 
 if TYPE_CHECKING:
     from stages.sources import Source
@@ -30,7 +30,8 @@ class Events(TableStage):
         if not 0 <= self.max_bad_share <= 1:
             raise ValueError(f"max_bad_share = {self.max_bad_share}: give a share from 0 to 1.")
 
-    def transform(self, *, session: Any, source: Source, asof: date) -> Made:
+    def transform(self, *, session: Any, source: Source, asof: date, earlier: Table | None = None) -> Made:
+        """The rows as of a day; those of the days that ``earlier``, a partition of the same source, has are its files."""
         from stages.events.clean import clean
 
-        return clean(source.events(session), source.settings, self, asof)
+        return clean(source.events(session), source.settings, self, asof, earlier)

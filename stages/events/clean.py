@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +32,7 @@ from stages.columns import (
 from stages.settings import SourceSettings
 from stages.sources import SourceError, reading
 from stages.spark import Parts, part_writer
-from stages.stage import Made, end_of
+from stages.stage import Made, Table, end_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +48,28 @@ MILLISECONDS_FROM = 1e11
 """A bare number above this is milliseconds since 1970 (seconds would mean the year 5138)."""
 
 
-def clean(raw: DataFrame, source: SourceSettings, room: Events, asof: date) -> Made:
+@dataclass(frozen=True)
+class Days:
+    """Day by day: those of an earlier partition are the same files (links), the later ones are written.
+
+    What arrived by a day does not change with what arrives afterwards: of two copies the first is the event.
+    """
+
+    rows: Parts
+    earlier: Path | None
+
+    def save(self, folder: Path) -> None:
+        for file in sorted(self.earlier.glob(f"{DAY}=*/*.parquet")) if self.earlier else []:
+            target = folder / file.parent.name / file.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(file, target)
+            except OSError:  # a file system without links
+                shutil.copyfile(file, target)
+        self.rows.save(folder)
+
+
+def clean(raw: DataFrame, source: SourceSettings, room: Events, asof: date, earlier: Table | None = None) -> Made:
     """Split raw rows into events and quarantine.
 
     ``raw`` has the source's columns by our names and ``raw``, the original row as a struct. Rows that had not happened or
@@ -71,12 +95,15 @@ def clean(raw: DataFrame, source: SourceSettings, room: Events, asof: date) -> M
             f"more than max_bad_share = {room.max_bad_share}. Nothing was published. Mend the source, or raise [events] max_bad_share."
         )
     events = rows.where(F.col("reason").isNull()).select(*EVENT_COLUMNS, arrival_day().alias(DAY))
+    if earlier:
+        events = events.where(F.col(DAY) > F.lit(earlier.asof))
     by_day = events.repartition(DAY).sortWithinPartitions(DAY, *EVENT_KEY)
     quarantine = rows.where(F.col("reason") != LATER).select(
         "reason", F.to_json("raw", {"ignoreNullFields": "false"}).alias("raw")
     )
     notes = {"quarantine": counts, "events": good, "last_day": str(last[None]), "rows_after_asof": after}
-    return Made(Parts(by_day, _write_days), notes, {"quarantine": quarantine} if counts else {})
+    days = Days(Parts(by_day, _write_days), earlier.path / "data" if earlier else None)
+    return Made(days, notes, {"quarantine": quarantine} if counts else {})
 
 
 def arrival_day() -> Column:

@@ -1,0 +1,67 @@
+"""Audits beside the room's work: the same answers, in order, from a process that ends with the one that asks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from datetime import date
+from pathlib import Path
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from stages.audits import Audits, AuditsBeside
+
+ASOF = date(2024, 1, 10)
+
+
+def draft(folder: Path, ranks: list[int]) -> Path:
+    """A draft of `prerank` with these ranks of one user's items."""
+    (folder / "data").mkdir(parents=True)
+    rows = {
+        "user_id": ["u"] * len(ranks), "item_id": [f"i{n}" for n in range(len(ranks))],
+        "recall_score": pa.array([1.0] * len(ranks), pa.float32()), "recall_rank": pa.array(ranks, pa.int32()),
+        "prerank_score": pa.array([1.0] * len(ranks), pa.float32()), "prerank_rank": pa.array(ranks, pa.int32()),
+        "kept": [True] * len(ranks), "reason": pa.nulls(len(ranks), pa.string()),
+    }  # fmt: skip
+    pq.write_table(pa.table(rows), folder / "data" / "part-00000.parquet")
+    return folder
+
+
+@pytest.mark.parametrize("kind", [Audits, AuditsBeside])
+def test_answers_come_in_the_order_of_asking(kind, tmp_path):
+    audits = kind()
+    good, bad = draft(tmp_path / "good", [1, 2, 3]), draft(tmp_path / "bad", [1, -2, 3])
+    for folder, version in ((good, "a"), (bad, "b"), (good, "c")):
+        audits.ask("prerank", folder, tmp_path / "docs", version, ASOF, {"n": 20})
+    audits.ask("prerank", tmp_path / "nothing", tmp_path / "docs", "d", ASOF, {})
+    answers = [audits.answer() for _ in range(3)]
+    assert [(found.version, found.success) for found in answers] == [("a", True), ("b", False), ("c", True)]
+    assert any("prerank_rank" in line for line in answers[1].failed)
+    assert all(Path(found.page).exists() for found in answers)
+    with pytest.raises(FileNotFoundError):  # what goes wrong there is raised here
+        audits.answer()
+    if isinstance(audits, AuditsBeside):
+        audits.process.kill()
+        with pytest.raises(RuntimeError, match="run again"):
+            audits.answer()
+
+
+def test_the_process_ends_with_the_one_that_asks():
+    code = (
+        "from stages.audits import AuditsBeside\nimport sys, time\n"
+        "if __name__ == '__main__':\n    print(AuditsBeside().process.pid, flush=True)\n    time.sleep(60)"
+    )
+    asks = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert asks.stdout
+    other = psutil.Process(int(asks.stdout.readline()))
+    asks.kill()
+    asks.wait()
+    for _ in range(200):
+        if not other.is_running() or other.status() == psutil.STATUS_ZOMBIE:
+            return
+        time.sleep(0.1)
+    raise AssertionError("it still runs")
