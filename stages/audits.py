@@ -83,6 +83,6 @@ def _serve(pipe: Connection) -> None:
             return
         try:
             found: Audit | Exception = audit_draft(*about)
-        except Exception as error:  # noqa: BLE001 (it is raised where the answer is wanted)
+        except Exception as error:  # raised where the answer is wanted
             found = error
         pipe.send(found)

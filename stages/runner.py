@@ -46,6 +46,19 @@ def say(text: str) -> None:
 
 
 @dataclass
+class Draft:
+    """A partition that is made and not yet published."""
+
+    room: Any
+    asof: date
+    path: Path
+    fingerprint: str
+    reads: dict[str, Any]
+    cost: Cost
+    notes: dict[str, Any]
+
+
+@dataclass
 class Runner:
     """Makes the partitions of rooms, each only once: what exists is found by its fingerprint.
 
@@ -72,8 +85,8 @@ class Runner:
         return AuditsBeside() if self.beside else Audits()
 
     @cached_property
-    def _drafts(self) -> deque[tuple[Any, ...]]:
-        """The arguments of `_publish` for what is being audited."""
+    def _drafts(self) -> deque[Draft]:
+        """What is being audited."""
         return deque()
 
     @cached_property
@@ -254,13 +267,13 @@ class Runner:
                     write_table(data, drafts[days[-1]] / name)
             share = Cost(cost.seconds / len(group), cost.cpu_seconds / len(group), cost.peak_mb)
             for asof, fingerprint, reads in group:
-                self._audit(room, asof, drafts[asof], fingerprint, reads, share, made.notes)
+                self._audit(Draft(room, asof, drafts[asof], fingerprint, reads, share, made.notes))
         return self._published()
 
     def _narrow(
         self, room: NarrowingStage, todo: list[tuple[date, str, dict[str, Any]]], model: Any = None
     ) -> dict[date, Table]:
-        done = {}
+        done: dict[date, Table] = {}
         for asof, fingerprint, reads in todo:
             _ = self._audits
             fitted = model or (self.model(room.name, asof) if hasattr(room, "fit") else (None, None))
@@ -275,39 +288,39 @@ class Runner:
             notes = {"received": received, "kept": kept, **(fitted[1].meta["notes"] if fitted[1] else {})}
             if fitted[1]:
                 notes["fit_cost"] = fitted[1].meta["cost"]
-            self._audit(room, asof, draft, fingerprint, reads, cost, notes)
+            self._audit(Draft(room, asof, draft, fingerprint, reads, cost, notes))
             done |= self._published(but=1)  # one is audited while the next is made
         return done | self._published()
 
-    def _audit(self, room: Any, asof: date, draft: Path, fingerprint: str, reads: Any, cost: Cost, notes: Any) -> None:
+    def _audit(self, draft: Draft) -> None:
         docs = self.settings.state / "data_docs"
-        self._audits.ask(room.name, draft, docs, fingerprint[:16], asof, settings_of(room))
-        self._drafts.append((room, asof, draft, fingerprint, reads, cost, notes))
+        settings = settings_of(draft.room)
+        self._audits.ask(draft.room.name, draft.path, docs, draft.fingerprint[:16], draft.asof, settings)
+        self._drafts.append(draft)
 
     def _published(self, but: int = 0) -> dict[date, Table]:
         """What is audited, published: all of it, or all ``but`` the latest."""
-        done = {}
+        done: dict[date, Table] = {}
         if self._drafts and self.log and not self.bootstrapping:
             self.log.open()  # type: ignore[attr-defined]
         while len(self._drafts) > but:
             draft = self._drafts.popleft()
-            done[draft[1]] = self._publish(*draft, self._audits.answer())
+            done[draft.asof] = self._publish(draft, self._audits.answer())
         return done
 
-    def _publish(
-        self, room: Any, asof: date, draft: Path, fingerprint: str, reads: Any, cost: Cost, notes: Any, found: Audit
-    ) -> Table:
+    def _publish(self, draft: Draft, found: Audit) -> Table:
         import pyarrow.dataset as ds
 
-        rows = ds.dataset(draft / "data", format="parquet", partitioning="hive").count_rows()
-        meta = self._meta(room, fingerprint, reads, rows, cost, notes)
+        room, asof, version = draft.room, draft.asof, draft.fingerprint[:16]
+        rows = ds.dataset(draft.path / "data", format="parquet", partitioning="hive").count_rows()
+        meta = self._meta(room, draft.fingerprint, draft.reads, rows, draft.cost, draft.notes)
+        table = Table(room.name, asof, version, draft.path, meta)
         if not found.success and self.log:
-            self.log(room, Table(room.name, asof, fingerprint[:16], draft, meta), found, None)
+            self.log(room, table, found, None)
         found.require()
         if hasattr(room, "publish"):  # a room whose table also lives elsewhere: that swap is the publication
-            draft_table = Table(room.name, asof, fingerprint[:16], draft, meta)
-            meta["notes"] = {**notes, **room.publish(draft_table, **self._arguments(room.publish, reads, asof))}
-        table = self.store.publish(room.name, asof, draft, meta)
+            meta["notes"] = {**draft.notes, **room.publish(table, **self._arguments(room.publish, draft.reads, asof))}
+        table = self.store.publish(room.name, asof, draft.path, meta)
         self._done(room, table, found, None)
         return table
 

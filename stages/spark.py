@@ -159,7 +159,7 @@ def keep_classes(path: Path = CLASSES) -> None:
         columns.mapInArrow(same, columns.schema).toArrow()
         session.createDataFrame([("a", 1.0)], "name string, number double").collect()
         session.stop()
-        process = SparkContext._gateway.proc
+        process = SparkContext._gateway.proc  # type: ignore[union-attr]
         process.stdin.close()  # the JVM ends, and writes the file
         process.wait()
 

@@ -243,7 +243,8 @@ def test_an_earlier_partition_of_the_same_source_is_linked_and_the_rest_is_what_
     _, earlier = make(first, "first")
     once, alone = make(second, "alone")
     twice, grown = make(second, "grown", earlier)
-    assert once.notes == twice.notes and once.notes["quarantine"]["duplicate"] > 0
+    assert once.notes == twice.notes
+    assert once.notes["quarantine"]["duplicate"] > 0
     assert quarantined(once) == quarantined(twice)
     keys = [(name, "ascending") for name in ("event_time", "user_id", "item_id", "session_id")]
     assert grown.arrow().sort_by(keys).to_pylist() == alone.arrow().sort_by(keys).to_pylist()

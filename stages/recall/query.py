@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -31,7 +32,7 @@ class Proposals:
         """The n best-scored rows of each user; equal scores in the order of the items' codes. `user` is sorted."""
         edges = np.flatnonzero(np.diff(user, prepend=-1, append=-1))
         chosen = np.ones(len(user), bool)
-        for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        for start, stop in pairwise(edges):
             if stop - start > n:  # most rows are far from the best: finding the n-th is much less work than sorting
                 mine = score[start:stop]
                 chosen[start:stop] = mine >= np.partition(mine, stop - start - n)[stop - start - n]
