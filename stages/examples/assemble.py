@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     Flow = tuple[Table, Table | None, Table | None, Table | None]
 
+GROUPED = [("user", "ascending"), (ITEM, "ascending")]
+"""By user in the profiles' order, then by item."""
 STEPS = 1 << 20
 """Resolution of the sampling hash."""
 
@@ -86,7 +88,7 @@ def featured(
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        from features.lookup import Pairs
+        from features.lookup import Pairs, codes
         from features.pair import FEATURES
 
         received = list(batches)
@@ -94,8 +96,9 @@ def featured(
         for day in profiles:
             mine = rows.filter(pc.equal(rows[ASOF], pa.scalar(day)))
             if mine.num_rows:
-                mine = mine.sort_by([(USER, "ascending"), (ITEM, "ascending")])
                 users, items = (table.arrow() for table in profiles[day])
+                place = pa.array(codes(mine[USER], users[USER].combine_chunks()))
+                mine = mine.take(pc.sort_indices(pa.table({"user": place, ITEM: mine[ITEM]}), GROUPED))
                 pairs = Pairs(users, items, mine)
                 for name in (name for name in FEATURES if name not in given):
                     mine = mine.append_column(name, pa.array(FEATURES[name](pairs), pa.float32()))
