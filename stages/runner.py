@@ -3,59 +3,26 @@
 from __future__ import annotations
 
 import inspect
-import sys
-import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from stages.audits import Audits, AuditsBeside
 from stages.bootstrap import bootstrap
-from stages.contract import Audit
 from stages.cost import Cost, meter
 from stages.identity import Recipes, digest, merged, versions
 from stages.narrowing import check, flow, part_name, room_before, shards
+from stages.publishing import Draft, Publisher, say
 from stages.settings import Settings
-from stages.stage import (
-    Made,
-    NarrowingStage,
-    Past,
-    Recent,
-    Stage,
-    Table,
-    TableStage,
-    Truth,
-    parameters,
-    settings_of,
-)
+from stages.stage import Made, NarrowingStage, Past, Recent, Stage, Table, TableStage, Truth, parameters
 from stages.store import Store
 from stages.write import write_file, write_ranged, write_table
 
 
 class Pending(RuntimeError):
     """The partition cannot be made yet: its horizon has not closed."""
-
-
-def say(text: str) -> None:
-    """One line of progress."""
-    print(text, file=sys.stderr, flush=True)
-
-
-@dataclass
-class Draft:
-    """A partition that is made and not yet published."""
-
-    room: Any
-    asof: date
-    path: Path
-    fingerprint: str
-    reads: dict[str, Any]
-    cost: Cost
-    notes: dict[str, Any]
 
 
 @dataclass
@@ -68,26 +35,24 @@ class Runner:
     settings: Settings
     run_id: str = ""
     log: Callable[..., None] | None = None
-    """Called with (room, table, audit, model folder) after every publication; None logs nothing."""
-    made: list[Table] = field(default_factory=list)
-    """What this runner made rather than found."""
+    """See `Publisher`, as of the next."""
+    beside: bool = False
     bootstrapping: bool = False
     """While the earlier partitions are made that no run has left."""
-    beside: bool = False
-    """Whether audits are made in a process of their own while the rooms work on."""
 
     @cached_property
     def store(self) -> Store:
         return Store(self.settings.state / "tables")
 
     @cached_property
-    def _audits(self) -> Audits:
-        return AuditsBeside() if self.beside else Audits()
+    def publisher(self) -> Publisher:
+        docs = self.settings.state / "data_docs"
+        return Publisher(self.store, docs, self.run_id, self.log, self.beside)
 
-    @cached_property
-    def _drafts(self) -> deque[Draft]:
-        """What is being audited."""
-        return deque()
+    @property
+    def made(self) -> list[Table]:
+        """What this runner made rather than found."""
+        return self.publisher.made
 
     @cached_property
     def source(self) -> Any:
@@ -183,16 +148,15 @@ class Runner:
             self.store.point(f"{name}.model", asof, fingerprint)
             return table
         say(f"  {name:<16} {asof}  fitting")
-        _ = self._audits  # what the fitted model makes will be audited: get ready meanwhile
+        self.publisher.get_ready()  # what the fitted model makes will be audited
         with meter() as cost:
             model = room.fit(**self._arguments(room.fit, reads, asof))
-            draft = self.store.draft(f"{name}.model", asof, fingerprint)
-            (draft / "model").mkdir()
-            model.save(draft / "model")
-        meta = self._meta(room, fingerprint, reads, 0, cost, getattr(model, "notes", {}))
-        table = self.store.publish(f"{name}.model", asof, draft, meta)
+            path = self.store.draft(f"{name}.model", asof, fingerprint)
+            (path / "model").mkdir()
+            model.save(path / "model")
+        notes = getattr(model, "notes", {})
+        table = self.publisher.model(self._draft(room, asof, path, fingerprint, reads, cost, notes))
         self._models[table.version] = model
-        self._done(room, table, None, table.path / "model")
         return table
 
     def past(self, room: Stage, table: str, asof: date, kind: str) -> Past:
@@ -251,7 +215,7 @@ class Runner:
         ranged = "asofs" in inspect.signature(method).parameters
         groups = [todo] if ranged else [[one] for one in todo]
         for group in groups:
-            _ = self._audits
+            self.publisher.get_ready()
             days = [asof for asof, _, _ in group]
             span = f"{days[0]}" if len(days) == 1 else f"{days[0]} to {days[-1]} ({len(days)} partitions)"
             say(f"  {room.name:<16} {span}  working")
@@ -267,7 +231,8 @@ class Runner:
                     write_table(data, drafts[days[-1]] / name)
             share = Cost(cost.seconds / len(group), cost.cpu_seconds / len(group), cost.peak_mb)
             for asof, fingerprint, reads in group:
-                self._audit(Draft(room, asof, drafts[asof], fingerprint, reads, share, made.notes))
+                draft = self._draft(room, asof, drafts[asof], fingerprint, reads, share, made.notes)
+                self.publisher.audit(draft)
         return self._published()
 
     def _narrow(
@@ -275,7 +240,7 @@ class Runner:
     ) -> dict[date, Table]:
         done: dict[date, Table] = {}
         for asof, fingerprint, reads in todo:
-            _ = self._audits
+            self.publisher.get_ready()
             fitted = model or (self.model(room.name, asof) if hasattr(room, "fit") else (None, None))
             say(f"  {room.name:<16} {asof}  narrowing")
             with meter() as cost:
@@ -288,50 +253,22 @@ class Runner:
             notes = {"received": received, "kept": kept, **(fitted[1].meta["notes"] if fitted[1] else {})}
             if fitted[1]:
                 notes["fit_cost"] = fitted[1].meta["cost"]
-            self._audit(Draft(room, asof, draft, fingerprint, reads, cost, notes))
+            self.publisher.audit(self._draft(room, asof, draft, fingerprint, reads, cost, notes))
             done |= self._published(but=1)  # one is audited while the next is made
         return done | self._published()
 
-    def _audit(self, draft: Draft) -> None:
-        docs = self.settings.state / "data_docs"
-        settings = settings_of(draft.room)
-        self._audits.ask(draft.room.name, draft.path, docs, draft.fingerprint[:16], draft.asof, settings)
-        self._drafts.append(draft)
+    def _draft(
+        self, room: Any, asof: date, path: Path, fingerprint: str, reads: dict[str, Any], cost: Cost, notes: Any
+    ) -> Draft:
+        swap = None
+        if hasattr(room, "publish"):
+            swap = partial(room.publish, **self._arguments(room.publish, reads, asof))
+        return Draft(room, asof, path, fingerprint, self.recipe(room.name), reads, cost, notes, swap)
 
     def _published(self, but: int = 0) -> dict[date, Table]:
-        """What is audited, published: all of it, or all ``but`` the latest."""
-        done: dict[date, Table] = {}
-        if self._drafts and self.log and not self.bootstrapping:
+        if self.log and not self.bootstrapping:
             self.log.open()  # type: ignore[attr-defined]
-        while len(self._drafts) > but:
-            draft = self._drafts.popleft()
-            done[draft.asof] = self._publish(draft, self._audits.answer())
-        return done
-
-    def _publish(self, draft: Draft, found: Audit) -> Table:
-        import pyarrow.dataset as ds
-
-        room, asof, version = draft.room, draft.asof, draft.fingerprint[:16]
-        rows = ds.dataset(draft.path / "data", format="parquet", partitioning="hive").count_rows()
-        meta = self._meta(room, draft.fingerprint, draft.reads, rows, draft.cost, draft.notes)
-        table = Table(room.name, asof, version, draft.path, meta)
-        if not found.success and self.log:
-            self.log(room, table, found, None)
-        found.require()
-        if hasattr(room, "publish"):  # a room whose table also lives elsewhere: that swap is the publication
-            meta["notes"] = {**draft.notes, **room.publish(table, **self._arguments(room.publish, draft.reads, asof))}
-        table = self.store.publish(room.name, asof, draft.path, meta)
-        self._done(room, table, found, None)
-        return table
-
-    def _done(self, room: Any, table: Table, audit: Any, model: Path | None) -> None:
-        self.made.append(table)
-        cost = table.meta["cost"]
-        what = "model" if model else f"{table.rows:>9,} rows"
-        spent = f"{cost['seconds']:6.1f} s  {cost['peak_mb']:6.0f} MB"
-        say(f"  {room.name:<16} {table.asof}  made  {table.version}  {what}  {spent}")
-        if self.log:
-            self.log(room, table, audit, model)
+        return self.publisher.finish(but)
 
     def _reads(self, room: Any, asof: date, model: Table | None = None) -> dict[str, Any]:
         """Every table that making the room's partition reads, by parameter; models under ``model``."""
@@ -405,16 +342,3 @@ class Runner:
         from stages.spark import spark_session
 
         return spark_session(self.settings.spark)
-
-    def _meta(self, room: Stage, fingerprint: str, reads: Any, rows: int, cost: Cost, notes: Any) -> dict[str, Any]:
-        return {
-            "fingerprint": fingerprint,
-            "recipe": self.recipe(room.name),
-            "inputs": versions(reads),
-            "settings": settings_of(room),
-            "rows": rows,
-            "cost": cost.as_dict(),
-            "notes": notes,
-            "run_id": self.run_id,
-            "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        }

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from stages.stage import Table
 
@@ -97,9 +97,7 @@ class Store:
         self.root.mkdir(parents=True, exist_ok=True)
         path = self.root / "LOCK"
         with path.open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _locked(file):
                 file.seek(0)
                 holder = json.loads(file.read() or "{}")
                 if os.environ.get("NARROWS_LOCK_HOLDER") == str(holder.get("pid")):
@@ -108,7 +106,7 @@ class Store:
                 raise StoreError(
                     f"another run holds {self.root}: process {holder.get('pid')} on {holder.get('host')} "
                     f"({holder.get('what')}). Wait for it, or end that process; the lock goes with it."
-                ) from None
+                )
             file.truncate(0)
             json.dump({"pid": os.getpid(), "host": socket.gethostname(), "what": what}, file)
             file.flush()
@@ -124,6 +122,15 @@ class Store:
         if not manifest.exists():
             return None
         return Table(table, asof, folder.name, folder, json.loads(manifest.read_text()))
+
+
+def _locked(file: TextIO) -> bool:
+    """Lock a file, if nobody else has."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from datetime import timedelta
 
+import polars as pl
 import pyarrow.compute as pc
 import pytest
 
+from stages.store import Store
+from stages.workflow import ROOT
 from tests import world
 from tests.fixtures import Line, run_line
 
@@ -76,6 +82,27 @@ def test_a_user_without_history_and_an_item_without_category_are_served(line: Li
 def test_a_second_run_finds_everything(line: Line):
     again = run_line(line.file, line.asof)
     assert again.runner.made == []
+
+
+def test_the_dag_makes_the_tables_that_the_line_without_airflow_makes(line: Line, tmp_path):
+    """Every partition that the run in Airflow publishes, the earlier ones included: same version, same rows."""
+    for file in line.file.parent.glob("*.*"):
+        if file.is_file():
+            shutil.copy2(file, tmp_path)  # with its time, which is part of the source's identity
+    command = [sys.executable, "-m", "stages", "--file", tmp_path / line.file.name, "dag", "--asof", str(line.asof)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "published" in done.stdout  # the report
+    store = Store(tmp_path / "var" / "tables")
+    for folder in sorted(store.root.iterdir()):
+        for day in store.partitions(folder.name):
+            there, here = store.current(folder.name, day), line.runner.store.current(folder.name, day)
+            assert there
+            assert here, (folder.name, day)
+            assert there.version == here.version, (folder.name, day)
+            if (there.path / "data").exists() and not folder.name.endswith(".model"):
+                assert pl.DataFrame(there.arrow()).equals(pl.DataFrame(here.arrow())), (folder.name, day)
+    assert store.partitions("recommendations") == [line.asof]
 
 
 def test_a_later_day_learns_from_what_the_earlier_run_really_offered(line: Line):
