@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Prerank(NarrowingStage):
-    """The candidates that gradient-boosted trees over the pair features put first.
+    """The candidates that gradient-boosted trees over the pair features put first: a few trees for all of them, many
+    for those that may be shown.
 
     Adds prerank_score f32 (comparable within a user only) and prerank_rank i32.
     """
@@ -26,26 +27,36 @@ class Prerank(NarrowingStage):
     """The most candidates of a user."""
     windows: int = 8
     """Partitions of examples that are learned from, a horizon apart."""
-    trees: int = 80
-    """Trees; time to score grows with them."""
+    chance_trees: int = 150
+    """Trees that learn the probability."""
+    order_trees: int = 100
+    """Trees on top of those that learn the order of a user's list (lambdarank)."""
+    first_trees: int = 30
+    """The first trees alone score every candidate; time to score grows with them."""
+    first_n: int = 60
+    """A user's best by the first trees, which all trees then order."""
     leaves: int = 15
     """Leaves of a tree."""
-    learning_rate: float = 0.1
+    learning_rate: float = 0.06
     """Shrinkage of a tree."""
     min_rows: int = 300
     """Least rows of a leaf."""
-    feature_share: float = 0.6
+    feature_share: float = 0.5
     """Share of the features that a tree may use."""
-    row_share: float = 0.8
+    row_share: float = 0.6
     """Share of the rows that a tree learns from."""
     l2: float = 5.0
     """Ridge on the leaves' values."""
-    objective: str = "lambdarank"
-    """LightGBM's objective: lambdarank, rank_xendcg or binary."""
     threads: int = 0
     """Threads; 0 = as many as the process may use."""
     seed: int = 1
     """Of the samples of rows and features."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.first_trees <= self.chance_trees:
+            raise ValueError(
+                f"first_trees = {self.first_trees}: give 1 or more, and at most chance_trees = {self.chance_trees}."
+            )
 
     def fit(self, examples: Recent) -> PrerankModel:
         """Trees that order each user's week of examples."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import lightgbm
 import numpy as np
@@ -21,11 +22,24 @@ if TYPE_CHECKING:
     from stages.prerank import Prerank
 
 
+TRUNCATION = 40
+"""Lambdarank: pairs count of which one stands among so many best."""
+GAP = 1e-3
+"""Of scores, between the best and the others."""
+
+
 @dataclass(frozen=True)
 class PrerankModel:
-    """A LightGBM model and the names of the features that it reads."""
+    """A LightGBM model: trees that learn the probability, and on top of them trees that learn the order."""
 
     booster: lightgbm.Booster
+
+    def score(self, rows: Array, start: int = 0, stop: int = 0) -> Array:
+        """What the trees from `start` up to `stop` (0 = all) add up to, float64 (rows,)."""
+        count = stop - start if stop else -1
+        return np.asarray(
+            self.booster.predict(rows, raw_score=True, start_iteration=start, num_iteration=count, num_threads=1)
+        )
 
     def save(self, folder: Path) -> None:
         """As LightGBM's text."""
@@ -38,7 +52,7 @@ class PrerankModel:
 
 
 def fit(room: Prerank, examples: pa.Table) -> PrerankModel:
-    """One query per (as-of, user); those without a good item say nothing of order and are left out.
+    """Boosting from the probability to the order; a list is an (as-of, user), those without a good item are left out.
 
     A uniform sample of negatives leaves the order alone, one that prefers some does not: measured, it costs 2% of
     the recall. So negatives that were sampled more densely are thinned to the share of the others.
@@ -50,14 +64,14 @@ def fit(room: Prerank, examples: pa.Table) -> PrerankModel:
     names = list(FEATURES)
     query, order = _queries(examples)
     good = np.bincount(query, label) > 0 if len(query) else np.zeros(0, bool)
-    chance = np.where(label > 0, 1, weight / weight[label == 0].max(initial=1e-9))
-    keep = np.random.default_rng(room.seed).random(len(label)) < chance
+    share = np.where(label > 0, 1, weight / weight[label == 0].max(initial=1e-9))
+    keep = np.random.default_rng(room.seed).random(len(label)) < share
     order = order[(good[query] & keep)[order]] if len(order) else order
     if not len(order):
         raise ValueError("examples: no row has label 1, so there is nothing to learn; give earlier or longer windows.")
     rows = np.stack([column(examples, name)[order] for name in names], 1)
-    options = {
-        "objective": room.objective,
+    sizes = np.bincount(query[order])
+    options: dict[str, Any] = {
         "learning_rate": room.learning_rate,
         "num_leaves": room.leaves,
         "min_data_in_leaf": room.min_rows,
@@ -72,13 +86,15 @@ def fit(room: Prerank, examples: pa.Table) -> PrerankModel:
         "force_col_wise": True,
         "verbosity": -1,
     }
-    if room.objective == "binary":
-        even = np.where(label > 0, 1, weight / np.minimum(chance, 1))[order]
-        data = lightgbm.Dataset(rows, label[order], weight=even, feature_name=names)
-    else:
-        sizes = np.bincount(query[order])
-        data = lightgbm.Dataset(rows, label[order], group=sizes[sizes > 0], feature_name=names)
-    return PrerankModel(lightgbm.train(options, data, room.trees))
+
+    def data(lists: Array | None = None) -> lightgbm.Dataset:
+        return lightgbm.Dataset(rows, label[order], group=lists, feature_name=names, free_raw_data=False)
+
+    trees = lightgbm.train({**options, "objective": "binary"}, data(), room.chance_trees)
+    if room.order_trees:
+        options |= {"objective": "lambdarank", "lambdarank_truncation_level": TRUNCATION}
+        trees = lightgbm.train(options, data(sizes[sizes > 0]), room.order_trees, init_model=trees)
+    return PrerankModel(trees)
 
 
 def narrow(room: Prerank, model: PrerankModel, shard: Shard) -> Narrowed:
@@ -107,20 +123,44 @@ def cut(shard: Shard, candidates: pa.Table, score: Array, stage: str, n: int) ->
 
 
 def _score(room: Prerank, model: PrerankModel, shard: Shard, candidates: pa.Table) -> Array:
-    """A thread per core, each with some of the users: features are NumPy's single-threaded work."""
+    """A thread per core, each with some of the users: features are NumPy's single-threaded work.
+
+    Step by step, as LightGBM keeps in the model which trees a prediction asks for: threads must not ask for different ones.
+    """
     threads = _threads(room)
     names = model.booster.feature_name()
-    pairs = Pairs(shard.users, shard.items, candidates)
-    edges = pairs.bounds[np.linspace(0, shard.users.num_rows, threads + 1).astype(int)]
-
-    def part(start: int, stop: int) -> Array:
-        if start == stop:
-            return np.empty(0, np.float32)
-        own = Pairs(shard.users, shard.items, candidates.slice(start, stop - start))
-        return np.asarray(model.booster.predict(matrix(own, names), num_threads=1), np.float32)
-
+    edges = Pairs(shard.users, shard.items, candidates).bounds
+    edges = np.unique(edges[np.linspace(0, shard.users.num_rows, threads + 1).astype(int)])
+    parts = [
+        Pairs(shard.users, shard.items, candidates.slice(start, stop - start))
+        for start, stop in pairwise(edges.tolist())
+    ]
     with ThreadPoolExecutor(threads) as pool:
-        return np.concatenate(list(pool.map(part, edges[:-1], edges[1:])))
+        rows = list(pool.map(lambda part: matrix(part, names), parts))
+        first = list(pool.map(lambda x: model.score(x, stop=room.first_trees), rows))
+        best = [_best(part.user, score, room.first_n) for part, score in zip(parts, first, strict=True)]
+        rest = list(pool.map(lambda x, mine: model.score(x[mine], room.first_trees), rows, best))
+    scores = [
+        _behind(part.user, score, mine, score[mine] + more)
+        for part, score, mine, more in zip(parts, first, best, rest, strict=True)
+    ]
+    return np.concatenate([np.empty(0, np.float32), *scores])
+
+
+def _best(user: Array, score: Array, n: int) -> Array:
+    """The rows of each user's n best scores, in the order of the rows; `user` is sorted."""
+    order = np.lexsort((-score, user))
+    starts = np.searchsorted(user, user)
+    return np.sort(order[np.arange(len(order)) - starts[order] < n])
+
+
+def _behind(user: Array, score: Array, best: Array, better: Array) -> Array:
+    """The better scores of the best rows; the others' shifted, user by user, to stand behind them. float32 (rows,)."""
+    starts = np.flatnonzero(np.diff(user[best], prepend=-1))
+    shift = np.minimum.reduceat(better, starts) - np.minimum.reduceat(score[best], starts) - GAP
+    made = score + shift[np.cumsum(np.diff(user, prepend=-1) > 0) - 1]
+    made[best] = better
+    return made.astype(np.float32)
 
 
 def _queries(examples: pa.Table) -> tuple[Array, Array]:

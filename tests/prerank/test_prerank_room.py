@@ -15,7 +15,9 @@ from stages.prerank import Prerank, trees
 from stages.stage import Shard
 from tests.recall.tiny import ASOF, random_rows, shard
 
-ROOM = Prerank(min_rows=5, trees=20, n=10, threads=2)
+ROOM = Prerank(
+    min_rows=5, chance_trees=20, order_trees=10, first_trees=8, first_n=6, learning_rate=0.1, n=10, threads=2
+)
 
 
 def all_pairs(asked: Shard) -> pa.Table:
@@ -78,7 +80,7 @@ def test_densely_sampled_negatives_are_thinned(asked):
         "weight",
         pa.array(np.where(np.arange(len(rows)) % 2, 1.0, 10.0).astype(np.float32)),
     )
-    assert trees.fit(ROOM, twice).booster.num_trees() == ROOM.trees
+    assert trees.fit(ROOM, twice).booster.num_trees() == ROOM.chance_trees + ROOM.order_trees
 
 
 def test_examples_without_a_good_item_are_refused(asked):
@@ -93,3 +95,22 @@ def test_candidates_must_be_of_the_shard_and_grouped(asked):
         Pairs(asked.users, asked.items, pa.table({"user_id": ["u000"], "item_id": ["nothing"]}))
     with pytest.raises(ValueError, match="grouped"):
         Pairs(asked.users, asked.items, pa.table({"user_id": ["u001", "u000"], "item_id": ["i1", "i1"]}))
+
+
+def test_the_first_trees_choose_and_all_trees_order(asked, model):
+    """Only the best by the first trees get the others' opinion; whoever does not stands behind, in its own order."""
+    made = ROOM.narrow(model, asked)
+    both = pa.concat_tables([made.kept, made.removed.drop_columns(["reason"])]).sort_by(
+        [("user_id", "ascending"), ("prerank_rank", "ascending")]
+    )
+    rows = matrix(Pairs(asked.users, asked.items, both), model.booster.feature_name())
+    first, rest = model.score(rows, stop=8), model.score(rows, 8)
+    user = np.unique(both["user_id"].to_numpy(zero_copy_only=False), return_inverse=True)[1]
+    rank = both["prerank_rank"].to_numpy()
+    for one in range(user.max() + 1):
+        mine = user == one
+        head, tail = mine & (rank <= 6), mine & (rank > 6)
+        assert first[head].min() >= first[tail].max()
+        assert (np.diff((first + rest)[head]) <= 1e-6).all()
+        assert (np.diff(first[tail]) <= 1e-6).all()
+        assert (np.diff(both["prerank_score"].to_numpy()[mine]) <= 0).all()
