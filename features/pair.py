@@ -79,24 +79,15 @@ def history_visit_share(pairs: Pairs) -> Array:
     return history_count(pairs) / pairs.of_list("history", "first_visits")
 
 
-def history_previous_gap(pairs: Pairs) -> Array:
-    """Days between the two newest days with the item; NaN before the second."""
-    return pairs.of_list("history", "previous_days") - history_last_days(pairs)
-
-
 def history_previous_due(pairs: Pairs) -> Array:
-    """history_last_days / history_previous_gap."""
-    return history_last_days(pairs) / np.maximum(history_previous_gap(pairs), 0.5)
+    """history_last_days / days between the two newest days with the item; NaN before the second."""
+    gap = pairs.of_list("history", "previous_days") - history_last_days(pairs)
+    return history_last_days(pairs) / np.maximum(gap, 0.5)
 
 
 def history_value(pairs: Pairs) -> Array:
     """Mean value (quantity, rating) of a day with the item, summed within the day."""
     return pairs.of_list("history", "value")
-
-
-def history_supply_due(pairs: Pairs) -> Array:
-    """history_last_days x history_visit_share / history_value: days gone by against how much was taken."""
-    return history_last_days(pairs) * history_visit_share(pairs) / np.maximum(history_value(pairs), 0.1)
 
 
 def category_decayed(pairs: Pairs) -> Array:
@@ -109,31 +100,6 @@ def category_visit_share(pairs: Pairs) -> Array:
     return pairs.of_list("category", "count") / pairs.of_list("category", "first_visits")
 
 
-def category_decayed_short(pairs: Pairs) -> Array:
-    """Sum of 0.5^(age / 21 days) over the user's days with the item's category."""
-    return pairs.of_list("category", "decayed_short")
-
-
-def category_last_days(pairs: Pairs) -> Array:
-    """Age of the user's newest event with the item's category."""
-    return pairs.of_list("category", "last_days")
-
-
-def category_due(pairs: Pairs) -> Array:
-    """category_last_days / mean days between two days with the item's category; NaN before the second."""
-    return category_last_days(pairs) / np.maximum(_gap(pairs, "category"), 0.5)
-
-
-def category_due_visits(pairs: Pairs) -> Array:
-    """(visits since the newest with the item's category + 1) / mean visits from one to the next."""
-    return (pairs.of_list("category", "last_visits") + 1) / _gap_visits(pairs, "category")
-
-
-def category_item_share(pairs: Pairs) -> Array:
-    """history_decayed / category_decayed: how faithful the user is to this item within its category."""
-    return np.nan_to_num(history_decayed(pairs)) / category_decayed(pairs)
-
-
 def subcategory_decayed(pairs: Pairs) -> Array:
     """Sum of 0.5^(age / 90 days) over the user's days with the item's subcategory."""
     return pairs.of_list("subcategory", "decayed")
@@ -144,19 +110,9 @@ def subcategory_visit_share(pairs: Pairs) -> Array:
     return pairs.of_list("subcategory", "count") / pairs.of_list("subcategory", "first_visits")
 
 
-def subcategory_decayed_short(pairs: Pairs) -> Array:
-    """Sum of 0.5^(age / 21 days) over the user's days with the item's subcategory."""
-    return pairs.of_list("subcategory", "decayed_short")
-
-
-def subcategory_last_days(pairs: Pairs) -> Array:
-    """Age of the user's newest event with the item's subcategory."""
-    return pairs.of_list("subcategory", "last_days")
-
-
 def subcategory_due(pairs: Pairs) -> Array:
     """subcategory_last_days / mean days between two days with the item's subcategory; NaN before the second."""
-    return subcategory_last_days(pairs) / np.maximum(_gap(pairs, "subcategory"), 0.5)
+    return pairs.of_list("subcategory", "last_days") / np.maximum(_gap(pairs, "subcategory"), 0.5)
 
 
 def subcategory_due_visits(pairs: Pairs) -> Array:
@@ -164,24 +120,9 @@ def subcategory_due_visits(pairs: Pairs) -> Array:
     return (pairs.of_list("subcategory", "last_visits") + 1) / _gap_visits(pairs, "subcategory")
 
 
-def subcategory_item_share(pairs: Pairs) -> Array:
-    """history_decayed / subcategory_decayed: how faithful the user is to this item within its subcategory."""
-    return np.nan_to_num(history_decayed(pairs)) / subcategory_decayed(pairs)
-
-
-def brand_decayed(pairs: Pairs) -> Array:
-    """Sum of 0.5^(age / 90 days) over the user's days with the item's brand."""
-    return pairs.of_list("brand", "decayed")
-
-
-def brand_visit_share(pairs: Pairs) -> Array:
-    """Share of the visits since the first with the item's brand that had it."""
-    return pairs.of_list("brand", "count") / pairs.of_list("brand", "first_visits")
-
-
 def subcategory_since_item(pairs: Pairs) -> Array:
     """Days from the user's newest event with the item to the newest with its subcategory: above 0 = another was taken since."""
-    return history_last_days(pairs) - subcategory_last_days(pairs)
+    return history_last_days(pairs) - pairs.of_list("subcategory", "last_days")
 
 
 def item_users_7d(pairs: Pairs) -> Array:
@@ -199,11 +140,6 @@ def item_users_90d(pairs: Pairs) -> Array:
     return pairs.of_item("users_90d")
 
 
-def item_users_365d(pairs: Pairs) -> Array:
-    """Distinct users of the item in the last 365 days."""
-    return pairs.of_item("users_365d")
-
-
 def item_trend(pairs: Pairs) -> Array:
     """item_users_7d / item_users_28d."""
     return item_users_7d(pairs) / np.maximum(item_users_28d(pairs), 1)
@@ -217,11 +153,6 @@ def item_trend_long(pairs: Pairs) -> Array:
 def item_last_days(pairs: Pairs) -> Array:
     """Age of the item's newest event."""
     return pairs.of_item("days_since_last_event")
-
-
-def item_first_days(pairs: Pairs) -> Array:
-    """Age of the item's first event."""
-    return pairs.of_item("days_since_first_event")
 
 
 def item_repeat_share(pairs: Pairs) -> Array:
@@ -259,11 +190,6 @@ def category_trend(pairs: Pairs) -> Array:
     return pairs.sum_by("category", "users_7d") / np.maximum(pairs.sum_by("category", "users_28d"), 1)
 
 
-def category_popularity_share(pairs: Pairs) -> Array:
-    """item_users_28d as a share of its sum over the category."""
-    return item_users_28d(pairs) / np.maximum(pairs.sum_by("category", "users_28d"), 1)
-
-
 def subcategory_trend(pairs: Pairs) -> Array:
     """Users in the last 7 days / in the last 28, both summed over the items of the item's subcategory."""
     return pairs.sum_by("subcategory", "users_7d") / np.maximum(pairs.sum_by("subcategory", "users_28d"), 1)
@@ -279,39 +205,9 @@ def context_users_28d(pairs: Pairs) -> Array:
     return pairs.of_context("users_28d")
 
 
-def context_users_90d(pairs: Pairs) -> Array:
-    """Distinct users of the item in the last 90 days at the user's favourite context."""
-    return pairs.of_context("users_90d")
-
-
 def user_events_30d(pairs: Pairs) -> Array:
     """Events of the user in the last 30 days."""
     return pairs.of_user("events_30d")
-
-
-def user_visits_30d(pairs: Pairs) -> Array:
-    """Visits of the user in the last 30 days."""
-    return pairs.of_user("visits_30d")
-
-
-def user_visits_90d(pairs: Pairs) -> Array:
-    """Visits of the user in the last 90 days."""
-    return pairs.of_user("visits_90d")
-
-
-def user_mean_price(pairs: Pairs) -> Array:
-    """Mean price of what the user had."""
-    return pairs.of_user("mean_price")
-
-
-def user_last_days(pairs: Pairs) -> Array:
-    """Age of the user's newest event."""
-    return pairs.of_user("days_since_last_event")
-
-
-def user_first_days(pairs: Pairs) -> Array:
-    """Age of the user's first event."""
-    return pairs.of_user("days_since_first_event")
 
 
 def user_variety(pairs: Pairs) -> Array:

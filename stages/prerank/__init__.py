@@ -27,23 +27,25 @@ class Prerank(NarrowingStage):
     """The most candidates of a user."""
     windows: int = 8
     """Partitions of examples that are learned from, a horizon apart."""
-    chance_trees: int = 150
-    """Trees that learn the probability."""
+    chance_trees: int = 100
+    """Trees of a model that learn the probability."""
     order_trees: int = 100
     """Trees on top of those that learn the order of a user's list (lambdarank)."""
     first_trees: int = 30
     """The first trees alone score every candidate; time to score grows with them."""
     first_n: int = 60
     """A user's best by the first trees, which all trees then order."""
-    leaves: int = 15
-    """Leaves of a tree."""
-    learning_rate: float = 0.06
+    chance_leaves: int = 31
+    """Leaves of a tree that learns the probability."""
+    order_leaves: int = 15
+    """Leaves of a tree that learns the order."""
+    learning_rate: float = 0.07
     """Shrinkage of a tree."""
     min_rows: int = 300
     """Least rows of a leaf."""
-    feature_share: float = 0.5
+    feature_share: float = 0.4
     """Share of the features that a tree may use."""
-    row_share: float = 0.6
+    row_share: float = 0.8
     """Share of the rows that a tree learns from."""
     l2: float = 5.0
     """Ridge on the leaves' values."""

@@ -30,15 +30,23 @@ GAP = 1e-3
 
 @dataclass(frozen=True)
 class PrerankModel:
-    """A LightGBM model: trees that learn the probability, and on top of them trees that learn the order."""
+    """A LightGBM model: trees that learnt the probability, and on top of them trees that learnt the order."""
 
     booster: lightgbm.Booster
 
-    def score(self, rows: Array, start: int = 0, stop: int = 0) -> Array:
-        """What the trees from `start` up to `stop` (0 = all) add up to, float64 (rows,)."""
-        count = stop - start if stop else -1
+    @property
+    def names(self) -> list[str]:
+        """The features that it reads."""
+        return self.booster.feature_name()
+
+    def first(self, rows: Array, trees: int) -> Array:
+        """Scores by the first trees, float64 (rows,)."""
+        return np.asarray(self.booster.predict(rows, raw_score=True, num_iteration=trees, num_threads=1))
+
+    def rest(self, rows: Array, trees: int) -> Array:
+        """What the trees after the first add to that, float64 (rows,)."""
         return np.asarray(
-            self.booster.predict(rows, raw_score=True, start_iteration=start, num_iteration=count, num_threads=1)
+            self.booster.predict(rows, raw_score=True, start_iteration=trees, num_iteration=-1, num_threads=1)
         )
 
     def save(self, folder: Path) -> None:
@@ -73,7 +81,6 @@ def fit(room: Prerank, examples: pa.Table) -> PrerankModel:
     sizes = np.bincount(query[order])
     options: dict[str, Any] = {
         "learning_rate": room.learning_rate,
-        "num_leaves": room.leaves,
         "min_data_in_leaf": room.min_rows,
         "feature_fraction": room.feature_share,
         "bagging_fraction": room.row_share,
@@ -90,9 +97,14 @@ def fit(room: Prerank, examples: pa.Table) -> PrerankModel:
     def data(lists: Array | None = None) -> lightgbm.Dataset:
         return lightgbm.Dataset(rows, label[order], group=lists, feature_name=names, free_raw_data=False)
 
-    trees = lightgbm.train({**options, "objective": "binary"}, data(), room.chance_trees)
+    options |= {"objective": "binary", "num_leaves": room.chance_leaves}
+    trees = lightgbm.train(options, data(), room.chance_trees)
     if room.order_trees:
-        options |= {"objective": "lambdarank", "lambdarank_truncation_level": TRUNCATION}
+        options |= {
+            "objective": "lambdarank",
+            "lambdarank_truncation_level": TRUNCATION,
+            "num_leaves": room.order_leaves,
+        }
         trees = lightgbm.train(options, data(sizes[sizes > 0]), room.order_trees, init_model=trees)
     return PrerankModel(trees)
 
@@ -128,7 +140,7 @@ def _score(room: Prerank, model: PrerankModel, shard: Shard, candidates: pa.Tabl
     Step by step, as LightGBM keeps in the model which trees a prediction asks for: threads must not ask for different ones.
     """
     threads = _threads(room)
-    names = model.booster.feature_name()
+    names = model.names
     edges = Pairs(shard.users, shard.items, candidates).bounds
     edges = np.unique(edges[np.linspace(0, shard.users.num_rows, threads + 1).astype(int)])
     parts = [
@@ -137,9 +149,9 @@ def _score(room: Prerank, model: PrerankModel, shard: Shard, candidates: pa.Tabl
     ]
     with ThreadPoolExecutor(threads) as pool:
         rows = list(pool.map(lambda part: matrix(part, names), parts))
-        first = list(pool.map(lambda x: model.score(x, stop=room.first_trees), rows))
+        first = list(pool.map(lambda x: model.first(x, room.first_trees), rows))
         best = [_best(part.user, score, room.first_n) for part, score in zip(parts, first, strict=True)]
-        rest = list(pool.map(lambda x, mine: model.score(x[mine], room.first_trees), rows, best))
+        rest = list(pool.map(lambda x, mine: model.rest(x[mine], room.first_trees), rows, best))
     scores = [
         _behind(part.user, score, mine, score[mine] + more)
         for part, score, mine, more in zip(parts, first, best, rest, strict=True)

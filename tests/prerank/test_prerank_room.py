@@ -103,8 +103,8 @@ def test_the_first_trees_choose_and_all_trees_order(asked, model):
     both = pa.concat_tables([made.kept, made.removed.drop_columns(["reason"])]).sort_by(
         [("user_id", "ascending"), ("prerank_rank", "ascending")]
     )
-    rows = matrix(Pairs(asked.users, asked.items, both), model.booster.feature_name())
-    first, rest = model.score(rows, stop=8), model.score(rows, 8)
+    rows = matrix(Pairs(asked.users, asked.items, both), model.names)
+    first, rest = model.first(rows, 8), model.rest(rows, 8)
     user = np.unique(both["user_id"].to_numpy(zero_copy_only=False), return_inverse=True)[1]
     rank = both["prerank_rank"].to_numpy()
     for one in range(user.max() + 1):
