@@ -29,7 +29,7 @@ class Rerank(NarrowingStage):
     """Length of the list."""
     policy: str = "policy.toml"
     """The rules; relative to the folder of ``narrows.toml``. Empty = no rules."""
-    diversity: float = 0.01
+    diversity: float = 0.005
     """1 - lambda of maximal marginal relevance (Carbonell & Goldstein 1998); 0 = the order of rank alone."""
     category_weight: float = 0.5
     """Share of the similarity of two items that a common category makes."""
