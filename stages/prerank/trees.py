@@ -94,18 +94,16 @@ def fit(room: Prerank, examples: pa.Table) -> PrerankModel:
         "verbosity": -1,
     }
 
-    def data(lists: Array | None = None) -> lightgbm.Dataset:
-        return lightgbm.Dataset(rows, label[order], group=lists, feature_name=names, free_raw_data=False)
-
+    data = lightgbm.Dataset(rows, label[order], group=sizes[sizes > 0], feature_name=names, free_raw_data=False)
     options |= {"objective": "binary", "num_leaves": room.chance_leaves}
-    trees = lightgbm.train(options, data(), room.chance_trees)
+    trees = lightgbm.train(options, data, room.chance_trees)
     if room.order_trees:
         options |= {
             "objective": "lambdarank",
             "lambdarank_truncation_level": TRUNCATION,
             "num_leaves": room.order_leaves,
         }
-        trees = lightgbm.train(options, data(sizes[sizes > 0]), room.order_trees, init_model=trees)
+        trees = lightgbm.train(options, data, room.order_trees, init_model=trees)
     return PrerankModel(trees)
 
 
@@ -135,7 +133,9 @@ def cut(shard: Shard, candidates: pa.Table, score: Array, stage: str, n: int) ->
 
 
 def _score(room: Prerank, model: PrerankModel, shard: Shard, candidates: pa.Table) -> Array:
-    """A thread per core, each with some of the users: features are NumPy's single-threaded work.
+    """Few trees for all candidates, all trees for a user's best by these: an early exit (Cambazoglu et al. 2010).
+
+    A thread per core, each with some of the users: features are NumPy's single-threaded work.
 
     Step by step, as LightGBM keeps in the model which trees a prediction asks for: threads must not ask for different ones.
     """
