@@ -67,7 +67,7 @@ def with_side(rows: DataFrame, table: DataFrame) -> DataFrame:
 
 
 def each_asof(rows: DataFrame, key: str, sides: dict[str, DataFrame], asofs: list[date], kernel: Kernel) -> Parts:
-    """``kernel`` over the rows of some ``key`` values (whole) at a time, saved below ``asof=<date>``.
+    """``kernel`` over the rows of some ``key`` values (whole) at a time, saved below ``asof=<date>``, in order of ``key``.
 
     ``sides`` are small tables by the column that joins them; every task has them whole. ``kernel`` receives the joined rows
     with ``event_day`` (text as Enums in order; rows with a null ``known`` are of a side table) and the as-ofs; it yields

@@ -79,9 +79,14 @@ class Publisher:
             BrokenContract: a draft breaks its contract; it and the later ones are not published.
         """
         done: dict[date, Table] = {}
-        while len(self.drafts) > but:
-            draft = self.drafts.popleft()
-            done[draft.asof] = self._publish(draft, self.audits.answer())
+        try:
+            while len(self.drafts) > but:
+                draft = self.drafts.popleft()
+                done[draft.asof] = self._publish(draft, self.audits.answer())
+        except BaseException:
+            self.drafts.clear()
+            del self.audits  # the answers about those that were dropped
+            raise
         return done
 
     def model(self, draft: Draft) -> Table:

@@ -14,6 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages.audits import Audits, AuditsBeside
+from stages.contract import BrokenContract
+from stages.cost import Cost
+from stages.prerank import Prerank
+from stages.publishing import Draft, Publisher
+from stages.store import Store
 
 ASOF = date(2024, 1, 10)
 
@@ -65,3 +70,27 @@ def test_the_process_ends_with_the_one_that_asks():
             return
         time.sleep(0.1)
     raise AssertionError("it still runs")
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_broken_draft_stops_itself_and_the_later_ones_and_the_publisher_goes_on(beside, tmp_path):
+    store = Store(tmp_path / "tables")
+    publisher = Publisher(store, tmp_path / "docs", beside=beside)
+
+    def ask(day: int, ranks: list[int]) -> None:
+        asof, mark = date(2024, 1, day), f"{day}{len(ranks)}" * 16
+        path = store.draft("prerank", asof, mark)
+        (path / "data").rmdir()
+        draft(path, ranks)
+        publisher.audit(Draft(Prerank(), asof, path, mark, "recipe", {}, Cost(), {}))
+
+    for day, ranks in ((1, [1, 2]), (2, [1, -2]), (3, [1, 2])):
+        ask(day, ranks)
+    assert list(publisher.finish(but=2)) == [date(2024, 1, 1)]
+    with pytest.raises(BrokenContract, match="prerank_rank"):
+        publisher.finish()
+    assert store.partitions("prerank") == [date(2024, 1, 1)]
+    for day in (2, 3):
+        ask(day, [1, 2, 3])
+    assert list(publisher.finish()) == [date(2024, 1, 2), date(2024, 1, 3)]
+    assert [table.rows for table in publisher.made] == [2, 3, 3]
