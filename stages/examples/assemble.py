@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     Flow = tuple[Table, Table | None, Table | None, Table | None]
 
-GROUPED = [("user", "ascending"), (ITEM, "ascending")]
-"""By user in the profiles' order, then by item."""
 STEPS = 1 << 20
 """Resolution of the sampling hash."""
 
@@ -88,7 +86,7 @@ def featured(
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        from features.lookup import Pairs, codes
+        from features.lookup import Pairs
         from features.pair import FEATURES
 
         received = list(batches)
@@ -97,8 +95,7 @@ def featured(
             mine = rows.filter(pc.equal(rows[ASOF], pa.scalar(day)))
             if mine.num_rows:
                 users, items = (table.arrow() for table in profiles[day])
-                place = pa.array(codes(mine[USER], users[USER].combine_chunks()))
-                mine = mine.take(pc.sort_indices(pa.table({"user": place, ITEM: mine[ITEM]}), GROUPED))
+                mine = mine.sort_by([(USER, "ascending"), (ITEM, "ascending")])  # as the profiles stand
                 pairs = Pairs(users, items, mine)
                 for name in (name for name in FEATURES if name not in given):
                     mine = mine.append_column(name, pa.array(FEATURES[name](pairs), pa.float32()))

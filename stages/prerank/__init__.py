@@ -59,6 +59,8 @@ class Prerank(NarrowingStage):
             raise ValueError(
                 f"first_trees = {self.first_trees}: give 1 or more, and at most chance_trees = {self.chance_trees}."
             )
+        if self.first_n < 1:
+            raise ValueError(f"first_n = {self.first_n}: give 1 or more.")
 
     def fit(self, examples: Recent) -> PrerankModel:
         """Trees that order each user's week of examples."""

@@ -16,6 +16,7 @@ import pyarrow as pa
 from features.lookup import Array, Pairs, codes, column
 from features.pair import FEATURES, matrix
 from stages.columns import ASOF, LABEL, REASON, USER, WEIGHT, stage_rank, stage_score
+from stages.flow import top
 from stages.stage import Narrowed, Shard
 
 if TYPE_CHECKING:
@@ -93,7 +94,6 @@ def fit(room: Prerank, examples: pa.Table) -> PrerankModel:
         "force_col_wise": True,
         "verbosity": -1,
     }
-
     data = lightgbm.Dataset(rows, label[order], group=sizes[sizes > 0], feature_name=names, free_raw_data=False)
     options |= {"objective": "binary", "num_leaves": room.chance_leaves}
     trees = lightgbm.train(options, data, room.chance_trees)
@@ -150,20 +150,13 @@ def _score(room: Prerank, model: PrerankModel, shard: Shard, candidates: pa.Tabl
     with ThreadPoolExecutor(threads) as pool:
         rows = list(pool.map(lambda part: matrix(part, names), parts))
         first = list(pool.map(lambda x: model.first(x, room.first_trees), rows))
-        best = [_best(part.user, score, room.first_n) for part, score in zip(parts, first, strict=True)]
+        best = [np.flatnonzero(top(part.user, -score, room.first_n)) for part, score in zip(parts, first, strict=True)]
         rest = list(pool.map(lambda x, mine: model.rest(x[mine], room.first_trees), rows, best))
     scores = [
         _behind(part.user, score, mine, score[mine] + more)
         for part, score, mine, more in zip(parts, first, best, rest, strict=True)
     ]
     return np.concatenate([np.empty(0, np.float32), *scores])
-
-
-def _best(user: Array, score: Array, n: int) -> Array:
-    """The rows of each user's n best scores, in the order of the rows; `user` is sorted."""
-    order = np.lexsort((-score, user))
-    starts = np.searchsorted(user, user)
-    return np.sort(order[np.arange(len(order)) - starts[order] < n])
 
 
 def _behind(user: Array, score: Array, best: Array, better: Array) -> Array:
