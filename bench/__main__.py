@@ -56,13 +56,14 @@ def prerank(runner: Runner, asof: date, bytes_: float) -> None:
 
     room, model, shard = shard_of(runner, "prerank", asof)
     count = shard.candidates.num_rows
-    rows = matrix(Pairs(shard.users, shard.items, shard.candidates), model.names)
+    member = model.members[0]
+    rows = matrix(Pairs(shard.users, shard.items, shard.candidates), member.feature_name())
 
-    whole, trees = machine.alternate(lambda: room.narrow(model, shard), lambda: model.booster.predict(rows), RUNS)
+    whole, trees = machine.alternate(lambda: room.narrow(model, shard), lambda: member.predict(rows), RUNS)
     line(
         "pre-rank, features included: microseconds a candidate",
         whole.per(count, 1e6),
-        f"all trees for all candidates, without features: {trees.per(count, 1e6)}",
+        f"all trees of one member for all candidates, without features: {trees.per(count, 1e6)}",
         whole.median / trees.median,
     )
     least = rows.nbytes / bytes_ / count * 1e6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from functools import cached_property
 
 import numpy as np
@@ -112,6 +113,15 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.user)
+
+    def take(self, rows: Array) -> Pairs:
+        """The pairs of these rows, int64 in rising order; what was looked up for them stays known."""
+        part = copy(self)
+        part.candidates = self.candidates.take(pa.array(rows))
+        part.user, part.item = self.user[rows], self.item[rows]
+        part.bounds = np.searchsorted(rows, self.bounds)
+        part._cache = {key: values[rows] for key, values in self._cache.items()}
+        return part
 
     def of_user(self, name: str) -> Array:
         """A user column, float32, per pair."""

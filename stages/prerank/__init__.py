@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Prerank(NarrowingStage):
-    """The candidates that gradient-boosted trees over the pair features put first: a few trees for all of them, many
-    for those that may be shown.
+    """The candidates that gradient-boosted trees over the pair features put first: few trees and features for all of
+    them, many for those that may be shown.
 
     Adds prerank_score f32 (comparable within a user only) and prerank_rank i32.
     """
@@ -27,14 +27,20 @@ class Prerank(NarrowingStage):
     """The most candidates of a user."""
     windows: int = 8
     """Partitions of examples that are learned from, a horizon apart."""
+    members: int = 2
+    """Models whose scores are averaged; they differ in their samples of rows and features."""
     chance_trees: int = 100
-    """Trees of a model that learn the probability."""
+    """Trees of a member that learn the probability."""
     order_trees: int = 100
     """Trees on top of those that learn the order of a user's list (lambdarank)."""
-    first_trees: int = 30
-    """The first trees alone score every candidate; time to score grows with them."""
+    first_trees: int = 20
+    """Trees of the first model, which scores every candidate."""
+    first_features: int = 12
+    """Features that the first model reads: those that the members gain most from."""
+    first_learning_rate: float = 0.2
+    """Shrinkage of a tree of the first model."""
     first_n: int = 60
-    """A user's best by the first trees, which all trees then order."""
+    """A user's best by the first model, which the members then order."""
     chance_leaves: int = 31
     """Leaves of a tree that learns the probability."""
     order_leaves: int = 15
@@ -55,12 +61,9 @@ class Prerank(NarrowingStage):
     """Of the samples of rows and features."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.first_trees <= self.chance_trees:
-            raise ValueError(
-                f"first_trees = {self.first_trees}: give 1 or more, and at most chance_trees = {self.chance_trees}."
-            )
-        if self.first_n < 1:
-            raise ValueError(f"first_n = {self.first_n}: give 1 or more.")
+        for name in ("members", "first_trees", "first_features", "first_n"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}: give 1 or more.")
 
     def fit(self, examples: Recent) -> PrerankModel:
         """Trees that order each user's week of examples."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,37 +30,41 @@ GAP = 1e-3
 
 @dataclass(frozen=True)
 class PrerankModel:
-    """A LightGBM model: trees that learnt the probability, and on top of them trees that learnt the order."""
+    """LightGBM models: one of few trees and features that scores every candidate, and members that order the best."""
 
-    booster: lightgbm.Booster
+    first: lightgbm.Booster
+    members: list[lightgbm.Booster]
 
-    @property
-    def names(self) -> list[str]:
-        """The features that it reads."""
-        return self.booster.feature_name()
+    def choose(self, pairs: Pairs) -> Array:
+        """The first model's scores, float64 (pairs,)."""
+        return _scores(self.first, matrix(pairs, self.first.feature_name()))
 
-    def first(self, rows: Array, trees: int) -> Array:
-        """Scores by the first trees, float64 (rows,)."""
-        return np.asarray(self.booster.predict(rows, raw_score=True, num_iteration=trees, num_threads=1))
-
-    def rest(self, rows: Array, trees: int) -> Array:
-        """What the trees after the first add to that, float64 (rows,)."""
-        return np.asarray(
-            self.booster.predict(rows, raw_score=True, start_iteration=trees, num_iteration=-1, num_threads=1)
-        )
+    def order(self, pairs: Pairs) -> Array:
+        """The mean of the members' scores, float64 (pairs,)."""
+        rows = matrix(pairs, self.members[0].feature_name())
+        return np.mean([_scores(member, rows) for member in self.members], 0)
 
     def save(self, folder: Path) -> None:
         """As LightGBM's text."""
-        self.booster.save_model(str(folder / "prerank.txt"))
+        self.first.save_model(str(folder / "first.txt"))
+        for k, member in enumerate(self.members):
+            member.save_model(str(folder / f"member-{k}.txt"))
 
     @classmethod
     def load(cls, folder: Path) -> PrerankModel:
         """What `save` wrote."""
-        return cls(lightgbm.Booster(model_file=str(folder / "prerank.txt")))
+        files = sorted(folder.glob("member-*.txt"), key=lambda file: int(file.stem.split("-")[1]))
+        members = [lightgbm.Booster(model_file=str(file)) for file in files]
+        return cls(lightgbm.Booster(model_file=str(folder / "first.txt")), members)
+
+
+def _scores(booster: lightgbm.Booster, rows: Array) -> Array:
+    return np.asarray(booster.predict(rows, raw_score=True, num_threads=1))
 
 
 def fit(room: Prerank, examples: pa.Table) -> PrerankModel:
-    """Boosting from the probability to the order; a list is an (as-of, user), those without a good item are left out.
+    """Members boosted from the probability to the order, and a first model of the features that they use most; a list
+    is an (as-of, user), those without a good item are left out.
 
     A uniform sample of negatives leaves the order alone, one that prefers some does not: measured, it costs 2% of
     the recall. So negatives that were sampled more densely are thinned to the share of the others.
@@ -80,7 +83,20 @@ def fit(room: Prerank, examples: pa.Table) -> PrerankModel:
         raise ValueError("examples: no row has label 1, so there is nothing to learn; give earlier or longer windows.")
     rows = np.stack([column(examples, name)[order] for name in names], 1)
     sizes = np.bincount(query[order])
-    options: dict[str, Any] = {
+    data = lightgbm.Dataset(
+        rows, label[order], group=sizes[sizes > 0], feature_name=names, free_raw_data=False, params=_options(room)
+    )
+    members = [_member(room, data, room.seed + k) for k in range(room.members)]
+    gain = sum(member.feature_importance("gain", iteration=room.chance_trees) for member in members)
+    best = np.sort(np.argsort(-gain, kind="stable")[: room.first_features])
+    options = _options(room) | {"objective": "binary", "num_leaves": room.chance_leaves, "feature_fraction": 1.0}
+    options |= {"learning_rate": room.first_learning_rate, "seed": room.seed}
+    data = lightgbm.Dataset(rows[:, best], label[order], feature_name=[names[k] for k in best], params=options)
+    return PrerankModel(lightgbm.train(options, data, room.first_trees), members)
+
+
+def _options(room: Prerank) -> dict[str, Any]:
+    return {
         "learning_rate": room.learning_rate,
         "min_data_in_leaf": room.min_rows,
         "feature_fraction": room.feature_share,
@@ -89,13 +105,15 @@ def fit(room: Prerank, examples: pa.Table) -> PrerankModel:
         "lambda_l2": room.l2,
         "max_bin": 127,
         "num_threads": _threads(room),
-        "seed": room.seed,
         "deterministic": True,
         "force_col_wise": True,
         "verbosity": -1,
     }
-    data = lightgbm.Dataset(rows, label[order], group=sizes[sizes > 0], feature_name=names, free_raw_data=False)
-    options |= {"objective": "binary", "num_leaves": room.chance_leaves}
+
+
+def _member(room: Prerank, data: lightgbm.Dataset, seed: int) -> lightgbm.Booster:
+    """Trees that learn the probability, and on top of them trees that learn the order."""
+    options = _options(room) | {"seed": seed, "objective": "binary", "num_leaves": room.chance_leaves}
     trees = lightgbm.train(options, data, room.chance_trees)
     if room.order_trees:
         options |= {
@@ -104,59 +122,50 @@ def fit(room: Prerank, examples: pa.Table) -> PrerankModel:
             "num_leaves": room.order_leaves,
         }
         trees = lightgbm.train(options, data, room.order_trees, init_model=trees)
-    return PrerankModel(trees)
+    return trees
 
 
 def narrow(room: Prerank, model: PrerankModel, shard: Shard) -> Narrowed:
-    """Scores every candidate and keeps the n best of each user."""
-    if shard.candidates is None:
+    """Scores every candidate and keeps the n best of each user.
+
+    A thread per core, each with some of the users: features are NumPy's single-threaded work.
+    """
+    candidates = shard.candidates
+    if candidates is None:
         raise ValueError("prerank narrows candidates; recall makes them first.")
-    score = _score(room, model, shard, shard.candidates)
-    return cut(shard, shard.candidates, score, "prerank", room.n)
+    threads = _threads(room)
+    bounds = Pairs(shard.users, shard.items, candidates).bounds
+    edges = bounds[np.linspace(0, shard.users.num_rows, threads + 1).astype(int)]
+
+    def part(start: int, stop: int) -> Narrowed:
+        pairs = Pairs(shard.users, shard.items, candidates.slice(start, stop - start))
+        return _cut(pairs, _score(room, model, pairs), room.n)
+
+    with ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(part, edges[:-1].tolist(), edges[1:].tolist()))
+    return Narrowed(pa.concat_tables([one.kept for one in parts]), pa.concat_tables([one.removed for one in parts]))
 
 
-def cut(shard: Shard, candidates: pa.Table, score: Array, stage: str, n: int) -> Narrowed:
-    """`<stage>_score` and `<stage>_rank` added, best first, and the n best of each user kept."""
-    user = codes(candidates[USER], shard.user_ids)
-    order = np.lexsort((np.arange(len(score)), -score, user))
-    starts = np.searchsorted(user, np.arange(len(shard.user_ids)))
-    rank = (np.arange(len(order)) - starts[user[order]] + 1).astype(np.int32)
+def _score(room: Prerank, model: PrerankModel, pairs: Pairs) -> Array:
+    """The first model for all pairs, the members for a user's best by it: an early exit (Cambazoglu et al. 2010)."""
+    first = model.choose(pairs)
+    best = np.flatnonzero(top(pairs.user, -first, room.first_n))
+    return _behind(pairs.user, first, best, model.order(pairs.take(best)))
+
+
+def _cut(pairs: Pairs, score: Array, n: int) -> Narrowed:
+    """Score and rank added, best first, and the n best of each user kept."""
+    order = np.lexsort((np.arange(len(score)), -score, pairs.user))
+    rank = (np.arange(len(order)) - pairs.bounds[pairs.user] + 1).astype(np.int32)
     kept = rank <= n
 
     def part(which: Array) -> pa.Table:
-        rows = candidates.take(pa.array(order[which]))
-        rows = rows.append_column(stage_score(stage), pa.array(score[order[which]], pa.float32()))
-        return rows.append_column(stage_rank(stage), pa.array(rank[which]))
+        rows = pairs.candidates.take(pa.array(order[which]))
+        rows = rows.append_column(stage_score("prerank"), pa.array(score[order[which]], pa.float32()))
+        return rows.append_column(stage_rank("prerank"), pa.array(rank[which]))
 
     removed = part(~kept)
-    return Narrowed(part(kept), removed.append_column(REASON, pa.repeat(f"{stage}_cut", removed.num_rows)))
-
-
-def _score(room: Prerank, model: PrerankModel, shard: Shard, candidates: pa.Table) -> Array:
-    """Few trees for all candidates, all trees for a user's best by these: an early exit (Cambazoglu et al. 2010).
-
-    A thread per core, each with some of the users: features are NumPy's single-threaded work.
-
-    Step by step, as LightGBM keeps in the model which trees a prediction asks for: threads must not ask for different ones.
-    """
-    threads = _threads(room)
-    names = model.names
-    edges = Pairs(shard.users, shard.items, candidates).bounds
-    edges = np.unique(edges[np.linspace(0, shard.users.num_rows, threads + 1).astype(int)])
-    parts = [
-        Pairs(shard.users, shard.items, candidates.slice(start, stop - start))
-        for start, stop in pairwise(edges.tolist())
-    ]
-    with ThreadPoolExecutor(threads) as pool:
-        rows = list(pool.map(lambda part: matrix(part, names), parts))
-        first = list(pool.map(lambda x: model.first(x, room.first_trees), rows))
-        best = [np.flatnonzero(top(part.user, -score, room.first_n)) for part, score in zip(parts, first, strict=True)]
-        rest = list(pool.map(lambda x, mine: model.rest(x[mine], room.first_trees), rows, best))
-    scores = [
-        _behind(part.user, score, mine, score[mine] + more)
-        for part, score, mine, more in zip(parts, first, best, rest, strict=True)
-    ]
-    return np.concatenate([np.empty(0, np.float32), *scores])
+    return Narrowed(part(kept), removed.append_column(REASON, pa.repeat("prerank_cut", removed.num_rows)))
 
 
 def _behind(user: Array, score: Array, best: Array, better: Array) -> Array:

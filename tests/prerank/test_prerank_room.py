@@ -80,7 +80,8 @@ def test_densely_sampled_negatives_are_thinned(asked):
         "weight",
         pa.array(np.where(np.arange(len(rows)) % 2, 1.0, 10.0).astype(np.float32)),
     )
-    assert trees.fit(ROOM, twice).booster.num_trees() == ROOM.chance_trees + ROOM.order_trees
+    members = trees.fit(ROOM, twice).members
+    assert [member.num_trees() for member in members] == [ROOM.chance_trees + ROOM.order_trees] * ROOM.members
 
 
 def test_examples_without_a_good_item_are_refused(asked):
@@ -97,20 +98,36 @@ def test_candidates_must_be_of_the_shard_and_grouped(asked):
         Pairs(asked.users, asked.items, pa.table({"user_id": ["u001", "u000"], "item_id": ["i1", "i1"]}))
 
 
-def test_the_first_trees_choose_and_all_trees_order(asked, model):
-    """Only the best by the first trees get the others' opinion; whoever does not stands behind, in its own order."""
+def test_the_first_model_chooses_and_the_members_order(asked, model):
+    """Only the best by the first model get the members' opinion; whoever does not stands behind, in its own order."""
     made = ROOM.narrow(model, asked)
     both = pa.concat_tables([made.kept, made.removed.drop_columns(["reason"])]).sort_by(
         [("user_id", "ascending"), ("prerank_rank", "ascending")]
     )
-    rows = matrix(Pairs(asked.users, asked.items, both), model.names)
-    first, rest = model.first(rows, 8), model.rest(rows, 8)
-    user = np.unique(both["user_id"].to_numpy(zero_copy_only=False), return_inverse=True)[1]
+    pairs = Pairs(asked.users, asked.items, both)
+    first, mean = model.choose(pairs), model.order(pairs)
+    assert len(model.first.feature_name()) == ROOM.first_features < len(FEATURES)
+    assert len({member.model_to_string() for member in model.members}) == ROOM.members
     rank = both["prerank_rank"].to_numpy()
-    for one in range(user.max() + 1):
-        mine = user == one
+    for one in range(pairs.user.max() + 1):
+        mine = pairs.user == one
         head, tail = mine & (rank <= 6), mine & (rank > 6)
         assert first[head].min() >= first[tail].max()
-        assert (np.diff((first + rest)[head]) <= 1e-6).all()
+        assert (np.diff(mean[head]) <= 1e-6).all()
         assert (np.diff(first[tail]) <= 1e-6).all()
         assert (np.diff(both["prerank_score"].to_numpy()[mine]) <= 0).all()
+
+
+def test_a_part_of_the_pairs_has_the_same_features(asked):
+    pairs = Pairs(asked.users, asked.items, asked.candidates)
+    whole = matrix(pairs, tuple(FEATURES))
+    rows = np.flatnonzero(np.random.default_rng(0).random(len(pairs)) < 0.3)
+    np.testing.assert_array_equal(matrix(pairs.take(rows), tuple(FEATURES)), whole[rows])  # all known before
+    part = Pairs(asked.users, asked.items, asked.candidates).take(rows)
+    np.testing.assert_array_equal(matrix(part, tuple(FEATURES)), whole[rows])  # nothing known before
+
+
+@pytest.mark.parametrize("name", ["members", "first_trees", "first_features", "first_n"])
+def test_a_setting_of_0_is_refused(name):
+    with pytest.raises(ValueError, match=f"{name} = 0: give 1 or more"):
+        replace(ROOM, **{name: 0})
