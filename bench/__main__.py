@@ -68,7 +68,7 @@ def prerank(runner: Runner, asof: date, bytes_: float) -> None:
     )
     least = rows.nbytes / bytes_ / count * 1e6
     print(
-        f"\nThe feature matrix is {rows.shape[1]} float32 columns: writing and reading it once takes {least:.2f} microseconds a candidate.\n"
+        f"\nThe feature matrix is {rows.shape[1]} float32 columns: writing and reading it once takes {least:.3f} microseconds a candidate.\n"
     )
 
 

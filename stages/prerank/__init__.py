@@ -33,6 +33,8 @@ class Prerank(NarrowingStage):
     """Trees of a member that learn the probability."""
     order_trees: int = 100
     """Trees on top of those that learn the order of a user's list (lambdarank)."""
+    good_per_tree: int = 250
+    """Good examples that each tree of a kind needs: where there are few, a member has fewer trees, but 10 at least."""
     first_trees: int = 20
     """Trees of the first model, which scores every candidate."""
     first_features: int = 12
@@ -61,7 +63,7 @@ class Prerank(NarrowingStage):
     """Of the samples of rows and features."""
 
     def __post_init__(self) -> None:
-        for name in ("members", "first_trees", "first_features", "first_n"):
+        for name in ("members", "good_per_tree", "first_trees", "first_features", "first_n"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: give 1 or more.")
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 TRUNCATION = 40
 """Lambdarank: pairs count of which one stands among so many best."""
+LEAST_TREES = 10
+"""Of a kind in a member, however few the good examples are."""
 GAP = 1e-3
 """Of scores, between the best and the others."""
 
@@ -86,8 +88,10 @@ def fit(room: Prerank, examples: pa.Table) -> PrerankModel:
     data = lightgbm.Dataset(
         rows, label[order], group=sizes[sizes > 0], feature_name=names, free_raw_data=False, params=_options(room)
     )
-    members = [_member(room, data, room.seed + k) for k in range(room.members)]
-    gain = sum(member.feature_importance("gain", iteration=room.chance_trees) for member in members)
+    most = max(LEAST_TREES, int(label[order].sum()) // room.good_per_tree)
+    chance, ordering = min(room.chance_trees, most), min(room.order_trees, most)
+    members = [_member(room, data, chance, ordering, room.seed + k) for k in range(room.members)]
+    gain = sum(member.feature_importance("gain", iteration=chance) for member in members)
     best = np.sort(np.argsort(-gain, kind="stable")[: room.first_features])
     options = _options(room) | {"objective": "binary", "num_leaves": room.chance_leaves, "feature_fraction": 1.0}
     options |= {"learning_rate": room.first_learning_rate, "seed": room.seed}
@@ -111,17 +115,17 @@ def _options(room: Prerank) -> dict[str, Any]:
     }
 
 
-def _member(room: Prerank, data: lightgbm.Dataset, seed: int) -> lightgbm.Booster:
+def _member(room: Prerank, data: lightgbm.Dataset, chance: int, ordering: int, seed: int) -> lightgbm.Booster:
     """Trees that learn the probability, and on top of them trees that learn the order."""
     options = _options(room) | {"seed": seed, "objective": "binary", "num_leaves": room.chance_leaves}
-    trees = lightgbm.train(options, data, room.chance_trees)
-    if room.order_trees:
+    trees = lightgbm.train(options, data, chance)
+    if ordering:
         options |= {
             "objective": "lambdarank",
             "lambdarank_truncation_level": TRUNCATION,
             "num_leaves": room.order_leaves,
         }
-        trees = lightgbm.train(options, data, room.order_trees, init_model=trees)
+        trees = lightgbm.train(options, data, ordering, init_model=trees)
     return trees
 
 

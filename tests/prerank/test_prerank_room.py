@@ -16,7 +16,15 @@ from stages.stage import Shard
 from tests.recall.tiny import ASOF, random_rows, shard
 
 ROOM = Prerank(
-    min_rows=5, chance_trees=20, order_trees=10, first_trees=8, first_n=6, learning_rate=0.1, n=10, threads=2
+    min_rows=5,
+    good_per_tree=1,
+    chance_trees=20,
+    order_trees=10,
+    first_trees=8,
+    first_n=6,
+    learning_rate=0.1,
+    n=10,
+    threads=2,
 )
 
 
@@ -84,6 +92,14 @@ def test_densely_sampled_negatives_are_thinned(asked):
     assert [member.num_trees() for member in members] == [ROOM.chance_trees + ROOM.order_trees] * ROOM.members
 
 
+def test_few_good_examples_get_few_trees(asked):
+    rows = examples(asked)
+    good = int(rows["label"].to_numpy().sum())
+    for per_tree, count in ((good // 15, 15 + ROOM.order_trees), (good, 10 + ROOM.order_trees)):
+        made = trees.fit(replace(ROOM, good_per_tree=per_tree), rows)
+        assert [member.num_trees() for member in made.members] == [count] * ROOM.members
+
+
 def test_examples_without_a_good_item_are_refused(asked):
     rows = examples(asked)
     rows = rows.set_column(rows.column_names.index("label"), "label", pa.array(np.zeros(len(rows), np.int32)))
@@ -127,7 +143,7 @@ def test_a_part_of_the_pairs_has_the_same_features(asked):
     np.testing.assert_array_equal(matrix(part, tuple(FEATURES)), whole[rows])  # nothing known before
 
 
-@pytest.mark.parametrize("name", ["members", "first_trees", "first_features", "first_n"])
+@pytest.mark.parametrize("name", ["members", "good_per_tree", "first_trees", "first_features", "first_n"])
 def test_a_setting_of_0_is_refused(name):
     with pytest.raises(ValueError, match=f"{name} = 0: give 1 or more"):
         replace(ROOM, **{name: 0})
