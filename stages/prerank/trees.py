@@ -90,11 +90,14 @@ def fit(room: Prerank, examples: pa.Table) -> PrerankModel:
     )
     most = max(LEAST_TREES, int(label[order].sum()) // room.good_per_tree)
     chance, ordering = min(room.chance_trees, most), min(room.order_trees, most)
-    members = [_member(room, data, chance, ordering, room.seed + k) for k in range(room.members)]
+    seeds = range(room.seed, room.seed + room.members)
+    # all chances first: once trees go on from a model, the data keep its scores as the start of whatever comes next
+    chances = [lightgbm.train(_options(room) | _chance(room, seed), data, chance) for seed in seeds]
+    members = [_ordered(room, data, trees, ordering, seed) for trees, seed in zip(chances, seeds, strict=True)]
     gain = sum(member.feature_importance("gain", iteration=chance) for member in members)
     best = np.sort(np.argsort(-gain, kind="stable")[: room.first_features])
-    options = _options(room) | {"objective": "binary", "num_leaves": room.chance_leaves, "feature_fraction": 1.0}
-    options |= {"learning_rate": room.first_learning_rate, "seed": room.seed}
+    options = _options(room) | _chance(room, room.seed)
+    options |= {"learning_rate": room.first_learning_rate, "feature_fraction": 1.0}
     data = lightgbm.Dataset(rows[:, best], label[order], feature_name=[names[k] for k in best], params=options)
     return PrerankModel(lightgbm.train(options, data, room.first_trees), members)
 
@@ -115,18 +118,15 @@ def _options(room: Prerank) -> dict[str, Any]:
     }
 
 
-def _member(room: Prerank, data: lightgbm.Dataset, chance: int, ordering: int, seed: int) -> lightgbm.Booster:
-    """Trees that learn the probability, and on top of them trees that learn the order."""
-    options = _options(room) | {"seed": seed, "objective": "binary", "num_leaves": room.chance_leaves}
-    trees = lightgbm.train(options, data, chance)
-    if ordering:
-        options |= {
-            "objective": "lambdarank",
-            "lambdarank_truncation_level": TRUNCATION,
-            "num_leaves": room.order_leaves,
-        }
-        trees = lightgbm.train(options, data, ordering, init_model=trees)
-    return trees
+def _chance(room: Prerank, seed: int) -> dict[str, Any]:
+    return {"objective": "binary", "num_leaves": room.chance_leaves, "seed": seed}
+
+
+def _ordered(room: Prerank, data: lightgbm.Dataset, trees: lightgbm.Booster, count: int, seed: int) -> lightgbm.Booster:
+    """On top of trees that learnt the probability, trees that learn the order."""
+    options = _options(room) | {"objective": "lambdarank", "num_leaves": room.order_leaves, "seed": seed}
+    options |= {"lambdarank_truncation_level": TRUNCATION}
+    return lightgbm.train(options, data, count, init_model=trees) if count else trees
 
 
 def narrow(room: Prerank, model: PrerankModel, shard: Shard) -> Narrowed:

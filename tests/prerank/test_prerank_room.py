@@ -92,6 +92,15 @@ def test_densely_sampled_negatives_are_thinned(asked):
     assert [member.num_trees() for member in members] == [ROOM.chance_trees + ROOM.order_trees] * ROOM.members
 
 
+def test_every_member_starts_afresh(asked):
+    """One after the other on the same data, none goes on from what another left there."""
+    rows = examples(asked)
+    second = trees.fit(replace(ROOM, seed=3, members=2), rows).members[1]
+    alone = trees.fit(replace(ROOM, seed=3, members=1), rows).members[0]
+    values = [float(member.trees_to_dataframe()["value"].abs().iloc[0]) for member in (alone, second)]
+    assert values[1] == pytest.approx(values[0], rel=0.5)  # both begin at the log-odds of a good item, not at 0
+
+
 def test_few_good_examples_get_few_trees(asked):
     rows = examples(asked)
     good = int(rows["label"].to_numpy().sum())
