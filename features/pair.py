@@ -210,14 +210,34 @@ def user_events_30d(pairs: Pairs) -> Array:
     return pairs.of_user("events_30d")
 
 
+def user_events(pairs: Pairs) -> Array:
+    """Events of the user."""
+    return pairs.of_user("events")
+
+
+def user_visits(pairs: Pairs) -> Array:
+    """Visits of the user."""
+    return pairs.of_user("visits")
+
+
+def user_last_days(pairs: Pairs) -> Array:
+    """Age of the user's newest event."""
+    return pairs.of_user("days_since_last_event")
+
+
 def user_variety(pairs: Pairs) -> Array:
     """Distinct items / events of the user."""
-    return pairs.of_user("distinct_items") / pairs.of_user("events")
+    return pairs.of_user("distinct_items") / np.maximum(pairs.of_user("events"), 1)
 
 
 def item_to_item_score(pairs: Pairs) -> Array:
     """Score of the item-to-item channel of recall; NaN where it did not propose the item."""
     return pairs.of_candidate("item_to_item_score")
+
+
+def ease_score(pairs: Pairs) -> Array:
+    """Score of the EASE channel of recall; NaN where it did not propose the item."""
+    return pairs.of_candidate("ease_score")
 
 
 def two_tower_score(pairs: Pairs) -> Array:

@@ -17,7 +17,7 @@ class Recall(NarrowingStage):
     """Candidates (user_id, item_id) with every channel's ``<channel>_score`` f32 and ``<channel>_rank`` i32 (null
     where the channel did not propose the item), recall_score f32 and recall_rank i32.
 
-    Channels: own (history with decay), popular_7d, popular_28d, segment, context (popularity), item_to_item, two_tower.
+    Channels: own (history with decay), popular_7d, popular_28d, segment, context (popularity), item_to_item, ease, two_tower.
     """
 
     name: ClassVar[str] = "recall"
@@ -36,6 +36,8 @@ class Recall(NarrowingStage):
     """Quota: items with the most users at the user's favourite context in the last 28 days."""
     item_to_item: int = 30
     """Quota: items that go with the user's latest."""
+    ease: int = 30
+    """Quota: items that the user's together speak for, and that are on the rise."""
     two_tower: int = 30
     """Quota: items near the user's vector."""
     spare: float = 1.1
@@ -56,6 +58,10 @@ class Recall(NarrowingStage):
     """Item-to-item: how many of the user's latest items vote."""
     recent_half_life: float = 30.0
     """Item-to-item: days after which a vote counts half."""
+    ease_items: int = 2000
+    """EASE: of how many of the latest 28 days' most popular items."""
+    ease_ridge: float = 500.0
+    """EASE: ridge on its weights."""
     index: str = "exact"
     """Two-tower: the FAISS index: exact, ivf or hnsw."""
     width: int = 32

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from stages.recall.ease import Ease
 from stages.recall.item_to_item import ItemToItem
 from stages.recall.merge import OWN, merge
 from stages.recall.own_history import OwnHistory
@@ -29,6 +30,7 @@ class RecallModel:
     """The channels that learn, and what the data says of taking an item again."""
 
     item_to_item: ItemToItem
+    ease: Ease
     two_tower: TwoTowerChannel
     repeat_share: float
     """Share of (user, item) pairs with events on two days or more."""
@@ -36,27 +38,29 @@ class RecallModel:
     def save(self, folder: Path) -> None:
         """Parquet, npz, safetensors, a FAISS file, JSON."""
         self.item_to_item.save(folder)
+        self.ease.save(folder)
         self.two_tower.save(folder)
         (folder / "recall.json").write_text(json.dumps({"repeat_share": self.repeat_share}))
 
 
 def fit(room: Recall, events: pa.Table, users: pa.Table, items: pa.Table, asof: date) -> RecallModel:
-    """Learns the item-to-item and the two-tower channel from what was known at the as-of."""
+    """Learns the item-to-item, the linear and the two-tower channel from what was known at the as-of."""
     query = Query(users, items)
     count = query.of_history("count")
     near = ItemToItem.fit(query, room.neighbours, room.min_users, room.shrink, room.recent, room.recent_half_life)
+    ease = Ease.fit(query, room.ease_items, room.ease_ridge)
     tower = TwoTowerChannel.fit(
         query, events, end_of(asof), room.index, room.width, room.min_users, room.pairs, room.train_days,
         room.epochs, room.learning_rate, room.batch, room.seed,
     )  # fmt: skip
-    return RecallModel(near, tower, float(np.mean(count >= 2)) if len(count) else 0.0)
+    return RecallModel(near, ease, tower, float(np.mean(count >= 2)) if len(count) else 0.0)
 
 
 def load(room: Recall, folder: Path) -> RecallModel:
     """What `save` wrote."""
     share = json.loads((folder / "recall.json").read_text())["repeat_share"]
     near = ItemToItem.load(folder, room.recent, room.recent_half_life)
-    return RecallModel(near, TwoTowerChannel.load(folder), share)
+    return RecallModel(near, Ease.load(folder), TwoTowerChannel.load(folder), share)
 
 
 def narrow(room: Recall, model: RecallModel, shard: Shard) -> Narrowed:
@@ -69,6 +73,7 @@ def narrow(room: Recall, model: RecallModel, shard: Shard) -> Narrowed:
         (PopularWithin("segment", "segment", "28d"), room.segment),
         (PopularWithin("context", "context", "28d"), room.context),
         (model.item_to_item, room.item_to_item),
+        (model.ease, room.ease),
         (model.two_tower, room.two_tower),
     ]
     proposed = {channel.name: channel.propose(query, int(room.spare * n) + 1) for channel, n in channels}

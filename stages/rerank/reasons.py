@@ -14,6 +14,7 @@ from stages.rerank.diversity import Mask, Matrix, close_gaps, counts
 CHANNEL_REASONS = {
     "own": "because_history",
     "item_to_item": "similar",
+    "ease": "similar",
     "popular_7d": "popular",
     "popular_28d": "popular",
     "segment": "popular_in_segment",

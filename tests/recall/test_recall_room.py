@@ -8,6 +8,7 @@ import pytest
 
 from stages.recall import Recall, index
 from stages.recall import model as craft
+from stages.recall.ease import Ease
 from stages.recall.own_history import OwnHistory
 from stages.recall.popular import Popular, PopularWithin
 from stages.recall.query import Proposals, Query, position
@@ -44,7 +45,7 @@ def test_every_pair_comes_once_best_first_with_the_scores_of_all_who_proposed_it
     assert asked.users.num_rows == len(set(users))
     ranks = made.kept["recall_rank"].to_numpy()
     assert (ranks[np.flatnonzero(np.diff(np.array([int(u[1:]) for u in users]), prepend=-1))] == 1).all()
-    for name in ("own", "popular_7d", "popular_28d", "segment", "context", "item_to_item", "two_tower"):
+    for name in ("own", "popular_7d", "popular_28d", "segment", "context", "item_to_item", "ease", "two_tower"):
         score, rank = made.kept[f"{name}_score"].combine_chunks(), made.kept[f"{name}_rank"].combine_chunks()
         assert score.type == pa.float32()
         assert rank.type == pa.int32()
@@ -76,6 +77,7 @@ def test_quotas_bound_a_channel_and_n_bounds_the_user():
             segment=0,
             context=0,
             item_to_item=0,
+            ease=0,
             two_tower=0,
         ),
     )
@@ -106,6 +108,46 @@ def test_own_history_orders_by_decayed_days():
     found = OwnHistory().propose(Query(asked.users, asked.items), 2)
     assert [asked.items["item_id"][int(i)].as_py() for i in found.item] == ["i3", "i1"]
     assert found.score.dtype == np.float32
+
+
+def test_ease_is_each_items_ridge_regression_on_the_others_times_the_trend():
+    asked = shard([*ROWS, ("u001", "i1", 200)], users=[*(f"u{n:03}" for n in range(40)), "stranger"])
+    query = Query(asked.users, asked.items)
+    model = Ease.fit(query, 30, 10.0)
+    ids, recent = asked.items["item_id"].to_pylist(), asked.items["users_28d"].to_numpy()
+    known = [ids.index(item) for item in model.items.to_pylist()]
+    assert len(known) == 30
+    assert min(recent[known]) >= np.sort(recent)[-30]
+    x = query.seen[:, known].toarray().astype(float)
+    ridge = np.sqrt(10.0) * np.eye(30)
+    for j in (0, 7, 29):
+        others = np.arange(30) != j
+        rows = np.vstack([x[:, others], ridge[others][:, others]])  # ridge regression as plain least squares
+        plain = np.linalg.lstsq(rows, np.append(x[:, j], np.zeros(29)), rcond=None)[0]
+        np.testing.assert_allclose(model.weights[others, j], plain, atol=1e-5)
+    assert not np.diag(model.weights).any()
+    found = model.propose(query, 5)
+    assert "stranger" not in {asked.users["user_id"][int(u)].as_py() for u in found.user}
+    assert not np.asarray(query.seen[found.user, found.item]).any()
+    assert np.bincount(found.user).max() == 5
+    user, item = int(found.user[0]), known.index(int(found.item[0]))
+    trend = (recent[known] + 1) / (asked.items["users_365d"].to_numpy()[known] + 20)
+    score = np.where(x[user] > 0, -np.inf, x[user] @ model.weights * trend)
+    assert item == score.argmax()
+    np.testing.assert_allclose(found.score[0], score.max(), rtol=1e-4)
+
+
+def test_ease_without_a_recent_item_proposes_nothing_and_forgets_items_that_left_the_catalogue():
+    old = shard([("u1", "i1", 60), ("u2", "i1", 70)])
+    model = Ease.fit(Query(old.users, old.items), 10, 1.0)
+    assert len(model.items) == 0
+    assert len(model.propose(Query(old.users, old.items), 3).item) == 0
+    known = shard(ROWS)
+    model = Ease.fit(Query(known.users, known.items), 50, 10.0)
+    fewer = shard(ROWS, items=sorted({i for _, i, _ in ROWS})[10:])
+    found = model.propose(Query(fewer.users, fewer.items), 5)
+    assert len(found.item)
+    assert found.item.max() < fewer.items.num_rows
 
 
 def test_popularity_within_a_group_sees_that_group_only():

@@ -79,7 +79,7 @@ STRING, FLOATS, INTS = pa.list_(pa.string()), pa.list_(pa.float32()), pa.list_(p
 USERS = pa.schema(
     [("user_id", pa.string()), ("segment", pa.string()), ("favourite_context", pa.string())]
     + [(f"{c}", pa.float32()) for c in ("days_since_last_event", "days_since_first_event", "mean_price")]
-    + [(c, pa.int32()) for c in ("events", "events_30d", "visits_30d", "visits_90d", "distinct_items")]
+    + [(c, pa.int32()) for c in ("events", "events_30d", "visits", "visits_30d", "visits_90d", "distinct_items")]
     + [("sequence_item", STRING), ("sequence_days", FLOATS)]
     + [(f"{k}_{'item' if k == 'history' else 'name'}", STRING) for k in KEYS]
     + [(f"{k}_{c}", INTS) for k in KEYS for c in ("count", "last_visits", "first_visits")]
@@ -113,7 +113,7 @@ def _user(name: str, rows: list[tuple[str, int]]) -> dict[str, object]:
         "segment": f"g{parity}",
         "favourite_context": f"x{parity}" if rows else None,
     }
-    row |= {"events": len(rows), "distinct_items": len({i for i, _ in rows})}
+    row |= {"events": len(rows), "visits": len(days), "distinct_items": len({i for i, _ in rows})}
     row |= {f"events_{n}d": sum(ago < n for _, ago in rows) for n in (30,)}
     row |= {f"visits_{n}d": sum(ago < n for ago in days) for n in (30, 90)}
     row |= (
