@@ -11,6 +11,8 @@ from torch.nn import functional
 
 Array = np.ndarray
 SHARES = np.linspace(0, 0.5, 6)
+SURE = 2.58
+"""Standard errors that a gain must exceed: 95% over the five shares that are tried (Bonferroni)."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,9 @@ def fit(prerank_score: Array, logit: Array, label: Array, weight: Array, group: 
     smooth = np.convolve(np.pad(worth[:-1].mean(1), 1, mode="edge"), (0.25, 0.5, 0.25), "valid")
     best = int(np.argmax(smooth))
     gain = worth[best] - worth[0]  # list by list
-    if gain.mean() <= 1.96 * gain.std() / max(len(gain), 1) ** 0.5:
+    if not _sure(gain):
         best = 0  # no better than chance: the simpler order stands
-    alone = worth[-1] - worth[best]
-    share = 1.0 if alone.mean() > alone.std() / max(len(alone), 1) ** 0.5 else float(SHARES[best])
+    share = 1.0 if _sure(worth[-1] - worth[best]) else float(SHARES[best])
     prerank, network = (1 - share) / spread[0], share / spread[1]
     x = torch.from_numpy(prerank * score + network * logit)
     target, sample = torch.from_numpy(label), torch.from_numpy(weight)
@@ -61,6 +62,11 @@ def fit(prerank_score: Array, logit: Array, label: Array, weight: Array, group: 
 
     scale, bias = _minimise(logistic, [1.0, -3.0])
     return Stack(float(prerank), float(network), max(scale, 1e-3), bias)
+
+
+def _sure(gain: Array) -> bool:
+    """Whether the mean of the lists' gains is above 0 beyond chance."""
+    return bool(gain.mean() > SURE * gain.std(ddof=1) / len(gain) ** 0.5) if len(gain) > 1 else False
 
 
 def ndcg(score: Array, label: Array, weight: Array, group: Array, n: int = 20) -> Array:
