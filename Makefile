@@ -29,8 +29,8 @@ run: setup ## the daily DAG in Airflow as of ASOF (default 2017-11-30), then a o
 ui: setup ## Airflow, MLflow and the data docs on 127.0.0.1
 	@$(BIN)/narrows ui
 
-test: setup ## all tests
-	@$(BIN)/python -m pytest
+test: setup ## all tests, by two processes
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -114,20 +114,6 @@ def test_a_later_day_learns_from_what_the_earlier_run_really_offered(line: Line)
     assert line.table("recall").version == before
 
 
-def test_ml100k_beats_popularity_and_item_knn(tmp_path_factory):
-    """In recall and NDCG, in a domain where nothing is taken twice; the data come out of a wheel, not installed."""
-    folder = tmp_path_factory.mktemp("ml100k")
-    (folder / "narrows.toml").write_text('[source]\nname = "movielens-100k"\n[evaluation]\nresamples = 100\n')
-    from datetime import date
-
-    line = run_line(folder / "narrows.toml", date(1998, 3, 8))
-    for metric in ("recall", "ndcg"):
-        published = value(line, "published", "published", metric)
-        assert published > value(line, "baseline", "popular_7d", metric)
-        for channel in ("popular_7d", "popular_28d", "segment", "item_to_item", "ease", "two_tower"):
-            assert published > value(line, "channel", channel, metric), channel
-
-
 @pytest.mark.parametrize("room", ["recall", "prerank", "rank", "rerank"])
 def test_the_flow_counts_every_candidate(line: Line, room):
     notes = line.table(room).meta["notes"]
