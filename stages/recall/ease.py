@@ -52,7 +52,7 @@ class Ease:
         recent, year = (np.nan_to_num(column(query.items, f"users_{days}d")[code]) for days in (28, 365))
         weights = self.weights[np.ix_(known, known)] * ((recent + 1) / (year + PRIOR))
         had = query.seen[:, code]
-        users, items, scores = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+        users, items, scores = [np.empty(0, np.int32)], [np.empty(0, np.int32)], [np.empty(0, np.float32)]
         for start in range(0, had.shape[0], BLOCK):
             block = had[start : start + BLOCK]
             score = block.astype(np.float32) @ weights

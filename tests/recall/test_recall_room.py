@@ -130,6 +130,7 @@ def test_ease_is_each_items_ridge_regression_on_the_others_times_the_trend():
     assert "stranger" not in {asked.users["user_id"][int(u)].as_py() for u in found.user}
     assert not np.asarray(query.seen[found.user, found.item]).any()
     assert np.bincount(found.user).max() == 5
+    assert (found.user.dtype, found.item.dtype, found.score.dtype) == (np.int32, np.int32, np.float32)
     user, item = int(found.user[0]), known.index(int(found.item[0]))
     trend = (recent[known] + 1) / (asked.items["users_365d"].to_numpy()[known] + 20)
     score = np.where(x[user] > 0, -np.inf, x[user] @ model.weights * trend)
