@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 
 from stages import PIPELINE
+from stages.garbage import rarely_collected
 from stages.settings import Settings, SettingsError, load_settings
 from stages.stage import load_room, settings_of
 
@@ -135,5 +136,11 @@ def _day(text: str) -> date:
         raise argparse.ArgumentTypeError(f"{text!r} is not a date; give it as YYYY-MM-DD") from None
 
 
+def command() -> int:
+    """`main` as all that the process does."""
+    with rarely_collected():
+        return main()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

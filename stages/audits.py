@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.contract import Audit, audit
+from stages.garbage import rarely_collected
 
 
 def audit_draft(room: str, draft: Path, docs: Path, version: str, asof: date, settings: dict[str, Any]) -> Audit:
@@ -75,14 +76,15 @@ def _serve(pipe: Connection) -> None:
     from stages.expectations import prepare
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks: this one ends with it
-    prepare()
-    while True:
-        try:
-            about = pipe.recv()
-        except EOFError:
-            return
-        try:
-            found: Audit | Exception = audit_draft(*about)
-        except Exception as error:  # raised where the answer is wanted
-            found = error
-        pipe.send(found)
+    with rarely_collected():
+        prepare()
+        while True:
+            try:
+                about = pipe.recv()
+            except EOFError:
+                return
+            try:
+                found: Audit | Exception = audit_draft(*about)
+            except Exception as error:  # raised where the answer is wanted
+                found = error
+            pipe.send(found)
