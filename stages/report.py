@@ -65,6 +65,8 @@ def summary(
         "coverage": ("served", "published", "published", "coverage", k, ""),
         "novelty": ("all", "published", "published", "novelty", k, ""),
         "calibration_error": ("candidates", "calibration", "rank", "ece", 0, ""),
+        "log_loss": ("candidates", "calibration", "rank", "log_loss", 0, ""),
+        "log_loss_one_for_all": ("candidates", "calibration", "rank", "log_loss", 0, "one for all"),
     }.items():
         said[name] = rows.get(key, NOTHING)["value"]
     said["users"] = rows.get(("all", "published", "published", "recall", k, ""), NOTHING)["users"]
@@ -225,12 +227,10 @@ def _ledger(said: Row) -> list[str]:
 def _tail(said: Row) -> list[str]:
     rows: list[tuple[str, str]] = []
     if said["calibration_error"] is not None:
-        rows.append(
-            (
-                "calibration",
-                f"rank's probabilities are off by {said['calibration_error']:.4f} on average (ECE)",
-            )
-        )
+        told = f"probabilities are off by {said['calibration_error']:.4f} on average (ECE)"
+        if said["log_loss"] is not None:
+            told += f" · log loss {said['log_loss']:.4f}, constant's {said['log_loss_one_for_all']:.4f}"
+        rows.append(("calibration", told))
     if said["coverage"] is not None and said["novelty"] is not None:
         shown = f"{100 * said['coverage']:.1f}% of the catalogue shown · novelty {said['novelty']:.1f} bits"
         rows.append(("variety", shown))

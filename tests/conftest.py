@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from stages.garbage import RARELY
 from stages.settings import SparkSettings
 from stages.spark import spark_session
 from tests.fixtures import line  # noqa: F401 (a fixture)
+
+gc.set_threshold(RARELY, 10, 10)  # as in the processes of rooms
 
 
 @pytest.fixture(scope="session")

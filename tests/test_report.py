@@ -41,7 +41,11 @@ def evaluation(rank_step=0.01, high=0.02):
     rows += [row("all", "ledger", stage, "count", 100 - at, detail=reason) for at, (stage, reason) in enumerate(fates)]
     rows.append(row("all", "published", "published", "users_without_list", 3))
     rows.append(row("all", "published", "published", "novelty", 4.2, 20))
-    return [*rows, row("candidates", "calibration", "rank", "ece", 0.0123)]
+    rows += [
+        row("candidates", "calibration", "rank", "ece", 0.0123),
+        row("candidates", "calibration", "rank", "log_loss", 0.12),
+    ]
+    return [*rows, row("candidates", "calibration", "rank", "log_loss", 0.16, detail="one for all")]
 
 
 COSTS = {name: dict.fromkeys(report.SPENT, 1234567.8) for name in PIPELINE}
@@ -65,7 +69,7 @@ def test_the_report_says_what_the_tables_say():
     said = report.text(report.summary(evaluation(), COSTS, **GIVEN))
     for words in (
         "completejourney · as of 2017-11-30 · judged on the 7 days after", "list of 20 · 1,344 users",
-        ".3000 [.200, .400]", "+.0200 [+.010, +.030]", "off by 0.0123",
+        ".3000 [.200, .400]", "+.0200 [+.010, +.030]", "off by 0.0123", "log loss 0.1200, constant's 0.1600",
         "judged users without a list (worth 0) 3",
         "every scoring stage orders at least as well", "4 more reasons",
         "no channel proposed it", "narrows show 1",

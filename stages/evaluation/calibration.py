@@ -37,3 +37,14 @@ def expected_calibration_error(score: np.ndarray, label: np.ndarray, bins: int =
     """
     count, predicted, observed = reliability(score, label, bins)
     return float(np.average(np.abs(observed - predicted), weights=count)) if len(count) else float("nan")
+
+
+def log_loss(score: np.ndarray, label: np.ndarray) -> float:
+    """Mean of -log(score) over positive and -log(1 - score) over negative rows, in nats; nan if empty.
+
+    Unlike the calibration error it also says whether the score tells rows apart.
+    """
+    if not len(score):
+        return float("nan")
+    said = np.where(np.asarray(label, bool), score, 1 - np.asarray(score, float))
+    return float(-np.log(said.clip(1e-12)).mean())

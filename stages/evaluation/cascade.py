@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stages.columns import KEPT, RANK, REASON, STAGE_REACHED, USER, stage_rank, stage_score
-from stages.evaluation.calibration import expected_calibration_error, reliability
+from stages.evaluation.calibration import expected_calibration_error, log_loss, reliability
 from stages.evaluation.run import Numbers, Run
 from stages.flow import GATES, NARROWING, follow, ledger, numbers, overlap, survival
 
@@ -19,7 +19,9 @@ def fates(run: Run) -> pa.Table:
 
 
 def calibration(run: Run, bins: int, out: Numbers) -> None:
-    """Expected calibration error and table of rank_score, over every candidate that reached rank.
+    """Expected calibration error, log loss and table of rank_score, over every candidate that reached rank.
+
+    ``log_loss`` has detail "one for all" where every candidate had the same probability, the share that was good.
 
     The label is the truth; users who took nothing in the horizon count, with labels 0. ``k`` is the bin.
     """
@@ -29,6 +31,9 @@ def calibration(run: Run, bins: int, out: Numbers) -> None:
     label = run.judge.good(pool.user, pool.item)
     users = len(np.unique(pool.user))
     out.add("candidates", name, "ece", expected_calibration_error(score, label, bins), users)
+    same = np.full(len(label), label.mean() if len(label) else np.nan)
+    for detail, said in (("", score), ("one for all", same)):
+        out.add("candidates", name, "log_loss", log_loss(said, label), users, detail=detail)
     for at, cells in enumerate(zip(*reliability(score, label, bins), strict=True), start=1):
         for metric, value in zip(("rows", "predicted", "observed"), cells, strict=True):
             out.add("candidates", name, metric, float(value), users, at)

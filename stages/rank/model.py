@@ -133,7 +133,8 @@ def _stacked(model: RankModel, windows: list[Window], items: pa.Table) -> RankMo
     for half in (fold, ~fold):
         if half.any() and (~half).any():
             other = stack.fit(x[half], z[half], y[half], w[half], g[half])
-            errors.append(stack.calibration_error(other.probability(x[~half], z[~half]), y[~half], w[~half]))
+            said = other.probability(x[~half], z[~half], g[~half], w[~half])
+            errors.append(stack.calibration_error(said, y[~half], w[~half]))
     model.metrics = {"calibration_error": float(np.mean(errors)) if errors else float("nan"), "held_out_rows": len(y)}
     return model
 
@@ -149,7 +150,8 @@ def narrow(room: Rank, model: RankModel, shard: Shard) -> Narrowed:
     order = np.lexsort((np.arange(len(base)), -model.stack.order(base, logit), pairs.user))
     rank = (np.arange(len(order)) - pairs.bounds[pairs.user] + 1).astype(np.int32)
     ordered = candidates.take(pa.array(order))
-    ordered = ordered.append_column(stage_score("rank"), pa.array(model.stack.probability(base, logit)[order]))
+    probability = model.stack.probability(base, logit, pairs.user)
+    ordered = ordered.append_column(stage_score("rank"), pa.array(probability[order]))
     ordered = ordered.append_column(stage_rank("rank"), pa.array(rank))
     kept = rank <= room.n
     removed = ordered.filter(pa.array(~kept))

@@ -17,25 +17,50 @@ SURE = 2.58
 
 @dataclass(frozen=True)
 class Stack:
-    """probability = sigmoid(scale * (prerank * prerank_score + network * logit) + bias)."""
+    """probability = sigmoid(scale * (order - its user's mean) + level * that mean + network_level * the mean logit + bias).
+
+    The order is prerank * prerank_score + network * logit. Prerank's score is comparable within a user only, so how
+    much a user takes at all is for the networks to say, also where they have no share in the order.
+    """
 
     prerank: float = 0.0
     network: float = 1.0
     scale: float = 1.0
+    level: float = 1.0
+    network_level: float = 0.0
     bias: float = 0.0
 
     def order(self, prerank_score: Array, logit: Array) -> Array:
         """What the list is ordered by, float64."""
         return self.prerank * prerank_score.astype(np.float64) + self.network * logit
 
-    def probability(self, prerank_score: Array, logit: Array) -> Array:
-        """float32 in (0, 1), in the same order."""
-        x = self.scale * self.order(prerank_score, logit) + self.bias
+    def probability(self, prerank_score: Array, logit: Array, user: Array, weight: Array | None = None) -> Array:
+        """float32 in (0, 1), in the same order within a user.
+
+        Args:
+            prerank_score, logit: (rows,).
+            user: integers (rows,); the means are those of a user's rows.
+            weight: how many rows of the user each one stands for (rows,); None = one.
+        """
+        parts = _parts(self.order(prerank_score, logit), logit, user, weight)
+        x = np.stack(parts, 1) @ [self.scale, self.level, self.network_level] + self.bias
         return (1 / (1 + np.exp(-x.clip(-30, 15)))).astype(np.float32)  # 15: float32 stays below 1
 
 
+def _parts(order: Array, logit: Array, user: Array, weight: Array | None) -> tuple[Array, Array, Array]:
+    """The order less its user's mean, that mean, and the user's mean logit; float64 (rows,) each."""
+    user = np.unique(user, return_inverse=True)[1]
+    rows = np.maximum(np.bincount(user, weight), 1e-12)
+
+    def mean(values: Array) -> Array:
+        return (np.bincount(user, values if weight is None else values * weight) / rows)[user]
+
+    middle = mean(order)
+    return order - middle, middle, mean(np.asarray(logit, np.float64))
+
+
 def fit(prerank_score: Array, logit: Array, label: Array, weight: Array, group: Array) -> Stack:
-    """How much of each order, by NDCG; then scale and bias by weighted logistic loss (Platt 1999).
+    """How much of each order, by NDCG; then the probability by weighted logistic loss (after Platt 1999).
 
     Both scores are put on one scale and mixed in the share, from none to one half network, whose NDCG@20 over the
     lists (group) is best after smoothing over neighbouring shares, if it beats prerank's alone surely (95% interval
@@ -53,15 +78,16 @@ def fit(prerank_score: Array, logit: Array, label: Array, weight: Array, group: 
         best = 0  # no better than chance: the simpler order stands
     share = 1.0 if _sure(worth[-1] - worth[best]) else float(SHARES[best])
     prerank, network = (1 - share) / spread[0], share / spread[1]
-    x = torch.from_numpy(prerank * score + network * logit)
+    parts = torch.from_numpy(np.stack(_parts(prerank * score + network * logit, logit, group, weight), 1))
     target, sample = torch.from_numpy(label), torch.from_numpy(weight)
 
     def logistic(line: torch.Tensor) -> torch.Tensor:
-        loss = functional.binary_cross_entropy_with_logits(line[0] * x + line[1], target, sample) / sample.mean()
+        x = parts @ line[:3] + line[3]
+        loss = functional.binary_cross_entropy_with_logits(x, target, sample) / sample.mean()
         return loss + 1e-6 * line.square().sum()  # bounded even where the labels are told apart perfectly
 
-    scale, bias = _minimise(logistic, [1.0, -3.0])
-    return Stack(float(prerank), float(network), max(scale, 1e-3), bias)
+    scale, level, network_level, bias = _minimise(logistic, [1.0, 1.0, 0.0, -3.0])
+    return Stack(float(prerank), float(network), max(scale, 1e-3), level, network_level, bias)
 
 
 def _sure(gain: Array) -> bool:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.evaluation.bootstrap import intervals
-from stages.evaluation.calibration import expected_calibration_error, reliability
+from stages.evaluation.calibration import expected_calibration_error, log_loss, reliability
 from stages.evaluation.metrics import coverage, per_user, self_information
 
 
@@ -96,6 +96,13 @@ def test_calibration_refuses_scores_that_are_no_probabilities():
         with pytest.raises(ValueError, match=r"\[0, 1\]"):
             expected_calibration_error(np.array(bad), np.array([1]))
     assert math.isnan(expected_calibration_error(np.zeros(0), np.zeros(0)))
+
+
+def test_log_loss_by_hand():
+    found = log_loss(np.array([0.5, 0.25, 1.0]), np.array([1, 0, 1]))
+    assert found == pytest.approx((math.log(2) - math.log(0.75)) / 3)
+    assert log_loss(np.array([0.0]), np.array([1])) < 30  # finite
+    assert math.isnan(log_loss(np.zeros(0), np.zeros(0)))
 
 
 @settings(max_examples=60, deadline=None)

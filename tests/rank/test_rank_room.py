@@ -153,7 +153,7 @@ def test_the_stack_finds_weights_and_calibrates():
     weight = np.where(label > 0, 1, 4).astype(np.float32)[keep]
     found = stack.fit(x[keep], z[keep], label[keep], weight, group[keep])
     assert 0.2 < found.network / found.prerank < 0.8
-    assert stack.calibration_error(found.probability(x, z), label, np.ones(len(x))) < 0.01
+    assert stack.calibration_error(found.probability(x, z, group), label, np.ones(len(x))) < 0.01
 
 
 def test_the_stack_falls_back_to_the_order_that_helps():
@@ -164,7 +164,27 @@ def test_the_stack_falls_back_to_the_order_that_helps():
     worse = -x + rng.normal(size=len(group))
     found = stack.fit(x, worse, label, np.ones(len(x), np.float32), group)
     assert found.network <= 0.2 * found.prerank
-    assert (np.argsort(found.probability(x, worse)) == np.argsort(found.order(x, worse))).mean() > 0.9
+    said, order = found.probability(x, worse, group), found.order(x, worse)
+    assert all(np.array_equal(np.argsort(said[group == g]), np.argsort(order[group == g])) for g in range(300))
+
+
+def test_the_networks_say_how_much_a_user_takes_where_prerank_cannot():
+    """Prerank's scores of a busy and of an idle user are alike, the networks' are not; the order is prerank's."""
+    rng = np.random.default_rng(2)
+    users, each = 2000, 30
+    group = np.repeat(np.arange(users), each)
+    base = np.where(np.arange(users) % 2, -1.0, -5.0)[group]
+    x = rng.normal(size=len(group))
+    label = (rng.random(len(group)) < 1 / (1 + np.exp(-(x + base)))).astype(np.float32)
+    logit = base + rng.normal(size=len(group)) / 3  # knows the user, not the item
+    keep = (label > 0) | (rng.random(len(group)) < 0.25)
+    weight = np.where(label > 0, 1, 4).astype(np.float32)
+    found = stack.fit(x[keep], logit[keep], label[keep], weight[keep], group[keep])
+    assert found.network == 0
+    said = found.probability(x, logit, group)
+    for some in (base == -1, base == -5):
+        assert abs(said[some].mean() / label[some].mean() - 1) < 0.15
+    assert np.array_equal(np.lexsort((said, group)), np.lexsort((x, group)))
 
 
 def test_a_gain_on_a_few_lists_is_no_gain():
