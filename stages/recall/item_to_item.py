@@ -62,7 +62,7 @@ class ItemToItem:
         recent = sparse.csr_matrix((weight.astype(np.float32), (query.owner[use], mine[use])), shape)
         score = (recent @ self.neighbours).tocoo()
         item = code[score.col]
-        fresh = (item >= 0) & ~np.asarray(query.seen[score.row, np.maximum(item, 0)]).ravel()
+        fresh = (item >= 0) & ~query.had(score.row, np.maximum(item, 0))
         return Proposals.best(score.row[fresh], item[fresh], score.data[fresh], n)
 
     def save(self, folder: Path) -> None:

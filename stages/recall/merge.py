@@ -29,7 +29,7 @@ def merge(
     rows = np.split(row, np.cumsum([len(key) for key in keys])[:-1])
     user, item = (pair // max(width, 1)).astype(np.int32), (pair % max(width, 1)).astype(np.int32)
 
-    own = np.asarray(query.seen[user, item]).ravel() if len(pair) else np.empty(0, bool)
+    own = query.had(user, item)
     eligible = np.where(own, query.age[item] <= history_days, query.age[item] <= fresh_days) & (again | ~own)
     columns: dict[str, pa.Array] = {}
     within = np.zeros(len(pair), bool)

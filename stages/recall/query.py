@@ -75,6 +75,10 @@ class Query:
         shape = (self.users.num_rows, len(self.ids))
         return sparse.csr_matrix((np.ones(known.sum(), bool), (self.owner[known], self.history[known])), shape)
 
+    def had(self, user: Array, item: Array) -> Array:
+        """Whether each pair is in `seen`: bool (pairs,)."""
+        return np.asarray(self.seen[user, item]).ravel() if len(user) else np.empty(0, bool)  # SciPy: no empty look-up
+
     @cached_property
     def age(self) -> Array:
         """Days since the item's last event, float32, infinite where it has none."""

@@ -54,6 +54,9 @@ class TwoTowerChannel:
 
     def propose(self, query: Query, n: int) -> Proposals:
         """At most n items; none for a user without a known event."""
+        if not self.index.ntotal:  # no item has users enough for a vector
+            none = np.empty(0, np.int64)
+            return Proposals.best(none, none, none.astype(np.float32), n)
         offsets, names = flat(query.users, "sequence_item")
         item = codes(names, self.items)
         ages = flat(query.users, "sequence_days")[1].cast(pa.float32()).to_numpy(zero_copy_only=False)
@@ -64,7 +67,7 @@ class TwoTowerChannel:
         code = codes(self.items, query.ids)
         user, found, score = index.search(index.on_device(self.index), users, 4 * n + 200)
         found = code[found]
-        fresh = (found >= 0) & ~np.asarray(query.seen[user, np.maximum(found, 0)]).ravel() if len(user) else found > 0
+        fresh = (found >= 0) & ~query.had(user, np.maximum(found, 0))
         return Proposals.best(user[fresh], found[fresh], score[fresh], n)
 
     def save(self, folder: Path) -> None:

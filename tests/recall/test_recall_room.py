@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -149,6 +151,12 @@ def test_ease_without_a_recent_item_proposes_nothing_and_forgets_items_that_left
     found = model.propose(Query(fewer.users, fewer.items), 5)
     assert len(found.item)
     assert found.item.max() < fewer.items.num_rows
+
+
+def test_where_no_item_has_enough_users_the_other_channels_propose():
+    made, _ = run(ROWS, replace(ROOM, min_users=10**6))
+    assert made.kept.num_rows
+    assert made.kept["item_to_item_rank"].null_count == made.kept.num_rows
 
 
 def test_popularity_within_a_group_sees_that_group_only():
