@@ -12,13 +12,26 @@ if TYPE_CHECKING:
 def bootstrap(runner: Runner, asof: date) -> None:
     """Make what is missing of the earlier as-ofs that the run of ``asof`` learns from; what runs published is kept.
 
+    A source that begins later than the oldest window has fewer windows.
+
     - Recall's model of the oldest window narrows at every window: it knows none of their labels.
     - A pre-ranker that learned from the older windows alone narrows at the latest ones: its scores there are as
       out of sample as those that it gives today.
     - Examples of a window belong to the partition a horizon later, when its labels are known.
+
+    Raises:
+        SourceError: the source has too little history.
     """
-    windows = runner.windows(asof)
-    scored = windows[-runner.room("examples").scored_windows :]
+    windows, least = runner.windows(asof), runner.room("examples").scored_windows + 1
+    if len(windows) < least:
+        from stages.sources import SourceError
+
+        begins, days = runner.events(asof).meta["notes"]["first_day"], runner.horizon.days
+        raise SourceError(
+            f"[source] begins on {begins}: as of {asof} that is too little to learn from. A run needs {least + 1} horizons "
+            f"of {days} days. Choose a later as-of, give older events, or lower [source] horizon_days."
+        )
+    scored = windows[1 - least :]
     runner.bootstrapping = True
     try:
         if missing := [day for day in windows if not runner.published("recall", day)]:

@@ -79,8 +79,10 @@ class Runner:
         return [newest - n * self.horizon for n in range(count - 1, -1, -1)]
 
     def windows(self, asof: date) -> list[date]:
-        """The earlier as-ofs that the run of ``asof`` learns from, oldest first."""
-        return [asof - n * self.horizon for n in range(self.room("prerank").windows, 0, -1)]
+        """The earlier as-ofs that the run of ``asof`` learns from, oldest first; those with a horizon of history."""
+        begins = date.fromisoformat(self.events(asof).meta["notes"]["first_day"])
+        windows = [asof - n * self.horizon for n in range(self.room("prerank").windows, 0, -1)]
+        return [day for day in windows if day >= begins + self.horizon]
 
     def recipe(self, name: str) -> str:
         """What a room would do with the same rows."""
@@ -182,7 +184,7 @@ class Runner:
         """What a task of the DAG does: the room's partition, and with it the earlier ones that the run will read."""
         before = len(self.made)
         table = self.tables(name, self.needed(name, asof))[asof]
-        if name == "events" and table.meta["notes"]["rows_after_asof"]:
+        if name == "events" and table.meta["notes"]["goes_on"]:
             self.table("events", asof + self.horizon)  # a replay: what the lists are judged on is there already
         if len(self.made) == before:
             say(f"  {name:<16} {asof}  found {table.version}  {table.rows:>9,} rows")
@@ -315,7 +317,7 @@ class Runner:
         """
         end = asof + self.horizon
         table = self.table("events", end)
-        if not table.meta["notes"]["rows_after_asof"] and table.meta["notes"]["last_day"] < end.isoformat():
+        if not table.meta["notes"]["goes_on"] and table.meta["notes"]["last_day"] < end.isoformat():
             last = table.meta["notes"]["last_day"]
             raise Pending(f"the horizon after {asof} closes with the events of {end}; the source ends on {last}")
         return Truth("events", asof, table.version, table.path, table.meta, end)

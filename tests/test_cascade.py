@@ -11,6 +11,8 @@ import polars as pl
 import pyarrow.compute as pc
 import pytest
 
+from stages.bootstrap import bootstrap
+from stages.sources import SourceError
 from stages.store import Store
 from stages.workflow import ROOT
 from tests import world
@@ -70,6 +72,8 @@ def test_the_list_beats_the_simple_rows_and_no_stage_makes_the_order_worse(line:
     ]
     assert simple
     assert published > max(simple)
+    orders = [value(line, "stage", room) for room in ("recall", "prerank", "rank")]
+    assert orders == sorted(orders)
 
 
 def test_a_user_without_history_and_an_item_without_category_are_served(line: Line):
@@ -112,6 +116,15 @@ def test_a_later_day_learns_from_what_the_earlier_run_really_offered(line: Line)
     table = later.table("examples")
     assert table.meta["inputs"]["recall"][str(line.asof)] == before
     assert line.table("recall").version == before
+
+
+def test_a_source_that_begins_late_has_fewer_windows_or_too_few(line: Line):
+    week = timedelta(days=7)
+    assert len(line.runner.windows(line.asof)) == line.runner.room("prerank").windows == 4
+    begins = world.FIRST_MONDAY
+    assert line.runner.windows(begins + 4 * week) == [begins + n * week for n in (1, 2, 3)]
+    with pytest.raises(SourceError, match=f"begins on {begins}.*Choose a later as-of"):
+        bootstrap(line.runner, begins + 3 * week - timedelta(days=1))
 
 
 @pytest.mark.parametrize("room", ["recall", "prerank", "rank", "rerank"])

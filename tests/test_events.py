@@ -79,6 +79,18 @@ def expected(given: dict) -> str | None:
     return "later" if given["t"] in late or happened >= end or arrived >= end else None
 
 
+@pytest.mark.parametrize(
+    ("later", "goes_on"), [((), False), (("2030-01-01",), False), (("2030-01-01", "2024-02-07"), True)]
+)
+def test_one_row_dated_far_ahead_does_not_show_that_the_source_goes_on(spark, tmp_path, later, goes_on):
+    made = clean(
+        spark, tmp_path, [row(0), row(1, t="2024-01-03T00:00:00"), *(row(n, t=t) for n, t in enumerate(later))]
+    )
+    assert made.notes["goes_on"] is goes_on
+    assert (made.notes["first_day"], made.notes["last_day"]) == ("2024-01-03", "2024-01-05")
+    assert made.notes["rows_after_asof"] == len(later)
+
+
 def test_every_row_is_accounted_for_with_its_reason(spark, tmp_path):
     fields = [
         ["ok", "", None], ["x", None],

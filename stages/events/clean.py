@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 LATER = "not known yet"
 MANY = 10_000
 """Doubled keys up to which they are listed rather than all rows sorted."""
+SOON = 4
+"""Horizons within which rows must follow the as-of to show that the source goes on: one row dated far ahead does not."""
 FARTHEST = 7.3e9
 """Seconds since 1970 that are still an instant (the year 2201)."""
 MILLISECONDS_FROM = 1e11
@@ -82,6 +84,7 @@ def clean(raw: DataFrame, source: SourceSettings, room: Events, asof: date, earl
     with reading():
         rows, seen = _deduplicated(rows)
     counts, last = {row[0]: row[1] for row in seen}, {row[0]: row[2] for row in seen}
+    following = next((row["first"] for row in seen if row[0] == LATER), None)
     after, good, duplicates = counts.pop(LATER, 0), counts.pop(None, 0), counts.get("duplicate", 0)
     bad = sum(counts.values()) - duplicates
     if good == 0:
@@ -101,7 +104,12 @@ def clean(raw: DataFrame, source: SourceSettings, room: Events, asof: date, earl
     quarantine = rows.where(F.col("reason") != LATER).select(
         "reason", F.to_json("raw", {"ignoreNullFields": "false"}).alias("raw")
     )
-    notes = {"quarantine": counts, "events": good, "last_day": str(last[None]), "rows_after_asof": after}
+    begins = next(row["first"] for row in seen if row[0] is None)
+    goes_on = following is not None and following <= asof + SOON * timedelta(days=source.horizon_days)
+    notes = {
+        "quarantine": counts, "events": good, "first_day": str(begins), "last_day": str(last[None]),
+        "rows_after_asof": after, "goes_on": goes_on,
+    }  # fmt: skip
     days = Days(Parts(by_day, _write_days), earlier.path / "data" if earlier else None)
     return Made(days, notes, {"quarantine": quarantine} if counts else {})
 
@@ -112,16 +120,23 @@ def arrival_day() -> Column:
 
 
 def _deduplicated(rows: DataFrame) -> tuple[DataFrame, list[Any]]:
-    """``rows`` with the reason "duplicate" where a good row is a second copy of an event, and per reason count and last day.
+    """``rows`` with the reason "duplicate" where a good row is a second copy of an event, and per reason the count, the
+    last day and the ``first`` day of arrival.
 
     The copy that arrived first is the event. One pass finds the keys that occur twice; only their rows are sorted, and a
     clean source has none.
     """
     good = F.col("reason").isNull()
     grouped = rows.groupBy("reason", F.when(good, F.xxhash64(*EVENT_KEY)).alias("key"))
-    by_key = grouped.agg(F.count("*").alias("rows"), F.max(F.to_date(EVENT_TIME)).alias("last"))
+    by_key = grouped.agg(
+        F.count("*").alias("rows"), F.max(F.to_date(EVENT_TIME)).alias("last"), F.min(arrival_day()).alias("first")
+    )
     twice = good & (F.col("rows") > 1)
-    seen = by_key.groupBy("reason").agg(F.sum("rows"), F.max("last"), F.count_if(twice)).collect()
+    seen = (
+        by_key.groupBy("reason")
+        .agg(F.sum("rows"), F.max("last"), F.count_if(twice), F.min("first").alias("first"))
+        .collect()
+    )
     if not any(row[3] for row in seen):
         return rows, seen
     keys = [row[0] for row in by_key.where(twice).select("key").limit(MANY).collect()]
@@ -130,7 +145,9 @@ def _deduplicated(rows: DataFrame) -> tuple[DataFrame, list[Any]]:
     earlier_first = Window.partitionBy(*EVENT_KEY).orderBy(INGESTED_AT, F.to_json("raw"))
     doubled = doubled.withColumn("reason", F.when(F.row_number().over(earlier_first) > 1, "duplicate"))
     rows = single.unionByName(doubled)
-    return rows, rows.groupBy("reason").agg(F.count("*"), F.max(F.to_date(EVENT_TIME))).collect()
+    by_reason = rows.groupBy("reason")
+    first = F.min(arrival_day()).alias("first")
+    return rows, by_reason.agg(F.count("*"), F.max(F.to_date(EVENT_TIME)), first).collect()
 
 
 def _write_days(batches: Iterator[pa.RecordBatch], folder: Path) -> None:
