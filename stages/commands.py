@@ -100,13 +100,13 @@ def report(settings: Settings, args: Namespace) -> int:
     return 0
 
 
-def cost_of(table: Table) -> dict[str, float]:
-    """A room's rows in and out and what it spent, fitting included."""
+def cost_of(table: Table) -> dict[str, float | None]:
+    """A room's rows in (None where it counts none) and out and what it spent, fitting included."""
     notes, cost = table.meta["notes"], table.meta["cost"]
     fitted = notes.get("fit_cost", {})
     spent = {key: cost[key] + fitted.get(key, 0) for key in ("seconds", "cpu_seconds")}
     peak = max(cost["peak_mb"], fitted.get("peak_mb", 0))
-    return {**spent, "peak_mb": peak, "rows_in": notes.get("received", 0), "rows_out": notes.get("kept", table.rows)}
+    return {**spent, "peak_mb": peak, "rows_in": notes.get("received"), "rows_out": notes.get("kept", table.rows)}
 
 
 def show(settings: Settings, args: Namespace) -> int:

@@ -20,7 +20,7 @@ Key = tuple[str, str, str, str, int, str]
 
 def summary(
     evaluation: Iterable[Row],
-    costs: Mapping[str, Mapping[str, float]],
+    costs: Mapping[str, Mapping[str, float | None]],
     *,
     asof: str,
     source: str = "",
@@ -96,7 +96,7 @@ def text(said: Row) -> str:
     return f"\n{'─' * WIDTH}\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
 
 
-def _stage(room: str, rows: Mapping[Key, Row], k: int, cost: Mapping[str, float]) -> dict[str, Any]:
+def _stage(room: str, rows: Mapping[Key, Row], k: int, cost: Mapping[str, float | None]) -> dict[str, Any]:
     """``survival`` counts good items: recall's out of all there are, a later room's out of what it
     received.
     """

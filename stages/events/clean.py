@@ -108,7 +108,7 @@ def clean(raw: DataFrame, source: SourceSettings, room: Events, asof: date, earl
     goes_on = following is not None and following <= asof + SOON * timedelta(days=source.horizon_days)
     notes = {
         "quarantine": counts, "events": good, "first_day": str(begins), "last_day": str(last[None]),
-        "rows_after_asof": after, "goes_on": goes_on,
+        "rows_after_asof": after, "goes_on": goes_on, "received": good + sum(counts.values()) + after,
     }  # fmt: skip
     days = Days(Parts(by_day, _write_days), earlier.path / "data" if earlier else None)
     return Made(days, notes, {"quarantine": quarantine} if counts else {})

@@ -41,9 +41,14 @@ class Recommendations(TableStage):
             if getattr(self, key) < least:
                 raise ValueError(f"{key} = {getattr(self, key)!r}: give {least} or more.")
 
-    def transform(self, rerank: Table, item_profiles: Table, user_profiles: Table, *, horizon: timedelta) -> Made:
-        """The published rows; a release id comes from the versions that were read and the settings."""
-        from stages.recommendations import lists
+    def transform(
+        self, rerank: Table, item_profiles: Table, user_profiles: Table, *, horizon: timedelta, settings: Settings
+    ) -> Made:
+        """The published rows, without what is taken down; a release id comes from the versions that were read and the
+        room's settings.
+        """
+        from stages.recommendations import lists, reading, schema
+        from stages.recommendations.gates import FALLBACK_PLACE, PLACE, without
 
         versions = [rerank.version, item_profiles.version, user_profiles.version]
         release = lists.release_id(rerank.asof, versions, settings_of(self))
@@ -58,14 +63,24 @@ class Recommendations(TableStage):
             expires_at=lists.expiry(rerank.asof, horizon, self.grace_hours),
         )
         fallback = lists.fallback(items, users, lists.offered(fates), self.scene, self.fallback_n)
-        notes = {"release_id": release, "lists": lists.count(rows), "fallback_rows": fallback.num_rows}
-        return Made(rows, notes, {"fallback": fallback})
+        engine = schema.open_engine(settings.serving_url)
+        try:
+            schema.create(engine)
+            gone = reading.taken_down(engine)
+        finally:
+            engine.dispose()
+        left, fallback = without(rows, gone, PLACE), without(fallback, gone, FALLBACK_PLACE)
+        notes = {
+            "release_id": release, "lists": lists.count(left), "fallback_rows": fallback.num_rows,
+            "received": rows.num_rows, "taken_down": rows.num_rows - left.num_rows,
+        }  # fmt: skip
+        return Made(left, notes, {"fallback": fallback})
 
     def publish(self, draft: Table, *, rerank: Table, settings: Settings, asof: date) -> dict[str, Any]:
         """Write the release to the serving database and make it live; what the audited ``draft`` holds.
 
         Returns:
-            Notes, as ``publication.publish`` returns them.
+            Notes, as ``publication.publish`` returns them; ``taken_down`` counts from the re-ranked lists on.
 
         Raises:
             GateError: the release must not be served; nothing changed.
@@ -79,7 +94,7 @@ class Recommendations(TableStage):
         engine = schema.open_engine(settings.serving_url)
         try:
             schema.create(engine)
-            return publication.publish(
+            notes = publication.publish(
                 engine,
                 manifest,
                 draft.arrow(),
@@ -90,5 +105,6 @@ class Recommendations(TableStage):
                 clock=self.clock,
                 forbidden=lists.blocked(rerank.arrow(["item_id", "reason"])),
             )
+            return notes | {"taken_down": notes["taken_down"] + draft.meta["notes"].get("taken_down", 0)}
         finally:
             engine.dispose()

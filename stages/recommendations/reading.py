@@ -70,6 +70,12 @@ def takedown(engine: sa.Engine, item_id: str, reason: str, since: datetime) -> N
             connection.execute(sa.insert(schema.takedown), {"item_id": item_id, "since": since, "reason": reason})
 
 
+def taken_down(engine: sa.Engine) -> set[str]:
+    """The items that no reader sees."""
+    with engine.connect() as connection:
+        return set(connection.scalars(sa.select(schema.takedown.c.item_id)))
+
+
 def put_back(engine: sa.Engine, item_id: str) -> bool:
     """Undo a takedown; the item shows again where a live list holds it. False: it was not taken down."""
     with engine.begin() as connection:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, date, datetime
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from serving import ASOF, ITEMS, USERS, WEEK
 
-from stages.recommendations import Recommendations, lists
+from stages.recommendations import Recommendations, lists, reading, schema
 from stages.stage import Table
 
 
@@ -65,8 +66,8 @@ def test_the_room_makes_the_rows(tmp_path):
         pq.write_table(tables[name], folder / "data" / "part-00000.parquet")
         return Table(name, ASOF, version, folder, {})
 
-    room = Recommendations(fallback_n=2)
-    made = room.transform(*(handle(name) for name in tables), horizon=WEEK)
+    room, settings = Recommendations(fallback_n=2), SimpleNamespace(serving_url=f"sqlite:///{tmp_path / 'serving.db'}")
+    made = room.transform(*(handle(name) for name in tables), horizon=WEEK, settings=settings)
     assert [(r["user_id"], r["rank"], r["item_id"], r["segment"]) for r in made.data.to_pylist()] == [
         ("u0", 1, "i0", "young"),
         ("u0", 2, "i1", "young"),
@@ -77,12 +78,20 @@ def test_the_room_makes_the_rows(tmp_path):
     assert first["expires_at"] == datetime(2017, 12, 9, tzinfo=UTC)
     assert of(made.beside["fallback"], "all") == ["i4", "i1"]  # i2, i3 and i5 reached rerank for nobody
     json.dumps(made.notes)
-    again = room.transform(*(handle(name) for name in tables), horizon=WEEK)
+    again = room.transform(*(handle(name) for name in tables), horizon=WEEK, settings=settings)
     assert again.notes["release_id"] == made.notes["release_id"] == first["release_id"]
     assert made.notes["release_id"].startswith("2017-11-30-")
-    other = room.transform(handle("rerank", "w"), handle("item_profiles"), handle("user_profiles"), horizon=WEEK)
+    other = room.transform(
+        handle("rerank", "w"), handle("item_profiles"), handle("user_profiles"), horizon=WEEK, settings=settings
+    )
     assert other.notes["release_id"] != made.notes["release_id"]
-    assert Recommendations.__dict__["name"] == "recommendations"
+    engine = schema.open_engine(settings.serving_url)
+    reading.takedown(engine, "i0", "recalled", datetime(2017, 11, 30, tzinfo=UTC))
+    reading.takedown(engine, "i4", "recalled", datetime(2017, 11, 30, tzinfo=UTC))
+    without = room.transform(*(handle(name) for name in tables), horizon=WEEK, settings=settings)
+    assert [(r["user_id"], r["rank"], r["item_id"]) for r in without.data.to_pylist()] == [("u0", 1, "i1")]
+    assert (without.notes["received"], without.notes["taken_down"]) == (3, 2)
+    assert "i4" not in of(without.beside["fallback"], "all")
 
 
 def test_settings_are_checked():
