@@ -118,6 +118,23 @@ def test_a_later_day_learns_from_what_the_earlier_run_really_offered(line: Line)
     assert line.table("recall").version == before
 
 
+def test_another_future_changes_nothing_of_an_example_but_its_label(line: Line, tmp_path):
+    """After the request time other things are taken, by fewer: scores, ranks and features of the examples stay."""
+    request = line.asof - timedelta(days=7)
+    events = pl.from_arrow(world.events())
+    later = events.filter(pl.col("at").dt.date() > request).sample(fraction=0.7, seed=1)
+    later = later.with_columns(pl.col("product").shuffle(seed=2))
+    events = pl.concat([events.filter(pl.col("at").dt.date() <= request), later])
+    rooms = ("events", "user_profiles", "item_profiles", "examples")
+    other = run_line(world.write(tmp_path, table=events.to_arrow()), line.asof, rooms)
+    one, two = (pl.from_arrow(each.table("examples").arrow()) for each in (line, other))
+    key = ["asof", "user_id", "item_id"]
+    both = one.join(two, on=key, suffix="_other")
+    assert both.height > 800
+    changed = {name for name in set(one.columns) - {*key} if not both[name].eq_missing(both[f"{name}_other"]).all()}
+    assert changed == {"label", "weight"}
+
+
 def test_a_source_that_begins_late_has_fewer_windows_or_too_few(line: Line):
     week = timedelta(days=7)
     assert len(line.runner.windows(line.asof)) == line.runner.room("prerank").windows == 4
