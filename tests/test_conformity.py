@@ -128,6 +128,14 @@ def test_the_ranks_workshop_runs_on_a_bare_image():
     allowed = {"torch", "numpy", "pyarrow", "stages", "features", *sys.stdlib_module_names}
     for file in (ROOT / "stages" / "rank").glob("*.py"):
         assert {module.split(".")[0] for module in imported(file)} <= allowed
+    code = f"""
+import sys, numpy, torch, pyarrow.compute, pyarrow.dataset, pyarrow.parquet
+for name in {sorted(HEAVY | {"fsspec", "psutil", "yaml"})}:
+    if name not in sys.modules:
+        sys.modules[name] = None  # an import of it fails
+import stages.rank.learn, stages.rank.model, stages.rank.net, features.pair
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 @every_room

@@ -62,10 +62,10 @@ def removed(lists: Lists, relevance: Matrix, allowed: Mask, pinned: Mask, recipe
 
 
 def channels(candidates: pa.Table) -> pa.Array:
-    """The reason of the channel that ranked a candidate best (ties: history); ``ranked`` if none did."""
+    """The reason of the channel that ranked a candidate best (ties: own history); ``ranked`` if none did."""
     scores = {name.removesuffix("_score") for name in candidates.column_names if name.endswith("_score")}
     ranks = {name.removesuffix("_rank") for name in candidates.column_names if name.endswith("_rank")}
-    names = sorted((scores & ranks) - set(PIPELINE), key=lambda name: (name != "history", name))
+    names = sorted((scores & ranks) - set(PIPELINE), key=lambda name: (name != "own", name))
     places = [pc.fill_null(candidates[f"{name}_rank"].cast(pa.float64()), np.inf).to_numpy() for name in names]
     stacked = np.stack([*places, np.full(candidates.num_rows, np.finfo(float).max)])
     texts = pa.array([*(CHANNEL_REASONS.get(name, name) for name in names), "ranked"], pa.string())
