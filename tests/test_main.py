@@ -1,0 +1,64 @@
+"""The command line says in one line what a person can mend; everything else keeps its traceback."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+
+import pytest
+import sqlalchemy as sa
+
+from stages import commands
+from stages.__main__ import main
+
+
+@pytest.fixture
+def narrows(tmp_path, monkeypatch, capsys):
+    """Runs a command in an empty folder: its exit status, what it printed, and the lines of its errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*argv: str) -> tuple[int, str, list[str]]:
+        status = main(list(argv))
+        said = capsys.readouterr()
+        return status, said.out, said.err.splitlines()
+
+    return run
+
+
+def wrapped() -> Exception:
+    try:
+        raise sa.exc.OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+    except sa.exc.OperationalError as error:
+        later = RuntimeError("the run could not be logged")
+        later.__context__ = error
+        return later
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        sqlite3.OperationalError("database or disk is full"),
+        RuntimeError("Job aborted: java.io.IOException: No space left on device"),
+        wrapped(),
+    ],
+)
+def test_a_full_disk_is_one_line(error, narrows, tmp_path, monkeypatch):
+    def fails(*_: object) -> int:
+        raise error
+
+    monkeypatch.setitem(commands.COMMANDS, "list", fails)
+    status, _, (line,) = narrows("list")
+    assert status == 1
+    assert str(tmp_path / "var") in line
+    assert "run again" in line
+
+
+def test_other_errors_keep_their_traceback(narrows, monkeypatch):
+    def fails(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setitem(commands.COMMANDS, "list", fails)
+    with pytest.raises(OSError, match="Input/output"):
+        narrows("list")
