@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from argparse import Namespace
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -16,11 +15,11 @@ from stages.journal import Journal
 from stages.runner import Pending, Runner, say
 from stages.settings import Settings
 from stages.sources import SourceError
-from stages.spark import check_java
+from stages.spark import JavaError, check_java, require_java
 from stages.stage import NarrowingStage, Table, inputs, load_room
 from stages.store import Store, StoreError
 
-REMEDIES = (SourceError, StoreError, ContractError, BrokenContract, workflow.WorkflowError)
+REMEDIES = (SourceError, StoreError, ContractError, BrokenContract, JavaError, workflow.WorkflowError)
 """Errors whose message is all there is to say."""
 
 
@@ -242,13 +241,6 @@ def newest(settings: Settings) -> date:
     if not days:
         raise StoreError("nothing is published yet. Run: make run")
     return days[-1]
-
-
-def require_java() -> None:
-    """Say what is wrong with Java before anything starts."""
-    if trouble := check_java():
-        print(f"narrows: {trouble}", file=sys.stderr)
-        raise SystemExit(2)
 
 
 COMMANDS: dict[str, Callable[[Settings, Any], int]] = {

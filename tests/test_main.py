@@ -10,6 +10,8 @@ import sqlalchemy as sa
 
 from stages import commands
 from stages.__main__ import main
+from stages.spark import spark_session
+from tests import world
 
 
 @pytest.fixture
@@ -62,3 +64,15 @@ def test_other_errors_keep_their_traceback(narrows, monkeypatch):
     monkeypatch.setitem(commands.COMMANDS, "list", fails)
     with pytest.raises(OSError, match="Input/output"):
         narrows("list")
+
+
+@pytest.mark.parametrize("words", [["run"], ["dag"], ["transform", "events"]])
+def test_a_missing_java_is_one_line(words, narrows, tmp_path, monkeypatch):
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    spark_session.cache_clear()  # a session that another test made needs no Java to be found
+    world.write(tmp_path)
+    status, _, errors = narrows(*words, "--asof", str(world.ASOF))
+    assert status == 2
+    assert "Java is missing. Install" in errors[-1]
+    assert "Traceback" not in "".join(errors)
