@@ -83,6 +83,13 @@ def report(settings: Settings, args: Namespace) -> int:
 
     store, asof = Store(settings.state / "tables"), args.asof or newest(settings)
     tables = {room: store.current(room, asof) for room in PIPELINE}
+    if not tables["recommendations"]:
+        days = [str(day) for day in store.partitions("recommendations")]
+        raise StoreError(
+            f"no run as of {asof}. The newest are as of {', '.join(days[-5:])}"
+            if days
+            else f"no run as of {asof}. Run: narrows run --asof {asof}"
+        )
     judged = tables["evaluation"]
     notes = {room: table.meta["notes"] for room, table in tables.items() if table}
     said = page.summary(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+from datetime import date
 
 import pytest
 import sqlalchemy as sa
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from stages import commands
 from stages.__main__ import main
 from stages.spark import spark_session
+from stages.store import Store
 from tests import world
 
 
@@ -64,6 +66,17 @@ def test_other_errors_keep_their_traceback(narrows, monkeypatch):
     monkeypatch.setitem(commands.COMMANDS, "list", fails)
     with pytest.raises(OSError, match="Input/output"):
         narrows("list")
+
+
+def test_a_report_of_a_day_without_a_run_names_the_days_that_have_one(narrows, tmp_path):
+    status, printed, (line,) = narrows("report", "--asof", "2020-01-01")
+    assert (status, printed) == (2, "")
+    assert line == "narrows: no run as of 2020-01-01. Run: narrows run --asof 2020-01-01"
+    for day in (date(2024, 1, 1), date(2024, 1, 8)):
+        Store(tmp_path / "var" / "tables").point("recommendations", day, "a" * 16)
+    status, printed, (line,) = narrows("report", "--asof", "2020-01-01")
+    assert (status, printed) == (2, "")
+    assert line == "narrows: no run as of 2020-01-01. The newest are as of 2024-01-01, 2024-01-08"
 
 
 @pytest.mark.parametrize("words", [["run"], ["dag"], ["transform", "events"]])
