@@ -120,7 +120,7 @@ def show(settings: Settings, args: Namespace) -> int:
     from stages import story
     from stages.recommendations import reading, schema
 
-    engine = schema.open_engine(settings.serving_url)
+    engine = schema.open_published(settings.serving_url)
     rows = reading.current(engine, args.user, args.scene)
     titles = titles_of(settings, [row["item_id"] for row in rows])
     for row in rows:

@@ -76,6 +76,10 @@ class ServingSettings:
     url: str = ""
     """A SQLAlchemy URL; empty means SQLite in the state folder. Take passwords from the environment: ``NARROWS_SERVING__URL``."""
 
+    def __post_init__(self) -> None:
+        if self.url and "://" not in self.url:  # the message leaves it out: it may hold a password
+            raise ValueError("url is not a SQLAlchemy URL: give for example postgresql://user:password@host/database.")
+
 
 @dataclass(frozen=True)
 class MlflowSettings:

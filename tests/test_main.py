@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+import sys
 from datetime import date
 
 import pytest
@@ -77,6 +78,38 @@ def test_a_report_of_a_day_without_a_run_names_the_days_that_have_one(narrows, t
     status, printed, (line,) = narrows("report", "--asof", "2020-01-01")
     assert (status, printed) == (2, "")
     assert line == "narrows: no run as of 2020-01-01. The newest are as of 2024-01-01, 2024-01-08"
+
+
+def test_show_before_the_first_run_is_one_line_and_makes_nothing(narrows, tmp_path):
+    status, printed, (line,) = narrows("show", "1")
+    assert (status, printed) == (2, "")
+    assert line == "narrows: the serving database holds no release yet. Run: make run"
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "var").mkdir()
+    for content, says in ((b"", "holds no release"), (b"no database at all" * 99, "file is not a database")):
+        (tmp_path / "var" / "recommendations.db").write_bytes(content)
+        status, _, (line,) = narrows("show", "1")
+        assert (status, says in line) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("nonsense", "give for example postgresql://"),
+        ("nonsense://secret@host/database", "is not a URL that SQLAlchemy knows. Give postgresql://"),
+        ("postgresql://me:secret@host:port/database", "is not a URL that SQLAlchemy knows. Give postgresql://"),
+        ("mysql+nodriver://me:secret@host/database", "is not a URL that SQLAlchemy knows"),
+        ("postgresql://me:secret@host/database", "pip install -e '.[postgres]' -c constraints.txt"),
+    ],
+)
+@pytest.mark.parametrize("command", ["show", "takedown"])
+def test_a_wrong_serving_url_is_one_line_without_the_password(command, url, says, narrows, monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)  # as if it were not installed
+    monkeypatch.setenv("NARROWS_SERVING__URL", url)
+    status, _, (line,) = narrows(command, "1")
+    assert status == 2
+    assert says in line
+    assert "secret" not in line
 
 
 @pytest.mark.parametrize("words", [["run"], ["dag"], ["transform", "events"]])

@@ -84,6 +84,7 @@ def test_the_file_may_be_named_by_the_environment(tmp_path):
         ("[events]\nmax_bad_share = 2", "[events] max_bad_share = 2.0: give a share from 0 to 1"),
         ("[user_profiles]\nsequence_length = 0", "[user_profiles] sequence_length = 0: give 1 or more"),
         ("[spark]\nshuffle_partitions = -1", "[spark] shuffle_partitions = -1: give 1 or more"),
+        ("[serving]\nurl = 'nonsense'", "[serving] url is not a SQLAlchemy URL: give for example postgresql://"),
         ("[spark]\ndriver_memory = 'abc'", "[spark] driver_memory = 'abc': give a size with its unit"),
         ("[spark]\ndriver_memory = '2gb'", "[spark] driver_memory = '2gb': give a size with its unit"),
         ("[source", "not valid TOML"),
