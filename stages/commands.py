@@ -142,8 +142,9 @@ def titles_of(settings: Settings, items: list[str]) -> dict[str, str]:
 
 
 def why(settings: Settings, args: Namespace) -> int:
-    """One item's way through the cascade."""
+    """One item's way through the cascade, and what became of it since."""
     from stages import story
+    from stages.recommendations import reading, schema
 
     store, asof = Store(settings.state / "tables"), args.asof or newest(settings)
     rooms = ("user_profiles", "item_profiles", "recall", "prerank", "rank", "rerank", "recommendations")
@@ -151,6 +152,11 @@ def why(settings: Settings, args: Namespace) -> int:
     if missing := [room for room, table in tables.items() if not table]:
         raise StoreError(f"no {missing[0]} as of {asof}. Run: narrows run --asof {asof}")
     told = story.trace(args.user, args.item, tables)
+    engine = schema.open_published(settings.serving_url)
+    told["taken_down"] = reading.taken_down(engine, args.item)
+    scene = settings.rooms["recommendations"].scene  # type: ignore[attr-defined]
+    filled = [row for row in reading.current(engine, args.user, scene) if row["reason"] == "fallback"]
+    told["fallback"] = next((row["rank"] for row in filled if row["item_id"] == args.item), 0)
     print(json.dumps(told, default=str, indent=1) if args.json else "\n".join(story.words(told)))
     return 0
 

@@ -70,6 +70,12 @@ def takedown(engine: sa.Engine, item_id: str, reason: str, since: datetime) -> N
             connection.execute(sa.insert(schema.takedown), {"item_id": item_id, "since": since, "reason": reason})
 
 
+def taken_down(engine: sa.Engine, item_id: str) -> str | None:
+    """The reason of an item's takedown, which may be empty; None: it is not taken down."""
+    with engine.connect() as connection:
+        return connection.scalar(sa.select(schema.takedown.c.reason).where(schema.takedown.c.item_id == item_id))
+
+
 def put_back(engine: sa.Engine, item_id: str) -> bool:
     """Undo a takedown; the item shows again where a live list holds it. False: it was not taken down."""
     with engine.begin() as connection:
