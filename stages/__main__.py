@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
+import tempfile
 from datetime import date
 from pathlib import Path
 
@@ -27,6 +29,8 @@ NARROWS_SECTION__KEY overrides a key.
 """
 WRONG_USE = 2
 """Exit status of what no retry mends: wrong settings, a missing file, a held store."""
+FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full")
+"""What the system and SQLite say of a full disk; Spark, Arrow, SQLAlchemy and MLflow hand the words on."""
 
 
 # a thread that waits for others soon sleeps: on a shared machine endless spinning costs several times the work
@@ -49,6 +53,24 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("narrows: stopped; the next run goes on from what is published", file=sys.stderr)
         return 130
+    except Exception as error:
+        if not disk_is_full(error):
+            raise
+        print(
+            f"narrows: no space is left for {settings.state} (or for {tempfile.gettempdir()}). Free some and run again: "
+            "the run goes on from what is published",
+            file=sys.stderr,
+        )
+        return 1
+
+
+def disk_is_full(error: BaseException | None) -> bool:
+    """Whether the error, or one that it came from, is of a full disk."""
+    if error is None:
+        return False
+    by_number = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    by_words = any(words in str(error) for words in FULL)
+    return by_number or by_words or disk_is_full(error.__cause__ or error.__context__)
 
 
 def build_parser() -> argparse.ArgumentParser:

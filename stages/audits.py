@@ -81,10 +81,13 @@ def _serve(pipe: Connection) -> None:
         while True:
             try:
                 about = pipe.recv()
-            except EOFError:
+            except (EOFError, OSError):  # the process that asks has ended, and said why
                 return
             try:
                 found: Audit | Exception = audit_draft(*about)
             except Exception as error:  # raised where the answer is wanted
                 found = error
-            pipe.send(found)
+            try:
+                pipe.send(found)
+            except OSError:
+                return

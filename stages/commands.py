@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from argparse import Namespace
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -16,11 +15,11 @@ from stages.journal import Journal
 from stages.runner import Pending, Runner, say
 from stages.settings import Settings
 from stages.sources import SourceError
-from stages.spark import check_java
+from stages.spark import JavaError, check_java, require_java
 from stages.stage import NarrowingStage, Table, inputs, load_room
 from stages.store import Store, StoreError
 
-REMEDIES = (SourceError, StoreError, ContractError, BrokenContract, workflow.WorkflowError)
+REMEDIES = (SourceError, StoreError, ContractError, BrokenContract, JavaError, workflow.WorkflowError)
 """Errors whose message is all there is to say."""
 
 
@@ -84,6 +83,13 @@ def report(settings: Settings, args: Namespace) -> int:
 
     store, asof = Store(settings.state / "tables"), args.asof or newest(settings)
     tables = {room: store.current(room, asof) for room in PIPELINE}
+    if not tables["recommendations"]:
+        days = [str(day) for day in store.partitions("recommendations")]
+        raise StoreError(
+            f"no run as of {asof}. The newest are as of {', '.join(days[-5:])}"
+            if days
+            else f"no run as of {asof}. Run: narrows run --asof {asof}"
+        )
     judged = tables["evaluation"]
     notes = {room: table.meta["notes"] for room, table in tables.items() if table}
     said = page.summary(
@@ -114,7 +120,7 @@ def show(settings: Settings, args: Namespace) -> int:
     from stages import story
     from stages.recommendations import reading, schema
 
-    engine = schema.open_engine(settings.serving_url)
+    engine = schema.open_published(settings.serving_url)
     rows = reading.current(engine, args.user, args.scene)
     titles = titles_of(settings, [row["item_id"] for row in rows])
     for row in rows:
@@ -136,8 +142,9 @@ def titles_of(settings: Settings, items: list[str]) -> dict[str, str]:
 
 
 def why(settings: Settings, args: Namespace) -> int:
-    """One item's way through the cascade."""
+    """One item's way through the cascade, and what became of it since."""
     from stages import story
+    from stages.recommendations import reading, schema
 
     store, asof = Store(settings.state / "tables"), args.asof or newest(settings)
     rooms = ("user_profiles", "item_profiles", "recall", "prerank", "rank", "rerank", "recommendations")
@@ -145,6 +152,11 @@ def why(settings: Settings, args: Namespace) -> int:
     if missing := [room for room, table in tables.items() if not table]:
         raise StoreError(f"no {missing[0]} as of {asof}. Run: narrows run --asof {asof}")
     told = story.trace(args.user, args.item, tables)
+    engine = schema.open_published(settings.serving_url)
+    told["taken_down"] = reading.taken_down(engine).get(args.item)
+    scene = settings.rooms["recommendations"].scene  # type: ignore[attr-defined]
+    filled = [row for row in reading.current(engine, args.user, scene) if row["reason"] == "fallback"]
+    told["fallback"] = next((row["rank"] for row in filled if row["item_id"] == args.item), 0)
     print(json.dumps(told, default=str, indent=1) if args.json else "\n".join(story.words(told)))
     return 0
 
@@ -242,13 +254,6 @@ def newest(settings: Settings) -> date:
     if not days:
         raise StoreError("nothing is published yet. Run: make run")
     return days[-1]
-
-
-def require_java() -> None:
-    """Say what is wrong with Java before anything starts."""
-    if trouble := check_java():
-        print(f"narrows: {trouble}", file=sys.stderr)
-        raise SystemExit(2)
 
 
 COMMANDS: dict[str, Callable[[Settings, Any], int]] = {

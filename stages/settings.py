@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import re
 import tomllib
 import types
 import typing
@@ -20,6 +21,8 @@ from stages import PIPELINE
 from stages.stage import Stage, load_room
 
 FILE = "narrows.toml"
+LONGEST_HORIZON = 366
+"""Days. The windows that are learned from lie a horizon apart, and the calendar must have them all."""
 
 
 class SettingsError(ValueError):
@@ -52,8 +55,8 @@ class SourceSettings:
     """files: the type of every event where no column tells it."""
 
     def __post_init__(self) -> None:
-        if self.horizon_days < 1:
-            raise ValueError(f"horizon_days = {self.horizon_days}: give 1 or more.")
+        if not 1 <= self.horizon_days <= LONGEST_HORIZON:
+            raise ValueError(f"horizon_days = {self.horizon_days}: give 1 to {LONGEST_HORIZON}.")
         if self.time_format not in ("auto", "iso", "seconds", "milliseconds"):
             raise ValueError(f"time_format = {self.time_format!r}: give auto, iso, seconds or milliseconds.")
 
@@ -72,6 +75,10 @@ class ServingSettings:
 
     url: str = ""
     """A SQLAlchemy URL; empty means SQLite in the state folder. Take passwords from the environment: ``NARROWS_SERVING__URL``."""
+
+    def __post_init__(self) -> None:
+        if self.url and "://" not in self.url:  # the message leaves it out: it may hold a password
+            raise ValueError("url is not a SQLAlchemy URL: give for example postgresql://user:password@host/database.")
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,8 @@ class SparkSettings:
     def __post_init__(self) -> None:
         if self.shuffle_partitions < 1:
             raise ValueError(f"shuffle_partitions = {self.shuffle_partitions}: give 1 or more.")
+        if not re.fullmatch(r"[1-9]\d*[mgtMGT]", self.driver_memory):
+            raise ValueError(f"driver_memory = {self.driver_memory!r}: give a size with its unit, such as 2g or 800m.")
 
 
 SECTIONS: dict[str, type] = {
@@ -142,7 +151,8 @@ def load_settings(path: Path | None = None, env: Mapping[str, str] | None = None
     """Read ``path`` (default: ``NARROWS_FILE`` or ``./narrows.toml``; a missing default file means all defaults).
 
     Raises:
-        SettingsError: an unknown section or key, a wrong type, unreadable TOML, or a named file that is missing.
+        SettingsError: an unknown section or key, a wrong type or value, unreadable TOML, or a named file that is
+            missing.
     """
     env = os.environ if env is None else env
     named = path or (Path(env["NARROWS_FILE"]) if env.get("NARROWS_FILE") else None)
@@ -174,6 +184,12 @@ def load_settings(path: Path | None = None, env: Mapping[str, str] | None = None
         name: _section(kind, values.get(name, {}), overrides.get(name, {}), str(file), name)
         for name, kind in kinds.items()
     }
+    windows, scored = made["prerank"].windows, made["examples"].scored_windows
+    if windows <= scored:
+        raise SettingsError(
+            f"{file}: [prerank] windows = {windows}, [examples] scored_windows = {scored}: give windows {scored + 1} or "
+            "more, or fewer scored_windows."
+        )
     sections = {name: made[name] for name in SECTIONS}
     return Settings(base=file.parent, rooms={name: made[name] for name in PIPELINE}, **sections)
 
@@ -197,9 +213,14 @@ def _section(kind: type, values: dict[str, Any], overrides: dict[str, str], file
             value = text
         checked[key] = _typed(value, allowed[key], where)
     try:
-        return kind(**checked)
+        made = kind(**checked)
     except ValueError as error:
         raise SettingsError(f"{file}: [{section}] {error}") from error
+    for key, value in checked.items():  # a number is a count, a share, a rate or a length of time
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, int | float) and not number >= 0:
+                raise SettingsError(f"{file}: [{section}] {key} = {value}: give 0 or more.")
+    return made
 
 
 def _typed(value: Any, kind: Any, where: str) -> Any:

@@ -33,6 +33,10 @@ QUIET = "-Xlog:disable -Xlog:all=error:stderr"
 """Of the JVM's own log only errors."""
 
 
+class JavaError(RuntimeError):
+    """No Java that Spark can use; the message says what is wrong and the remedy."""
+
+
 def check_java() -> str | None:
     """None if a Java that Spark can use is found, else one line that says what is wrong and the remedy."""
     home = os.environ.get("JAVA_HOME")
@@ -46,17 +50,26 @@ def check_java() -> str | None:
     return None
 
 
+def require_java() -> None:
+    """Nothing if there is a Java that Spark can use.
+
+    Raises:
+        JavaError: there is none.
+    """
+    if trouble := check_java():
+        raise JavaError(trouble)
+
+
 @cache
 def spark_session(settings: SparkSettings = SparkSettings()) -> SparkSession:  # noqa: B008 (frozen)
     """The process's one session: UTC, Arrow, quiet.
 
     Raises:
-        RuntimeError: no usable Java; says the remedy.
+        JavaError: no usable Java.
     """
     from pyspark.sql import SparkSession
 
-    if trouble := check_java():
-        raise RuntimeError(trouble)
+    require_java()
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("POLARS_MAX_THREADS", "1")  # Spark runs a task a core; Polars inside one needs no more
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")

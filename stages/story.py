@@ -52,6 +52,8 @@ def trace(user: str, item: str, tables: Mapping[str, Table | pa.Table]) -> dict[
         "item_known": bool(known),
     }
     story |= {"title": None, "history": None, "channels": [], "candidates": 0, "stages": [], "shown": None}
+    # what the serving database says now, where it is asked: a takedown's reason, a place that the fallback fills or 0
+    story |= {"taken_down": None, "fallback": None}
     if known:
         story["title"] = known[0].get("title") or known[0].get("subcategory") or known[0].get("category")
     owned = (profile[0].get("history_item") or []) if profile else []
@@ -140,11 +142,22 @@ def explain(reason: str | None) -> str:
 
 def _verdict(story: Mapping[str, Any]) -> str:
     shown, stages = story["shown"], story["stages"]
+    if story["taken_down"] is not None:
+        said = f"taken down{': ' if story['taken_down'] else ''}{story['taken_down']}; no reader sees it"
+        return said + (f". The run had put it at position {shown[RANK]} of {story['list_length']}" if shown else "")
     if shown:
         said = f"shown at position {shown[RANK]} of {story['list_length']}"
         said += f", reason {shown[REASON]}" if shown[REASON] else ""
         return said + (f", shown with probability {shown[PROPENSITY]:.4g}" if shown[PROPENSITY] is not None else "")
-    if not (story["user_known"] and story["item_known"]):
+    if not story["list_length"]:
+        said = "no list of their own; the fallback list applies"
+        if story["fallback"] is None:
+            return said
+        place = f"shows it now at position {story['fallback']}" if story["fallback"] else "does not show it now"
+        return f"{said}, and {place}"
+    if story["fallback"]:
+        return f"shown now at position {story['fallback']}, where the fallback list fills up theirs"
+    if not story["item_known"]:
         return "not shown"
     if not stages:
         return f"not shown: no channel proposed it (this user had {story['candidates']:,} candidates)"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from datetime import date
+from multiprocessing import Pipe
 from pathlib import Path
 
 import psutil
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages.audits import Audits, AuditsBeside
+from stages.audits import Audits, AuditsBeside, _serve
 from stages.contract import BrokenContract
 from stages.cost import Cost
 from stages.prerank import Prerank
@@ -70,6 +71,18 @@ def test_the_process_ends_with_the_one_that_asks():
             return
         time.sleep(0.1)
     raise AssertionError("it still runs")
+
+
+@pytest.mark.parametrize("unread", [False, True])
+def test_the_process_ends_quietly_where_nobody_waits_for_its_answer(unread, tmp_path, monkeypatch):
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    here, there = Pipe()
+    if unread:
+        there.send("an answer that nobody reads")  # the connection is then reset rather than closed
+    else:
+        here.send(("prerank", draft(tmp_path / "good", [1, 2]), tmp_path / "docs", "a", ASOF, {}))
+    here.close()
+    _serve(there)
 
 
 @pytest.mark.parametrize("beside", [False, True])

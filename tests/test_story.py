@@ -68,7 +68,25 @@ def test_why(item, words):
 def test_an_unknown_user():
     said = "\n".join(story.why("nobody", "x", TABLES))
     assert "user nobody had done nothing by the as-of" in said
-    assert "=> not shown" in said
+    assert "=> no list of their own; the fallback list applies" in said
+
+
+@pytest.mark.parametrize(
+    ("user", "item", "served", "words"),
+    [
+        ("nobody", "x", {"fallback": 3},
+         "=> no list of their own; the fallback list applies, and shows it now at position 3"),
+        ("nobody", "x", {"fallback": 0},
+         "=> no list of their own; the fallback list applies, and does not show it now"),
+        ("1", "y", {"fallback": 2}, "=> shown now at position 2, where the fallback list fills up theirs"),
+        ("1", "x", {"taken_down": "recalled"},
+         "=> taken down: recalled; no reader sees it. The run had put it at position 1 of 1"),
+        ("1", "y", {"taken_down": ""}, "=> taken down; no reader sees it"),
+        ("nobody", "x", {"taken_down": ""}, "=> taken down; no reader sees it"),
+    ],
+)  # fmt: skip
+def test_the_verdict_agrees_with_what_is_served(user, item, served, words):
+    assert story.words(story.trace(user, item, TABLES) | served)[-1].strip() == words
 
 
 def test_show():

@@ -63,9 +63,19 @@ class Prerank(NarrowingStage):
     """Of the samples of rows and features."""
 
     def __post_init__(self) -> None:
-        for name in ("members", "good_per_tree", "first_trees", "first_features", "first_n"):
+        counts = ("n", "windows", "members", "chance_trees", "order_trees", "good_per_tree", "first_trees")
+        for name in (*counts, "first_features", "first_n"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: give 1 or more.")
+        for name in ("chance_leaves", "order_leaves"):
+            if getattr(self, name) < 2:
+                raise ValueError(f"{name} = {getattr(self, name)}: give 2 or more.")
+        for name in ("learning_rate", "first_learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} = {getattr(self, name)}: give a number above 0.")
+        for name in ("feature_share", "row_share"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} = {getattr(self, name)}: give a number above 0 and up to 1.")
 
     def fit(self, examples: Recent) -> PrerankModel:
         """Trees that order each user's week of examples."""

@@ -79,6 +79,18 @@ class Recall(NarrowingStage):
     seed: int = 1
     """Two-tower: of the first weights and the order of the pairs."""
 
+    def __post_init__(self) -> None:
+        for name in ("n", "min_users", "neighbours", "recent", "ease_items", "width", "pairs", "epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}: give 1 or more.")
+        for name in ("recent_half_life", "ease_ridge", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} = {getattr(self, name)}: give a number above 0.")
+        if not self.spare >= 1:
+            raise ValueError(f"spare = {self.spare}: give 1 or more.")
+        if self.index not in ("exact", "ivf", "hnsw"):
+            raise ValueError(f"index = {self.index!r}: give exact, ivf or hnsw.")
+
     def fit(self, events: Table, user_profiles: Table, item_profiles: Table) -> RecallModel:
         """Item similarities, towers and the index of their item vectors."""
         from stages.recall.model import fit

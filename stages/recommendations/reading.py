@@ -70,10 +70,11 @@ def takedown(engine: sa.Engine, item_id: str, reason: str, since: datetime) -> N
             connection.execute(sa.insert(schema.takedown), {"item_id": item_id, "since": since, "reason": reason})
 
 
-def taken_down(engine: sa.Engine) -> set[str]:
-    """The items that no reader sees."""
+def taken_down(engine: sa.Engine) -> dict[str, str]:
+    """The items that no reader sees, with the reason of each one's takedown, which may be empty."""
     with engine.connect() as connection:
-        return set(connection.scalars(sa.select(schema.takedown.c.item_id)))
+        rows = connection.execute(sa.select(schema.takedown.c.item_id, schema.takedown.c.reason))
+        return {row.item_id: row.reason for row in rows}
 
 
 def put_back(engine: sa.Engine, item_id: str) -> bool:

@@ -11,10 +11,16 @@ from sqlalchemy import Column, Date, DateTime, Float, Integer, MetaData, String,
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.ddl import CreateView
 
+from stages.store import StoreError
+
 BUSY_SECONDS = 30
 """How long SQLite waits for another writer."""
 METADATA = MetaData()
 LIVE, KEPT, STAGED = "live", "kept", "staged"
+
+
+class ServingError(StoreError):
+    """The serving database cannot be opened, or holds no release; the message names the remedy."""
 
 
 class Instant(sa.TypeDecorator[datetime]):
@@ -115,12 +121,25 @@ current_recommendation, current_fallback = (view.table for view in VIEWS)
 
 
 def open_engine(url: str) -> sa.Engine:
-    """An engine for the serving database; the folder of a SQLite file is made."""
-    target = sa.make_url(url)
-    if target.get_backend_name() != "sqlite":
-        return sa.create_engine(target)
-    if target.database and target.database != ":memory:":
-        Path(target.database).parent.mkdir(parents=True, exist_ok=True)
+    """An engine for the serving database.
+
+    Raises:
+        ServingError: the URL is none, or its driver is not installed.
+    """
+    try:
+        target = sa.make_url(url)
+        if target.get_backend_name() != "sqlite":
+            return sa.create_engine(target)
+    except (sa.exc.ArgumentError, ValueError):  # their messages may hold the password
+        raise ServingError(
+            "[serving] url is not a URL that SQLAlchemy knows. Give postgresql://user:password@host/database, or leave "
+            "it empty for SQLite in the state folder"
+        ) from None
+    except ModuleNotFoundError as error:
+        raise ServingError(
+            f"[serving] url needs the Python package {error.name}. For Postgres run: "
+            "pip install -e '.[postgres]' -c constraints.txt"
+        ) from None
     engine = sa.create_engine(target, connect_args={"timeout": BUSY_SECONDS})
 
     @sa.event.listens_for(engine, "connect")
@@ -137,8 +156,26 @@ def open_engine(url: str) -> sa.Engine:
     return engine
 
 
+def open_published(url: str) -> sa.Engine:
+    """An engine for what only reads: it makes no database.
+
+    Raises:
+        ServingError: as `open_engine`; or there is nothing to read, or no access to it.
+    """
+    engine = open_engine(url)
+    try:
+        there = engine.dialect.name != "sqlite" or Path(engine.url.database or "").is_file()
+        if there and current_recommendation.name in sa.inspect(engine).get_view_names():
+            return engine
+    except sa.exc.DBAPIError as error:
+        raise ServingError(f"the serving database cannot be read: {' '.join(str(error.orig).split())}") from None
+    raise ServingError("the serving database holds no release yet. Run: make run")
+
+
 def create(engine: sa.Engine) -> None:
-    """Make the tables and views that are not there yet."""
+    """Make the tables and views that are not there yet, and the folder of a SQLite file."""
+    if engine.dialect.name == "sqlite" and engine.url.database:
+        Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
     with engine.begin() as connection:
         METADATA.create_all(connection)
         there = set(sa.inspect(connection).get_view_names())

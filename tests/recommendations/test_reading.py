@@ -57,6 +57,7 @@ def test_a_takedown_holds_at_the_next_read_everywhere(engine):
     reading.takedown(engine, "i1", "recalled", MADE)
     reading.takedown(engine, "i1", "recalled by the maker", MADE + timedelta(days=1))
     assert items(engine, "u0", n=3) == ["i0", "i2", "i5"]
+    assert reading.taken_down(engine) == {"i1": "recalled by the maker"}
     assert "i1" not in items(engine, "nobody", n=6, segment="young")
     publication.rollback(engine)
     assert items(engine, "u0", n=2) == ["i0", "i2"]

@@ -1,0 +1,57 @@
+"""The verbs of the Makefile, with a stand-in for Python."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from stages.workflow import ROOT
+
+PYTHON = """#!/bin/sh
+case "$*" in
+    "-m venv .venv") mkdir -p .venv/bin && cp "$0" .venv/bin/python && cp "$0" .venv/bin/narrows;;
+    *"pip install"*|*"pip freeze"*) echo "$PIP_SAYS"; echo "what pip complains of" >&2; exit $PIP_STATUS;;
+esac
+"""
+
+
+def make(folder: Path, *verbs: str, says: str = "", status: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run verbs where pip says and returns this."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copyfile(ROOT / name, folder / name)
+    python = folder / "python"
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+    env = {**os.environ, "PIP_SAYS": says, "PIP_STATUS": str(status)}
+    env.pop("MAKEFLAGS", None)  # of a make that runs the tests
+    return subprocess.run(
+        ["make", *verbs, f"PYTHON={python}"], cwd=folder, env=env, capture_output=True, text=True, check=False
+    )
+
+
+def test_setup_fails_where_pip_does(tmp_path):
+    assert make(tmp_path, "setup").returncode == 0
+    (tmp_path / ".venv" / "ready").unlink()
+    made = make(tmp_path, "setup", says="Collecting torch", status=1)
+    assert made.returncode != 0
+    assert not (tmp_path / ".venv" / "ready").exists()
+    assert "Collecting torch" in made.stdout
+    assert "what pip complains of" in made.stderr
+
+
+@pytest.mark.parametrize("says", ["Successfully installed torch", "Requirement already satisfied: torch"])
+def test_setup_shows_what_pip_installs_and_is_done_once(says, tmp_path):
+    made = make(tmp_path, "setup", says=says)
+    assert made.returncode == 0
+    assert ("torch" in made.stdout) == says.startswith("Successfully")
+    assert (tmp_path / ".venv" / "ready").exists()
+
+
+def test_constraints_stay_where_pip_fails(tmp_path):
+    assert make(tmp_path, "setup").returncode == 0
+    assert make(tmp_path, "constraints", status=1).returncode != 0
+    assert (tmp_path / "constraints.txt").read_text() == (ROOT / "constraints.txt").read_text()
