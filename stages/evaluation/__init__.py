@@ -34,6 +34,15 @@ class Evaluation(TableStage):
     scene: str = "home"
     """The surface of the product whose lists are judged."""
 
+    def __post_init__(self) -> None:
+        if not self.cutoffs or min(self.cutoffs) < 1:
+            raise ValueError(f"cutoffs = {list(self.cutoffs)}: give numbers of 1 or more.")
+        for name in ("resamples", "calibration_bins"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}: give 1 or more.")
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"confidence = {self.confidence}: give a share between 0 and 1.")
+
     def transform(
         self,
         recommendations: Table,

@@ -64,6 +64,9 @@ class Rank(NarrowingStage):
     def __post_init__(self) -> None:
         if self.model not in ("din", "wide_deep"):
             raise ValueError(f"model = {self.model!r}: give din or wide_deep.")
+        for name in ("n", "windows", "members", "length", "width", "hidden", "units", "epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}: give 1 or more.")
 
     def fit(self, examples: Recent, user_profiles: Past, item_profiles: Table) -> RankModel:
         """Networks, encoder and stack."""
