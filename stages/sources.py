@@ -8,11 +8,12 @@ import json
 import subprocess
 import sys
 import zipfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.columns import EVENT_COLUMNS, EVENT_TIME, INGESTED_AT, ITEM, ITEM_COLUMNS, PRICE, USER, USER_COLUMNS, VALUE
+from stages.remote import fetched, version
 from stages.settings import Settings, SourceSettings
 from stages.tabular import CORRUPT, SourceError, as_text, quoted, read, reading
 
@@ -40,16 +41,18 @@ class Source:
     """Where remote files and downloads are kept."""
     base: Path
     """Where relative paths start."""
+    _unversioned: dict[str, Path] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Fetched files of which the server says no version: within a run they stay the same."""
 
     def fingerprint(self) -> str:
-        """Changes when a file changes (size, modification or ETag) or the description does."""
+        """Changes when a file changes (size, modification, ETag or content) or the description does."""
         seen = [asdict(self.settings)]
         for url in (self.settings.events, self.settings.items, self.settings.users):
             for file in self.files(url) if url else []:
                 stat = file.stat()
                 # a file inside an installed package is as old as its installation: its size must do
                 stamp: int | str = 0 if "site-packages" in file.parts else stat.st_mtime_ns
-                if self.cache in file.parents:  # the folder of a fetched file carries its ETag
+                if self.cache in file.parents:  # the folder of a fetched file carries its version
                     stamp = file.parent.name
                 seen.append([file.name, stat.st_size, stamp])  # type: ignore[arg-type]
         return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
@@ -69,7 +72,7 @@ class Source:
         return self._read(session, s.users, s.user_columns, "user_columns") if s.users else None
 
     def files(self, url: str) -> list[Path]:
-        """The local files that ``url`` (path, folder, glob or fsspec URL) means; remote ones are fetched once.
+        """The local files that ``url`` (path, folder, glob or fsspec URL) means; remote ones are fetched when they change.
 
         Raises:
             SourceError: none there, or a Parquet file that cannot be read.
@@ -96,15 +99,13 @@ class Source:
             if isinstance(fs, LocalFileSystem):
                 files.append(Path(name))
                 continue
-            local = (
-                self.cache / hashlib.sha256(f"{url}{name}{fs.ukey(name)}".encode()).hexdigest()[:16] / Path(name).name
-            )
-            if not local.exists():
-                local.parent.mkdir(parents=True, exist_ok=True)
-                part = local.with_name(f".{local.name}")
-                fs.get(name, str(part))
-                part.rename(local)
-            files.append(local)
+            try:
+                stamp = version(fs, name)
+                files.append(self._unversioned.get(name) or fetched(fs, url, name, stamp, self.cache))
+            except OSError as error:
+                raise SourceError(f"[source] cannot fetch {name}: {error}") from error
+            if not stamp:
+                self._unversioned[name] = files[-1]
         return files
 
     def _read(self, session: SparkSession, url: str, columns: dict[str, str], key: str) -> DataFrame:

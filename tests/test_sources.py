@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 import zipfile
 from datetime import UTC, date, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import fsspec
 import pyarrow as pa
@@ -48,6 +50,40 @@ def test_a_remote_file_is_fetched_once_and_again_when_it_changes(spark, tmp_path
     memory.pipe("/narrows/e.csv", written(tmp_path / "e.csv").read_bytes().replace(b"a,x", b"a,q"))
     assert opened.fingerprint() != before, "same size, other content"
     assert ("a", "q", ROWS[0]["at"]) in ids(opened, spark)
+
+
+@pytest.mark.parametrize("says", ["ETag", "Last-Modified", ""])
+def test_a_web_file_is_fetched_once_and_again_when_it_changes(spark, tmp_path, says):
+    page = {"content": written(tmp_path / "e.csv").read_bytes(), "version": "1"}
+
+    class Web(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(page["content"])))
+            if says:
+                self.send_header(says, page["version"])
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(page["content"])
+
+        do_HEAD = do_GET
+
+        def log_message(self, *said: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Web) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/e.csv"
+        opened = source(tmp_path, url)
+        before, first = opened.fingerprint(), opened.files(url)
+        assert ids(opened, spark) == EXPECTED
+        assert source(tmp_path, url).fingerprint() == before
+        assert opened.files(url) == first == source(tmp_path, url).files(url)
+        page |= {"content": page["content"].replace(b"a,x", b"a,q"), "version": "2"}
+        later = source(tmp_path, url)
+        assert later.fingerprint() != before, "same size, other content"
+        assert ("a", "q", ROWS[0]["at"]) in ids(later, spark)
+        server.shutdown()
 
 
 def test_the_fingerprint_follows_files_and_description(tmp_path):
