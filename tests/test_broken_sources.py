@@ -113,6 +113,17 @@ def test_a_file_damaged_in_the_middle_is_named_when_it_is_read(spark, tmp_path, 
         Events().transform(session=spark, source=opened, asof=date(2024, 1, 9))
 
 
+@pytest.mark.parametrize("name", ["e.csv", "e.tsv.gz"])
+def test_text_that_is_not_utf8_is_named_with_its_line(spark, tmp_path, name):
+    file = written(tmp_path / name, ROWS * 10_000 + [{**ROWS[0], "who": "caf?"}])
+    gz = name.endswith(".gz")
+    data = gzip.decompress(file.read_bytes()) if gz else file.read_bytes()
+    data = data.replace(b"caf?", b"caf\xe9")
+    file.write_bytes(gzip.compress(data) if gz else data)
+    with pytest.raises(SourceError, match=rf"{name} cannot be read \(line 30002: .*0xe9.*It must be UTF-8 text"):
+        source(tmp_path, name).events(spark)
+
+
 def test_an_expression_that_fails_on_a_row_says_so(spark, tmp_path):
     written(tmp_path / "e.csv", [{**row, "cents": "free"} for row in ROWS])
     opened = source(tmp_path, "e.csv", event_columns={**COLUMNS, "price": "cents / 100"})

@@ -29,10 +29,11 @@ from stages.columns import (
     USER,
     VALUE,
 )
+from stages.delimited import SourceError
 from stages.settings import SourceSettings
-from stages.sources import SourceError, reading
 from stages.spark import Parts, part_writer
 from stages.stage import Made, Table, end_of
+from stages.tabular import reading
 
 if TYPE_CHECKING:
     import pyarrow as pa
