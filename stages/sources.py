@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import logging
 import subprocess
 import sys
 import zipfile
@@ -13,15 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.columns import EVENT_COLUMNS, EVENT_TIME, INGESTED_AT, ITEM, ITEM_COLUMNS, PRICE, USER, USER_COLUMNS, VALUE
+from stages.delimited import CORRUPT, SourceError, quoted
 from stages.remote import fetched, version
 from stages.settings import Settings, SourceSettings
-from stages.tabular import CORRUPT, SourceError, as_text, quoted, read, reading
+from stages.tabular import as_text, read, reading
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 __all__ = ["Source", "SourceError", "open_source", "reading"]
 
+LOG = logging.getLogger(__name__)
 COLUMNS = {"event_columns": EVENT_COLUMNS, "item_columns": ITEM_COLUMNS, "user_columns": USER_COLUMNS}
 NEEDED = {"event_columns": (USER, ITEM, EVENT_TIME), "item_columns": (ITEM,), "user_columns": (USER,)}
 NUMBERS = (EVENT_TIME, INGESTED_AT, VALUE, PRICE)
@@ -62,14 +65,14 @@ class Source:
         return self._read(session, self.settings.events, self.settings.event_columns, "event_columns")
 
     def items(self, session: SparkSession) -> DataFrame | None:
-        """The items table by our names, or None."""
+        """The readable rows of the items table by our names, or None."""
         s = self.settings
-        return self._read(session, s.items, s.item_columns, "item_columns") if s.items else None
+        return self._side(session, s.items, s.item_columns, "item_columns") if s.items else None
 
     def users(self, session: SparkSession) -> DataFrame | None:
-        """The users table by our names, or None."""
+        """The readable rows of the users table by our names, or None."""
         s = self.settings
-        return self._read(session, s.users, s.user_columns, "user_columns") if s.users else None
+        return self._side(session, s.users, s.user_columns, "user_columns") if s.users else None
 
     def files(self, url: str) -> list[Path]:
         """The local files that ``url`` (path, folder, glob or fsspec URL) means; remote ones are fetched when they change.
@@ -107,6 +110,18 @@ class Source:
             if not stamp:
                 self._unversioned[name] = files[-1]
         return files
+
+    def _side(self, session: SparkSession, url: str, columns: dict[str, str], key: str) -> DataFrame:
+        from pyspark.sql import functions as F
+
+        rows = self._read(session, url, columns, key)
+        if "corrupt" not in rows.columns:
+            return rows
+        with reading():  # counted with another column: Spark refuses to read the unparsed lines alone
+            bad, _ = rows.agg(F.count_if("corrupt"), F.count(NEEDED[key][0])).collect()[0]
+        if bad:
+            LOG.warning("source: %s unreadable rows of %s are left out", bad, url)
+        return rows.where(~F.col("corrupt")).drop("corrupt")
 
     def _read(self, session: SparkSession, url: str, columns: dict[str, str], key: str) -> DataFrame:
         from pyspark.errors import PySparkException

@@ -209,6 +209,16 @@ def test_side_tables_are_optional_and_may_lack_columns(spark, tmp_path):
         source(tmp_path, "e.csv", users="users.csv").users(spark)
 
 
+def test_unreadable_rows_of_a_side_table_are_left_out_and_said(spark, tmp_path, caplog):
+    written(tmp_path / "e.csv")
+    opened = source(tmp_path, "e.csv", items="i.csv")
+    (tmp_path / "i.csv").write_text('item_id,title,category\n1,"two\nlines",c\n2,plain,c\n3,short\n')
+    assert sorted(opened.items(spark).select("item_id", "title").collect()) == [("1", "two\nlines"), ("2", "plain")]
+    assert "1 unreadable rows of i.csv are left out" in caplog.text
+    (tmp_path / "i.csv").write_text('item_id,title,category\n1,"open,c\n2,plain,c\n')
+    assert sorted(opened.items(spark).select("item_id", "title").collect()) == [("2", "plain")]
+
+
 def test_files_that_gained_a_column(spark, tmp_path):
     written(tmp_path / "e/1.parquet", ROWS[:1])
     written(tmp_path / "e/2.parquet", [{**ROWS[1], "units": 3}])
