@@ -189,6 +189,15 @@ def test_too_many_bad_rows_stop_before_anything_is_written(spark, tmp_path):
     assert "Nothing was published" in said
 
 
+def test_the_share_of_bad_rows_is_the_same_at_every_asof(spark, tmp_path):
+    rows = [row(n, t=f"2024-01-0{n % 3 + 5}T12:00:00") for n in range(96)] + [row(5, t="2024-01-07T12:00:00")] * 3
+    rows.append(row(100, u=None))
+    for asof in (date(2024, 1, 5), ASOF):
+        assert clean(spark, tmp_path, rows, asof, max_bad_share=0.01).notes["events"]
+        with pytest.raises(SourceError, match="1 of 100 rows"):
+            clean(spark, tmp_path, rows, asof, max_bad_share=0.009)
+
+
 @pytest.mark.parametrize("rows", [[row(1, t="2025-01-01T00:00:00")], [row(1, u="")]])
 def test_without_a_usable_event_it_says_so(spark, tmp_path, rows):
     with pytest.raises(SourceError, match=f"no usable event up to {ASOF}.*Choose another as-of"):

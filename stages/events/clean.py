@@ -47,6 +47,8 @@ FARTHEST = 7.3e9
 """Seconds since 1970 that are still an instant (the year 2201)."""
 MILLISECONDS_FROM = 1e11
 """A bare number above this is milliseconds since 1970 (seconds would mean the year 5138)."""
+DAY_IN_DIGITS = r"^\s*(19[7-9]\d|20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])\s*$"
+"""Eight digits that read as a day: as seconds they would all lie in August 1970."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,10 @@ def clean(raw: DataFrame, source: SourceSettings, room: Events, asof: date, earl
             f"[source] no usable event up to {asof} ({bad} broken rows, {after} later ones). Choose another as-of, "
             "or check event_columns and time_format."
         )
-    if bad > room.max_bad_share * (good + bad):
+    read = good + bad + duplicates + after  # of the whole source, as `bad` is: the share is the same at every as-of
+    if bad > room.max_bad_share * read:
         raise SourceError(
-            f"[source] {bad} of {good + bad} rows are broken ({', '.join(f'{k}: {v}' for k, v in sorted(counts.items()))}), "
+            f"[source] {bad} of {read} rows are broken ({', '.join(f'{k}: {v}' for k, v in sorted(counts.items()))}), "
             f"more than max_bad_share = {room.max_bad_share}. Nothing was published. Mend the source, or raise [events] max_bad_share."
         )
     events = rows.where(F.col("reason").isNull()).select(*EVENT_COLUMNS, arrival_day().alias(DAY))
