@@ -17,7 +17,7 @@ from stages.columns import EVENT_COLUMNS, EVENT_TIME, INGESTED_AT, ITEM, ITEM_CO
 from stages.delimited import CORRUPT, SourceError, quoted
 from stages.remote import fetched, version
 from stages.settings import Settings, SourceSettings
-from stages.tabular import as_text, read, reading
+from stages.tabular import as_text, kind_of, read, reading
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -141,10 +141,12 @@ class Source:
                     raise KeyError(theirs)
                 frame.select(picked[ours])
             except (PySparkException, KeyError) as error:
-                raise SourceError(
-                    f"[source] {key}.{ours} = {theirs!r}: {files[0]} has no such column (and it is no expression over "
-                    f"its columns). It has: {', '.join(has)}."
-                ) from error
+                why = f"{files[0]} has no such column (and it is no expression over its columns)"
+                if isinstance(error, PySparkException) and "UNRESOLVED_COLUMN" not in str(error.getCondition()):
+                    why = f"over {files[0]} Spark says: {str(error).strip().splitlines()[0]}"
+                    if kind_of(files[0]) != "parquet":
+                        why += " All columns of this file are text: for numbers write try_cast(column as double)"
+                raise SourceError(f"[source] {key}.{ours} = {theirs!r}: {why}. It has: {', '.join(has)}.") from error
         if missing := [name for name in NEEDED[key] if name not in picked]:
             raise SourceError(
                 f"[source] {files[0]} has no column {missing[0]!r}. Map it in [source.{key}]; the file has: {', '.join(has)}."

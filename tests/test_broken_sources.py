@@ -35,8 +35,12 @@ def test_a_wrong_description(tmp_path, given, says):
     [
         ({"item_id": "sku"}, r"event_columns.item_id = 'sku': .*e.csv has no such column .*It has: who, what, at"),
         ({"item_id": "user"}, "event_columns.item_id = 'user': .* has no such column"),
-        ({"value": "units * 2"}, r"event_columns.value = 'units \* 2'"),
-        ({"value": "who +"}, "event_columns.value"),
+        ({"value": "units * 2"}, r"event_columns.value = 'units \* 2': .* has no such column"),
+        ({"value": "who +"}, "event_columns.value .*PARSE_SYNTAX_ERROR"),
+        (
+            {"price": "who / nullif(what, 0)"},
+            r"event_columns.price .*BINARY_OP_WRONG_TYPE.*text: .* try_cast\(column as double\)",
+        ),
     ],
 )
 def test_a_missing_column_is_named_with_the_file_and_what_there_is(spark, tmp_path, columns, says):

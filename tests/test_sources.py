@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import uuid
+import tomllib
 import zipfile
 from datetime import UTC, date, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from pathlib import Path
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -112,6 +114,15 @@ def test_odd_column_names_and_expressions(spark, tmp_path):
 
 
 def test_without_a_map_our_own_names_are_taken(spark, tmp_path):
+@pytest.mark.parametrize("name", ["e.csv", "e.parquet", "e.jsonl"])
+def test_the_price_of_the_readme_is_one_over_every_kind_of_file(spark, tmp_path, name):
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    price = tomllib.loads(re.search(r"^price = .*", readme, re.MULTILINE)[0])["price"]
+    written(tmp_path / name, [row | {"amount": 5.5, "quantity": n} for n, row in enumerate(ROWS)])
+    events = cleaned(source(tmp_path, name, event_columns={**COLUMNS, "price": price}), spark, tmp_path)
+    assert [event["price"] for event in events] == [None, 5.5, 2.75]
+
+
     rows = [{"user_id": "a", "item_id": "x", "event_time": 5, "other": 1}]
     opened = source(tmp_path, str(written(tmp_path / "e.jsonl", rows)), event_columns={})
     assert set(opened.events(spark).columns) == {"raw", "user_id", "item_id", "event_time"}
