@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import threading
-import uuid
 import tomllib
+import uuid
 import zipfile
 from datetime import UTC, date, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 from pathlib import Path
+
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -113,7 +114,6 @@ def test_odd_column_names_and_expressions(spark, tmp_path):
     assert first.raw.asDict() == row
 
 
-def test_without_a_map_our_own_names_are_taken(spark, tmp_path):
 @pytest.mark.parametrize("name", ["e.csv", "e.parquet", "e.jsonl"])
 def test_the_price_of_the_readme_is_one_over_every_kind_of_file(spark, tmp_path, name):
     readme = (Path(__file__).parents[1] / "README.md").read_text()
@@ -123,6 +123,7 @@ def test_the_price_of_the_readme_is_one_over_every_kind_of_file(spark, tmp_path,
     assert [event["price"] for event in events] == [None, 5.5, 2.75]
 
 
+def test_without_a_map_our_own_names_are_taken(spark, tmp_path):
     rows = [{"user_id": "a", "item_id": "x", "event_time": 5, "other": 1}]
     opened = source(tmp_path, str(written(tmp_path / "e.jsonl", rows)), event_columns={})
     assert set(opened.events(spark).columns) == {"raw", "user_id", "item_id", "event_time"}
@@ -172,6 +173,20 @@ def test_dates_are_midnight_and_nanoseconds_are_exact(spark, tmp_path):
     pq.write_table(table, tmp_path / "old.parquet", use_deprecated_int96_timestamps=True)
     [event] = typed_events(source(tmp_path, "old.parquet"), spark)
     assert event["event_time"].astimezone(UTC) == INSTANT
+
+
+def test_eight_digits_that_read_as_a_day_are_one(spark, tmp_path):
+    known = {"20240102": datetime(2024, 1, 2, tzinfo=UTC), "20240231": None, "17041032": 17041032, "2024": 2024}
+    written(tmp_path / "e.csv", [{"who": text, "what": "x", "at": text} for text in known])
+    for row in typed_events(source(tmp_path, "e.csv"), spark):
+        seconds = known[row["user_id"]]
+        wanted = datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, int) else seconds
+        assert (row["event_time"] and row["event_time"].astimezone(UTC)) == wanted
+    written(tmp_path / "e.jsonl", [{"who": "a", "what": "x", "at": 20240102}])
+    [event] = typed_events(source(tmp_path, "e.jsonl"), spark)
+    assert event["event_time"].astimezone(UTC) == known["20240102"]
+    [event] = typed_events(source(tmp_path, "e.jsonl", time_format="seconds"), spark)
+    assert event["event_time"].astimezone(UTC) == datetime.fromtimestamp(20240102, UTC)
 
 
 def test_what_is_no_time_is_null(spark, tmp_path):

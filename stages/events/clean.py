@@ -212,7 +212,8 @@ def instant(raw: DataFrame, name: str, time_format: str) -> Column:
         seconds = F.when(F.abs(number) > MILLISECONDS_FROM, number / 1000).otherwise(number)
     inside = F.when(F.abs(seconds) < FARTHEST, F.timestamp_micros(F.round(seconds * 1_000_000).cast("long")))
     # only what starts with a year: Spark would put a bare time of day on the day of the run
-    written = F.when(
-        column.cast("string").rlike(r"^\s*\d{4}-"), F.expr(f"try_cast(cast(`{name}` as string) as timestamp)")
-    )
-    return {"iso": written, "auto": F.coalesce(inside, written)}.get(time_format, inside)
+    text = column.cast("string")
+    written = F.when(text.rlike(r"^\s*\d{4}-"), F.expr(f"try_cast(cast(`{name}` as string) as timestamp)"))
+    either = F.when(text.rlike(DAY_IN_DIGITS), F.try_to_timestamp(F.trim(text), F.lit("yyyyMMdd")))
+    either = either.otherwise(F.coalesce(inside, written))
+    return {"iso": written, "auto": either}.get(time_format, inside)
