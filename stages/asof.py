@@ -45,7 +45,10 @@ def dated(session: Any, events: Table, last: date) -> DataFrame:
 
 
 def side(session: Any, table: DataFrame | None, key: str, columns: Iterable[str]) -> DataFrame:
-    """Side information as text, one row per ``key`` (of several the smallest); columns that the source lacks are null."""
+    """Side information as text, one row per ``key``: of several the smallest, where any value is less than none.
+
+    Columns that the source lacks are null.
+    """
     from pyspark.sql import functions as F
 
     if table is None:
@@ -53,10 +56,11 @@ def side(session: Any, table: DataFrame | None, key: str, columns: Iterable[str]
     text = [
         (F.col(name) if name in table.columns else F.lit(None)).cast("string").alias(name) for name in (key, *columns)
     ]
-    one = F.min(F.struct(*columns)).alias(
-        "one"
-    )  # which of several rows is kept must not depend on the order of reading
-    return table.select(*text).where(F.trim(key) != "").groupBy(key).agg(one).select(key, "one.*")
+    # which of several rows is kept must not depend on the order of reading; a struct's nulls would come first
+    ranked = [part for name in columns for part in (F.isnull(name).alias(f"no_{name}"), F.col(name))]
+    one = F.min(F.struct(*ranked)).alias("one")
+    kept = [F.col(f"one.{name}") for name in columns]
+    return table.select(*text).where(F.trim(key) != "").groupBy(key).agg(one).select(key, *kept)
 
 
 def with_side(rows: DataFrame, table: DataFrame) -> DataFrame:

@@ -50,7 +50,7 @@ class SourceSettings:
     user_columns: dict[str, str] = field(default_factory=dict)
     """files: our name = your name, for user_id, segment."""
     time_format: str = "auto"
-    """files: ``seconds`` or ``milliseconds`` since 1970, ``iso`` (8601; no zone means UTC), or ``auto``."""
+    """files: ``seconds`` or ``milliseconds`` since 1970, ``iso`` (8601; no zone means UTC), or ``auto``: any of these, or days like 20240102."""
     event_type: str = "event"
     """files: the type of every event where no column tells it."""
 

@@ -5,22 +5,26 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import logging
 import subprocess
 import sys
 import zipfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.columns import EVENT_COLUMNS, EVENT_TIME, INGESTED_AT, ITEM, ITEM_COLUMNS, PRICE, USER, USER_COLUMNS, VALUE
+from stages.delimited import CORRUPT, SourceError, quoted
+from stages.remote import fetched, version
 from stages.settings import Settings, SourceSettings
-from stages.tabular import CORRUPT, SourceError, as_text, quoted, read, reading
+from stages.tabular import as_text, kind_of, read, reading
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 __all__ = ["Source", "SourceError", "open_source", "reading"]
 
+LOG = logging.getLogger(__name__)
 COLUMNS = {"event_columns": EVENT_COLUMNS, "item_columns": ITEM_COLUMNS, "user_columns": USER_COLUMNS}
 NEEDED = {"event_columns": (USER, ITEM, EVENT_TIME), "item_columns": (ITEM,), "user_columns": (USER,)}
 NUMBERS = (EVENT_TIME, INGESTED_AT, VALUE, PRICE)
@@ -40,16 +44,18 @@ class Source:
     """Where remote files and downloads are kept."""
     base: Path
     """Where relative paths start."""
+    _unversioned: dict[str, Path] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Fetched files of which the server says no version: within a run they stay the same."""
 
     def fingerprint(self) -> str:
-        """Changes when a file changes (size, modification or ETag) or the description does."""
+        """Changes when a file changes (size, modification, ETag or content) or the description does."""
         seen = [asdict(self.settings)]
         for url in (self.settings.events, self.settings.items, self.settings.users):
             for file in self.files(url) if url else []:
                 stat = file.stat()
                 # a file inside an installed package is as old as its installation: its size must do
                 stamp: int | str = 0 if "site-packages" in file.parts else stat.st_mtime_ns
-                if self.cache in file.parents:  # the folder of a fetched file carries its ETag
+                if self.cache in file.parents:  # the folder of a fetched file carries its version
                     stamp = file.parent.name
                 seen.append([file.name, stat.st_size, stamp])  # type: ignore[arg-type]
         return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
@@ -59,17 +65,17 @@ class Source:
         return self._read(session, self.settings.events, self.settings.event_columns, "event_columns")
 
     def items(self, session: SparkSession) -> DataFrame | None:
-        """The items table by our names, or None."""
+        """The readable rows of the items table by our names, or None."""
         s = self.settings
-        return self._read(session, s.items, s.item_columns, "item_columns") if s.items else None
+        return self._side(session, s.items, s.item_columns, "item_columns") if s.items else None
 
     def users(self, session: SparkSession) -> DataFrame | None:
-        """The users table by our names, or None."""
+        """The readable rows of the users table by our names, or None."""
         s = self.settings
-        return self._read(session, s.users, s.user_columns, "user_columns") if s.users else None
+        return self._side(session, s.users, s.user_columns, "user_columns") if s.users else None
 
     def files(self, url: str) -> list[Path]:
-        """The local files that ``url`` (path, folder, glob or fsspec URL) means; remote ones are fetched once.
+        """The local files that ``url`` (path, folder, glob or fsspec URL) means; remote ones are fetched when they change.
 
         Raises:
             SourceError: none there, or a Parquet file that cannot be read.
@@ -96,16 +102,26 @@ class Source:
             if isinstance(fs, LocalFileSystem):
                 files.append(Path(name))
                 continue
-            local = (
-                self.cache / hashlib.sha256(f"{url}{name}{fs.ukey(name)}".encode()).hexdigest()[:16] / Path(name).name
-            )
-            if not local.exists():
-                local.parent.mkdir(parents=True, exist_ok=True)
-                part = local.with_name(f".{local.name}")
-                fs.get(name, str(part))
-                part.rename(local)
-            files.append(local)
+            try:
+                stamp = version(fs, name)
+                files.append(self._unversioned.get(name) or fetched(fs, url, name, stamp, self.cache))
+            except OSError as error:
+                raise SourceError(f"[source] cannot fetch {name}: {error}") from error
+            if not stamp:
+                self._unversioned[name] = files[-1]
         return files
+
+    def _side(self, session: SparkSession, url: str, columns: dict[str, str], key: str) -> DataFrame:
+        from pyspark.sql import functions as F
+
+        rows = self._read(session, url, columns, key)
+        if "corrupt" not in rows.columns:
+            return rows
+        with reading():  # counted with another column: Spark refuses to read the unparsed lines alone
+            bad, _ = rows.agg(F.count_if("corrupt"), F.count(NEEDED[key][0])).collect()[0]
+        if bad:
+            LOG.warning("source: %s unreadable rows of %s are left out", bad, url)
+        return rows.where(~F.col("corrupt")).drop("corrupt")
 
     def _read(self, session: SparkSession, url: str, columns: dict[str, str], key: str) -> DataFrame:
         from pyspark.errors import PySparkException
@@ -125,10 +141,12 @@ class Source:
                     raise KeyError(theirs)
                 frame.select(picked[ours])
             except (PySparkException, KeyError) as error:
-                raise SourceError(
-                    f"[source] {key}.{ours} = {theirs!r}: {files[0]} has no such column (and it is no expression over "
-                    f"its columns). It has: {', '.join(has)}."
-                ) from error
+                why = f"{files[0]} has no such column (and it is no expression over its columns)"
+                if isinstance(error, PySparkException) and "UNRESOLVED_COLUMN" not in str(error.getCondition()):
+                    why = f"over {files[0]} Spark says: {str(error).strip().splitlines()[0]}"
+                    if kind_of(files[0]) != "parquet":
+                        why += " All columns of this file are text: for numbers write try_cast(column as double)"
+                raise SourceError(f"[source] {key}.{ours} = {theirs!r}: {why}. It has: {', '.join(has)}.") from error
         if missing := [name for name in NEEDED[key] if name not in picked]:
             raise SourceError(
                 f"[source] {files[0]} has no column {missing[0]!r}. Map it in [source.{key}]; the file has: {', '.join(has)}."

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import re
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
+from stages.delimited import CORRUPT, SourceError, quoted, read_delimited
+
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
     from pyspark.sql.types import DataType
 
-CORRUPT = "_corrupt"
-"""The column that holds a line that could not be parsed."""
 SUFFIXES = {"parquet": "parquet", "pq": "parquet", "csv": ",", "tsv": "\t", "inter": "\t", "item": "\t", "user": "\t",
             "jsonl": "json", "ndjson": "json", "json": "json"}  # fmt: skip
 EXACT = 2.0**53
 """Up to here a float tells whole numbers apart."""
-
-
-class SourceError(ValueError):
-    """The source cannot be read; the message names the file or column and the remedy."""
 
 
 @contextmanager
@@ -62,7 +56,7 @@ def read(session: SparkSession, files: list[Path]) -> DataFrame:
     """
     from pyspark.errors import PySparkException
     from pyspark.sql import functions as F
-    from pyspark.sql.types import LongType, StringType, StructField, StructType
+    from pyspark.sql.types import LongType
 
     kinds = {kind_of(file): file for file in files}
     if len(kinds) > 1:
@@ -89,16 +83,7 @@ def read(session: SparkSession, files: list[Path]) -> DataFrame:
             if frame.columns == [CORRUPT]:
                 raise SourceError(f"[source] {files[0]} has no line that is a JSON object. Write one object a line.")
             return frame
-        schema = StructType([StructField(name, StringType()) for name in [*_header(files, kind), CORRUPT]])
-        return session.read.csv(
-            paths,
-            schema=schema,
-            sep=kind,
-            header=True,
-            enforceSchema=True,
-            columnNameOfCorruptRecord=CORRUPT,
-            escape='"',
-        )
+        return read_delimited(session, files, paths, kind)
     except PySparkException as error:
         raise SourceError(f"[source] {files[0]} cannot be read: {str(error).splitlines()[0]}") from error
 
@@ -116,11 +101,6 @@ def kind_of(file: Path) -> str:
             f"[source] {file}: unknown kind of file. Known endings: {', '.join(SUFFIXES)}; text also with .gz, .bz2."
         )
     return kind
-
-
-def quoted(name: str) -> str:
-    """A column's name as Spark's SQL takes it, whatever is in it."""
-    return f"`{name.replace('`', '``')}`"
 
 
 def as_text(column: Column, kind: DataType) -> Column:
@@ -164,26 +144,3 @@ def _check_parquet(files: list[Path]) -> tuple[list[str], bool]:
                     f"[source] column {field.name!r} is {kind} in {first} and {field.type} in {file}. Make them alike."
                 )
     return [name for name, (kind, _) in kinds.items() if pa.types.is_timestamp(kind) and kind.unit == "ns"], merge
-
-
-def _header(files: list[Path], separator: str) -> list[str]:
-    import fsspec
-
-    headers: list[list[str]] = []
-    for file in files:
-        try:
-            with fsspec.open(str(file), "rt", compression="infer", newline="", encoding="utf-8-sig") as lines:
-                headers.append(next(csv.reader(lines, delimiter=separator), []))
-        except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
-            raise SourceError(
-                f"[source] {file} cannot be read ({error}). It must be UTF-8 text with a header."
-            ) from error
-        if not any(headers[-1]):
-            raise SourceError(f"[source] {file} has no header. Give the columns' names in its first line.")
-        if len(set(headers[-1])) < len(headers[-1]):
-            raise SourceError(f"[source] {file} has two columns of one name: {', '.join(headers[-1])}. Rename one.")
-        if headers[-1] != headers[0]:
-            raise SourceError(
-                f"[source] {file}: its header {headers[-1]} differs from {files[0].name}'s {headers[0]}. Make them alike."
-            )
-    return headers[0]

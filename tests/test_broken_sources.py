@@ -35,8 +35,12 @@ def test_a_wrong_description(tmp_path, given, says):
     [
         ({"item_id": "sku"}, r"event_columns.item_id = 'sku': .*e.csv has no such column .*It has: who, what, at"),
         ({"item_id": "user"}, "event_columns.item_id = 'user': .* has no such column"),
-        ({"value": "units * 2"}, r"event_columns.value = 'units \* 2'"),
-        ({"value": "who +"}, "event_columns.value"),
+        ({"value": "units * 2"}, r"event_columns.value = 'units \* 2': .* has no such column"),
+        ({"value": "who +"}, "event_columns.value .*PARSE_SYNTAX_ERROR"),
+        (
+            {"price": "who / nullif(what, 0)"},
+            r"event_columns.price .*BINARY_OP_WRONG_TYPE.*text: .* try_cast\(column as double\)",
+        ),
     ],
 )
 def test_a_missing_column_is_named_with_the_file_and_what_there_is(spark, tmp_path, columns, says):
@@ -111,6 +115,17 @@ def test_a_file_damaged_in_the_middle_is_named_when_it_is_read(spark, tmp_path, 
     opened = source(tmp_path, name)
     with pytest.raises(SourceError, match=f"{name} is damaged"):
         Events().transform(session=spark, source=opened, asof=date(2024, 1, 9))
+
+
+@pytest.mark.parametrize("name", ["e.csv", "e.tsv.gz"])
+def test_text_that_is_not_utf8_is_named_with_its_line(spark, tmp_path, name):
+    file = written(tmp_path / name, ROWS * 10_000 + [{**ROWS[0], "who": "caf?"}])
+    gz = name.endswith(".gz")
+    data = gzip.decompress(file.read_bytes()) if gz else file.read_bytes()
+    data = data.replace(b"caf?", b"caf\xe9")
+    file.write_bytes(gzip.compress(data) if gz else data)
+    with pytest.raises(SourceError, match=rf"{name} cannot be read \(line 30002: .*0xe9.*It must be UTF-8 text"):
+        source(tmp_path, name).events(spark)
 
 
 def test_an_expression_that_fails_on_a_row_says_so(spark, tmp_path):

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from stages.asof import SIDE, coded, complete, joined_with, plain
+from stages.asof import SIDE, coded, complete, joined_with, plain, side
 from stages.item_profiles import ItemProfiles
 from stages.item_profiles import profile as item_room
 from stages.stage import Table
@@ -98,6 +98,15 @@ def test_codes_keep_the_order_of_text_and_become_text_again():
     listed = complete(frame.select(pl.col("a").implode(), n=pl.lit(None, pl.Int32)))
     assert listed.schema == {"a": pl.List(pl.String), "n": pl.Int32}
     assert listed["n"].to_list() == [0]
+
+
+def test_of_several_side_rows_of_one_key_a_value_comes_before_none(spark):
+    table = spark.createDataFrame(
+        [("zed", None, "b"), ("zed", "q", None), ("zed", "q", "c"), ("zed", "r", "a"), ("one", None, None)],
+        "user_id string, segment string, title string",
+    )
+    found = side(spark, table, "user_id", ("segment", "title")).orderBy("user_id").collect()
+    assert found == [("one", None, None), ("zed", "q", "c")]
 
 
 def test_the_rooms_write_what_the_kernels_make(spark, tmp_path):

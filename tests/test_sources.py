@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import threading
+import tomllib
 import uuid
 import zipfile
 from datetime import UTC, date, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import fsspec
 import pyarrow as pa
@@ -50,6 +55,40 @@ def test_a_remote_file_is_fetched_once_and_again_when_it_changes(spark, tmp_path
     assert ("a", "q", ROWS[0]["at"]) in ids(opened, spark)
 
 
+@pytest.mark.parametrize("says", ["ETag", "Last-Modified", ""])
+def test_a_web_file_is_fetched_once_and_again_when_it_changes(spark, tmp_path, says):
+    page = {"content": written(tmp_path / "e.csv").read_bytes(), "version": "1"}
+
+    class Web(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(page["content"])))
+            if says:
+                self.send_header(says, page["version"])
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(page["content"])
+
+        do_HEAD = do_GET
+
+        def log_message(self, *said: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Web) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/e.csv"
+        opened = source(tmp_path, url)
+        before, first = opened.fingerprint(), opened.files(url)
+        assert ids(opened, spark) == EXPECTED
+        assert source(tmp_path, url).fingerprint() == before
+        assert opened.files(url) == first == source(tmp_path, url).files(url)
+        page |= {"content": page["content"].replace(b"a,x", b"a,q"), "version": "2"}
+        later = source(tmp_path, url)
+        assert later.fingerprint() != before, "same size, other content"
+        assert ("a", "q", ROWS[0]["at"]) in ids(later, spark)
+        server.shutdown()
+
+
 def test_the_fingerprint_follows_files_and_description(tmp_path):
     file = written(tmp_path / "e.csv")
     before = source(tmp_path, "e.csv").fingerprint()
@@ -73,6 +112,15 @@ def test_odd_column_names_and_expressions(spark, tmp_path):
     assert (first.price, first.context, first.event_type) == (2.0, "shop 3", "bought")
     assert second.price is None
     assert first.raw.asDict() == row
+
+
+@pytest.mark.parametrize("name", ["e.csv", "e.parquet", "e.jsonl"])
+def test_the_price_of_the_readme_is_one_over_every_kind_of_file(spark, tmp_path, name):
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    price = tomllib.loads(re.search(r"^price = .*", readme, re.MULTILINE)[0])["price"]
+    written(tmp_path / name, [row | {"amount": 5.5, "quantity": n} for n, row in enumerate(ROWS)])
+    events = cleaned(source(tmp_path, name, event_columns={**COLUMNS, "price": price}), spark, tmp_path)
+    assert [event["price"] for event in events] == [None, 5.5, 2.75]
 
 
 def test_without_a_map_our_own_names_are_taken(spark, tmp_path):
@@ -127,6 +175,20 @@ def test_dates_are_midnight_and_nanoseconds_are_exact(spark, tmp_path):
     assert event["event_time"].astimezone(UTC) == INSTANT
 
 
+def test_eight_digits_that_read_as_a_day_are_one(spark, tmp_path):
+    known = {"20240102": datetime(2024, 1, 2, tzinfo=UTC), "20240231": None, "17041032": 17041032, "2024": 2024}
+    written(tmp_path / "e.csv", [{"who": text, "what": "x", "at": text} for text in known])
+    for row in typed_events(source(tmp_path, "e.csv"), spark):
+        seconds = known[row["user_id"]]
+        wanted = datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, int) else seconds
+        assert (row["event_time"] and row["event_time"].astimezone(UTC)) == wanted
+    written(tmp_path / "e.jsonl", [{"who": "a", "what": "x", "at": 20240102}])
+    [event] = typed_events(source(tmp_path, "e.jsonl"), spark)
+    assert event["event_time"].astimezone(UTC) == known["20240102"]
+    [event] = typed_events(source(tmp_path, "e.jsonl", time_format="seconds"), spark)
+    assert event["event_time"].astimezone(UTC) == datetime.fromtimestamp(20240102, UTC)
+
+
 def test_what_is_no_time_is_null(spark, tmp_path):
     wrong = ["10:30", "T10:30", "yesterday", "now", "1e400", "NaN", "2024-13-01", "", "1704103200250000"]
     written(tmp_path / "e.csv", [{"who": "d", "what": "x", "at": text} for text in wrong])
@@ -171,6 +233,16 @@ def test_side_tables_are_optional_and_may_lack_columns(spark, tmp_path):
         source(tmp_path, "e.csv", items="i.csv").items(spark)
     with pytest.raises(SourceError, match=r"no file at .*users.csv"):
         source(tmp_path, "e.csv", users="users.csv").users(spark)
+
+
+def test_unreadable_rows_of_a_side_table_are_left_out_and_said(spark, tmp_path, caplog):
+    written(tmp_path / "e.csv")
+    opened = source(tmp_path, "e.csv", items="i.csv")
+    (tmp_path / "i.csv").write_text('item_id,title,category\n1,"two\nlines",c\n2,plain,c\n3,short\n')
+    assert sorted(opened.items(spark).select("item_id", "title").collect()) == [("1", "two\nlines"), ("2", "plain")]
+    assert "1 unreadable rows of i.csv are left out" in caplog.text
+    (tmp_path / "i.csv").write_text('item_id,title,category\n1,"open,c\n2,plain,c\n')
+    assert sorted(opened.items(spark).select("item_id", "title").collect()) == [("2", "plain")]
 
 
 def test_files_that_gained_a_column(spark, tmp_path):

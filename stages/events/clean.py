@@ -29,10 +29,11 @@ from stages.columns import (
     USER,
     VALUE,
 )
+from stages.delimited import SourceError
 from stages.settings import SourceSettings
-from stages.sources import SourceError, reading
 from stages.spark import Parts, part_writer
 from stages.stage import Made, Table, end_of
+from stages.tabular import reading
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,6 +49,8 @@ FARTHEST = 7.3e9
 """Seconds since 1970 that are still an instant (the year 2201)."""
 MILLISECONDS_FROM = 1e11
 """A bare number above this is milliseconds since 1970 (seconds would mean the year 5138)."""
+DAY_IN_DIGITS = r"^\s*(19[7-9]\d|20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])\s*$"
+"""Eight digits that read as a day: as seconds they would all lie in August 1970."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +95,10 @@ def clean(raw: DataFrame, source: SourceSettings, room: Events, asof: date, earl
             f"[source] no usable event up to {asof} ({bad} broken rows, {after} later ones). Choose another as-of, "
             "or check event_columns and time_format."
         )
-    if bad > room.max_bad_share * (good + bad):
+    read = good + bad + duplicates + after  # of the whole source, as `bad` is: the share is the same at every as-of
+    if bad > room.max_bad_share * read:
         raise SourceError(
-            f"[source] {bad} of {good + bad} rows are broken ({', '.join(f'{k}: {v}' for k, v in sorted(counts.items()))}), "
+            f"[source] {bad} of {read} rows are broken ({', '.join(f'{k}: {v}' for k, v in sorted(counts.items()))}), "
             f"more than max_bad_share = {room.max_bad_share}. Nothing was published. Mend the source, or raise [events] max_bad_share."
         )
     events = rows.where(F.col("reason").isNull()).select(*EVENT_COLUMNS, arrival_day().alias(DAY))
@@ -225,7 +229,8 @@ def instant(raw: DataFrame, name: str, time_format: str) -> Column:
         seconds = F.when(F.abs(number) > MILLISECONDS_FROM, number / 1000).otherwise(number)
     inside = F.when(F.abs(seconds) < FARTHEST, F.timestamp_micros(F.round(seconds * 1_000_000).cast("long")))
     # only what starts with a year: Spark would put a bare time of day on the day of the run
-    written = F.when(
-        column.cast("string").rlike(r"^\s*\d{4}-"), F.expr(f"try_cast(cast(`{name}` as string) as timestamp)")
-    )
-    return {"iso": written, "auto": F.coalesce(inside, written)}.get(time_format, inside)
+    text = column.cast("string")
+    written = F.when(text.rlike(r"^\s*\d{4}-"), F.expr(f"try_cast(cast(`{name}` as string) as timestamp)"))
+    either = F.when(text.rlike(DAY_IN_DIGITS), F.try_to_timestamp(F.trim(text), F.lit("yyyyMMdd")))
+    either = either.otherwise(F.coalesce(inside, written))
+    return {"iso": written, "auto": either}.get(time_format, inside)
