@@ -137,16 +137,18 @@ def narrow(room: Prerank, model: PrerankModel, shard: Shard) -> Narrowed:
     candidates = shard.candidates
     if candidates is None:
         raise ValueError("prerank narrows candidates; recall makes them first.")
-    threads = _threads(room)
-    bounds = Pairs(shard.users, shard.items, candidates).bounds
-    edges = bounds[np.linspace(0, shard.users.num_rows, threads + 1).astype(int)]
+    threads, users = _threads(room), shard.users
+    first = np.linspace(0, users.num_rows, threads + 1).astype(int)  # user of each part
+    rows = np.searchsorted(codes(candidates[USER], users[USER].combine_chunks()), first)
+    rows[0], rows[-1] = 0, candidates.num_rows  # also a row of an unknown user is in a part, which refuses it
 
-    def part(start: int, stop: int) -> Narrowed:
-        pairs = Pairs(shard.users, shard.items, candidates.slice(start, stop - start))
+    def part(k: int) -> Narrowed:
+        mine = users.slice(first[k], first[k + 1] - first[k]), candidates.slice(rows[k], rows[k + 1] - rows[k])
+        pairs = Pairs(mine[0], shard.items, mine[1])
         return _cut(pairs, _score(room, model, pairs), room.n)
 
     with ThreadPoolExecutor(threads) as pool:
-        parts = list(pool.map(part, edges[:-1].tolist(), edges[1:].tolist()))
+        parts = list(pool.map(part, range(threads)))
     return Narrowed(pa.concat_tables([one.kept for one in parts]), pa.concat_tables([one.removed for one in parts]))
 
 
