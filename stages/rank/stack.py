@@ -6,29 +6,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch.nn import functional
 
 Array = np.ndarray
 SHARES = np.linspace(0, 0.5, 6)
 SURE = 2.58
 """Standard errors that a gain must exceed: 95% over the five shares that are tried (Bonferroni)."""
+POWERS = (-6.0, 6.0)
+"""Of 2: the least and the largest scale."""
+WIDEST = 30.0
+"""A user's level is sought so far from minus the mean of their order."""
+HALVINGS = 24
+"""Of the interval in which a level is sought."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """probability = sigmoid(scale * (order - its user's mean) + level * that mean + network_level * the mean logit + bias).
+    """probability = sigmoid(scale * order + the user's level), where the order is prerank * prerank_score + network * logit.
 
-    The order is prerank * prerank_score + network * logit. Prerank's score is comparable within a user only, so how
-    much a user takes at all is for the networks to say, also where they have no share in the order.
+    Prerank's score is comparable within a user only, so how much a user takes at all is for the networks to say, also
+    where they have no share in the order: the level is that at which the user's mean probability is theirs.
     """
 
     prerank: float = 0.0
     network: float = 1.0
     scale: float = 1.0
-    level: float = 1.0
-    network_level: float = 0.0
-    bias: float = 0.0
 
     def order(self, prerank_score: Array, logit: Array) -> Array:
         """What the list is ordered by, float64."""
@@ -42,25 +43,31 @@ class Stack:
             user: integers (rows,); the means are those of a user's rows.
             weight: how many rows of the user each one stands for (rows,); None = one.
         """
-        parts = _parts(self.order(prerank_score, logit), logit, user, weight)
-        x = np.stack(parts, 1) @ [self.scale, self.level, self.network_level] + self.bias
-        return (1 / (1 + np.exp(-x.clip(-30, 15)))).astype(np.float32)  # 15: float32 stays below 1
+        x = self.scale * self.order(prerank_score, logit)
+        return _sigmoid(x + _level(x, logit, user, weight)).astype(np.float32)
 
 
-def _parts(order: Array, logit: Array, user: Array, weight: Array | None) -> tuple[Array, Array, Array]:
-    """The order less its user's mean, that mean, and the user's mean logit; float64 (rows,) each."""
+def _sigmoid(x: Array) -> Array:
+    return 1 / (1 + np.exp(-x.clip(-30, 15)))  # 15: float32 stays below 1
+
+
+def _level(x: Array, logit: Array, user: Array, weight: Array | None) -> Array:
+    """What each row's user adds to x for a mean of sigmoid(x) that is the mean of sigmoid(logit); float64 (rows,)."""
     user = np.unique(user, return_inverse=True)[1]
-    rows = np.maximum(np.bincount(user, weight), 1e-12)
-
-    def mean(values: Array) -> Array:
-        return (np.bincount(user, values if weight is None else values * weight) / rows)[user]
-
-    middle = mean(order)
-    return order - middle, middle, mean(np.asarray(logit, np.float64))
+    weight = np.ones(len(x)) if weight is None else weight
+    wanted = np.bincount(user, weight * _sigmoid(np.asarray(logit, np.float64)))
+    count = np.maximum(np.bincount(user, weight), 1e-12)
+    middle = np.bincount(user, weight * x) / count
+    low, high = -middle - WIDEST, -middle + WIDEST
+    for _ in range(HALVINGS):
+        level = (low + high) / 2
+        less = np.bincount(user, weight * _sigmoid(x + level[user])) < wanted
+        low, high = np.where(less, level, low), np.where(less, high, level)
+    return ((low + high) / 2)[user]
 
 
 def fit(prerank_score: Array, logit: Array, label: Array, weight: Array, group: Array) -> Stack:
-    """How much of each order, by NDCG; then the probability by weighted logistic loss (after Platt 1999).
+    """How much of each order, by NDCG; then the scale, by the weighted log loss of the probability.
 
     Both scores are put on one scale and mixed in the share, from none to one half network, whose NDCG@20 over the
     lists (group) is best after smoothing over neighbouring shares, if it beats prerank's alone surely (95% interval
@@ -78,16 +85,14 @@ def fit(prerank_score: Array, logit: Array, label: Array, weight: Array, group: 
         best = 0  # no better than chance: the simpler order stands
     share = 1.0 if _sure(worth[-1] - worth[best]) else float(SHARES[best])
     prerank, network = (1 - share) / spread[0], share / spread[1]
-    parts = torch.from_numpy(np.stack(_parts(prerank * score + network * logit, logit, group, weight), 1))
-    target, sample = torch.from_numpy(label), torch.from_numpy(weight)
+    x = prerank * score + network * logit
 
-    def logistic(line: torch.Tensor) -> torch.Tensor:
-        x = parts @ line[:3] + line[3]
-        loss = functional.binary_cross_entropy_with_logits(x, target, sample) / sample.mean()
-        return loss + 1e-6 * line.square().sum()  # bounded even where the labels are told apart perfectly
+    def loss(power: float) -> float:
+        line = 2.0**power * x
+        said = _sigmoid(line + _level(line, logit, group, weight))
+        return float(-(weight * np.log(np.where(label > 0, said, 1 - said))).sum())
 
-    scale, level, network_level, bias = _minimise(logistic, [1.0, 1.0, 0.0, -3.0])
-    return Stack(float(prerank), float(network), max(scale, 1e-3), level, network_level, bias)
+    return Stack(float(prerank), float(network), 2.0 ** _least(loss, *POWERS))
 
 
 def _sure(gain: Array) -> bool:
@@ -118,15 +123,18 @@ def calibration_error(probability: Array, label: Array, weight: Array, bins: int
     return float(np.abs(gap).sum() / max(weight.sum(), 1e-12))
 
 
-def _minimise(loss: Callable[[torch.Tensor], torch.Tensor], start: list[float]) -> list[float]:
-    values = torch.tensor(start, dtype=torch.float64, requires_grad=True)
-    solver = torch.optim.LBFGS([values], max_iter=100, line_search_fn="strong_wolfe")
-
-    def step() -> torch.Tensor:
-        solver.zero_grad()
-        now = loss(values)
-        now.backward()
-        return now
-
-    solver.step(step)
-    return values.detach().tolist()
+def _least(loss: Callable[[float], float], low: float, high: float) -> float:
+    """Where a function with one valley is least, to a fiftieth: golden section search (Kiefer 1953)."""
+    share = (5**0.5 - 1) / 2
+    one, two = high - share * (high - low), low + share * (high - low)
+    at_one, at_two = loss(one), loss(two)
+    while high - low > 0.02:
+        if at_one < at_two:
+            high, two, at_two = two, one, at_one
+            one = high - share * (high - low)
+            at_one = loss(one)
+        else:
+            low, one, at_one = one, two, at_two
+            two = low + share * (high - low)
+            at_two = loss(two)
+    return (low + high) / 2

@@ -143,17 +143,32 @@ def test_an_event_that_is_padding_changes_nothing():
         )
 
 
+def log_odds(score: np.ndarray) -> np.ndarray:
+    """Of an event whose log odds are score + a standard normal that is not known."""
+    unknown = np.random.default_rng(9).normal(size=2000)
+    at = np.linspace(score.min(), score.max(), 200)
+    p = (1 / (1 + np.exp(-(at[:, None] + unknown)))).mean(1)
+    return np.interp(score, at, np.log(p / (1 - p)))
+
+
 def test_the_stack_finds_weights_and_calibrates():
     rng = np.random.default_rng(0)
     group = np.repeat(np.arange(4000), 30)
     x, z = rng.normal(size=(2, len(group)))
-    truth = 1 / (1 + np.exp(-(2.0 * x + 1.0 * z - 3)))
+    truth = 1 / (1 + np.exp(-(1.0 * x + 0.7 * z - 3)))
     label = (rng.random(len(group)) < truth).astype(np.float32)
+    logit = log_odds(0.7 * z - 3)  # calibrated, as the networks are
     keep = (label > 0) | (rng.random(len(group)) < 0.25)  # a sample with its weights is as good as all
     weight = np.where(label > 0, 1, 4).astype(np.float32)[keep]
-    found = stack.fit(x[keep], z[keep], label[keep], weight, group[keep])
-    assert 0.2 < found.network / found.prerank < 0.8
-    assert stack.calibration_error(found.probability(x, z, group), label, np.ones(len(x))) < 0.01
+    found = stack.fit(x[keep], logit[keep], label[keep], weight, group[keep])
+    assert 0.4 < found.network / found.prerank < 1.2
+    assert stack.calibration_error(found.probability(x, logit, group), label, np.ones(len(x))) < 0.01
+
+
+def test_networks_that_stand_alone_say_their_own_probability():
+    logit = np.random.default_rng(4).normal(size=200) - 2
+    said = stack.Stack().probability(np.zeros(200), logit, np.repeat(np.arange(20), 10))
+    np.testing.assert_allclose(said, 1 / (1 + np.exp(-logit)), rtol=1e-4)
 
 
 def test_the_stack_falls_back_to_the_order_that_helps():
@@ -176,7 +191,7 @@ def test_the_networks_say_how_much_a_user_takes_where_prerank_cannot():
     base = np.where(np.arange(users) % 2, -1.0, -5.0)[group]
     x = rng.normal(size=len(group))
     label = (rng.random(len(group)) < 1 / (1 + np.exp(-(x + base)))).astype(np.float32)
-    logit = base + rng.normal(size=len(group)) / 3  # knows the user, not the item
+    logit = log_odds(base)  # knows the user, not the item
     keep = (label > 0) | (rng.random(len(group)) < 0.25)
     weight = np.where(label > 0, 1, 4).astype(np.float32)
     found = stack.fit(x[keep], logit[keep], label[keep], weight[keep], group[keep])
