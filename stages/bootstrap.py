@@ -22,16 +22,16 @@ def bootstrap(runner: Runner, asof: date) -> None:
     Raises:
         SourceError: the source has too little history.
     """
-    windows, least = runner.windows(asof), runner.room("examples").scored_windows + 1
-    if len(windows) < least:
+    windows, count = runner.windows(asof), runner.room("examples").scored_windows
+    if len(windows) <= count:  # a pre-ranker that scores them needs an older one to learn from
         from stages.sources import SourceError
 
         begins, days = runner.events(asof).meta["notes"]["first_day"], runner.horizon.days
         raise SourceError(
-            f"[source] begins on {begins}: as of {asof} that is too little to learn from. A run needs {least + 1} horizons "
+            f"[source] begins on {begins}: as of {asof} that is too little to learn from. A run needs {count + 2} horizons "
             f"of {days} days. Choose a later as-of, give older events, or lower [source] horizon_days."
         )
-    scored = windows[1 - least :]
+    scored = windows[-count:]
     runner.bootstrapping = True
     try:
         if missing := [day for day in windows if not runner.published("recall", day)]:
