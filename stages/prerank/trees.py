@@ -143,8 +143,8 @@ def narrow(room: Prerank, model: PrerankModel, shard: Shard) -> Narrowed:
     rows[0], rows[-1] = 0, candidates.num_rows  # also a row of an unknown user is in a part, which refuses it
 
     def part(k: int) -> Narrowed:
-        mine = users.slice(first[k], first[k + 1] - first[k]), candidates.slice(rows[k], rows[k + 1] - rows[k])
-        pairs = Pairs(mine[0], shard.items, mine[1])
+        own = candidates.slice(rows[k], rows[k + 1] - rows[k])
+        pairs = Pairs(users.slice(first[k], first[k + 1] - first[k]), shard.items, own)
         return _cut(pairs, _score(room, model, pairs), room.n)
 
     with ThreadPoolExecutor(threads) as pool:

@@ -70,9 +70,10 @@ def fit(prerank_score: Array, logit: Array, label: Array, weight: Array, group: 
     """How much of each order, by NDCG; then the scale, by the weighted log loss of the probability.
 
     Both scores are put on one scale and mixed in the share, from none to one half network, whose NDCG@20 over the
-    lists (group) is best after smoothing over neighbouring shares, if it beats prerank's alone surely (95% interval
-    of the paired difference): where the networks do not surely help, prerank's order stands. More than one half is not trusted, as prerank learnt from fewer windows for these lists than it serves
-    with; but where prerank harms by more than a standard error the networks stand alone.
+    lists (group) is best after smoothing over neighbouring shares, if it beats prerank's alone by more than SURE
+    standard errors of the paired difference: where the networks do not surely help, prerank's order stands. More than
+    one half is not trusted, as prerank learnt from fewer windows for these lists than it serves with; but where the
+    networks alone are surely better still, they stand alone.
     """
     score, logit, label, weight = (np.asarray(a, np.float64) for a in (prerank_score, logit, label, weight))
     spread = [max(float(values.std()), 1e-9) if len(values) else 1.0 for values in (score, logit)]
