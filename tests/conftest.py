@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from stages.garbage import RARELY
-from stages.settings import SparkSettings
-from stages.spark import spark_session
+from narrows.engine.garbage import RARELY
+from narrows.engine.spark import spark_session
+from narrows.settings import SparkSettings
 from tests.fixtures import line  # noqa: F401 (a fixture)
 
 gc.set_threshold(RARELY, 10, 10)  # as in the processes of rooms

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from narrows.run.runner import Runner
+from narrows.settings import load_settings
+from narrows.stage import Table
 from stages import PIPELINE
-from stages.runner import Runner
-from stages.settings import load_settings
-from stages.stage import Table
 from tests import world
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.settings import SourceSettings
-from stages.sources import Source, open_source
+from narrows.settings import SourceSettings
+from narrows.source.files import Source, open_source
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 DAYS = 150

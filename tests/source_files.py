@@ -14,9 +14,9 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from narrows.settings import SourceSettings
+from narrows.source.files import Source, open_source
 from stages.events import Events
-from stages.settings import SourceSettings
-from stages.sources import Source, open_source
 
 COLUMNS = {"user_id": "who", "item_id": "what", "event_time": "at"}
 ROWS = [

@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages.audits import Audits, AuditsBeside, _serve
-from stages.contract import BrokenContract
-from stages.cost import Cost
+from narrows.audit.contract import BrokenContract
+from narrows.audit.worker import Audits, AuditsBeside, _serve
+from narrows.engine.cost import Cost
+from narrows.run.publish import Draft, Publisher
+from narrows.store.partitions import Store
 from stages.prerank import Prerank
-from stages.publishing import Draft, Publisher
-from stages.store import Store
 
 ASOF = date(2024, 1, 10)
 
@@ -58,7 +58,7 @@ def test_answers_come_in_the_order_of_asking(kind, tmp_path):
 
 def test_the_process_ends_with_the_one_that_asks():
     code = (
-        "from stages.audits import AuditsBeside\nimport sys, time\n"
+        "from narrows.audit.worker import AuditsBeside\nimport sys, time\n"
         "if __name__ == '__main__':\n    print(AuditsBeside().process.pid, flush=True)\n    time.sleep(60)"
     )
     asks = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

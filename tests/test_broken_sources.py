@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from narrows.source.files import SourceError, reading
 from stages.events import Events
-from stages.sources import SourceError, reading
 from tests.source_files import COLUMNS, ROWS, source, written
 
 

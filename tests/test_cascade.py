@@ -11,10 +11,10 @@ import polars as pl
 import pyarrow.compute as pc
 import pytest
 
-from stages.bootstrap import bootstrap
-from stages.sources import SourceError
-from stages.store import Store
-from stages.workflow import ROOT
+from narrows.cli.airflow import ROOT
+from narrows.run.bootstrap import bootstrap
+from narrows.source.files import SourceError
+from narrows.store.partitions import Store
 from tests import world
 from tests.fixtures import Line, run_line
 
@@ -93,7 +93,7 @@ def test_the_dag_makes_the_tables_that_the_line_without_airflow_makes(line: Line
     for file in line.file.parent.glob("*.*"):
         if file.is_file():
             shutil.copy2(file, tmp_path)  # with its time, which is part of the source's identity
-    command = [sys.executable, "-m", "stages", "--file", tmp_path / line.file.name, "dag", "--asof", str(line.asof)]
+    command = [sys.executable, "-m", "narrows", "--file", tmp_path / line.file.name, "dag", "--asof", str(line.asof)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "published" in done.stdout  # the report

@@ -12,13 +12,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from narrows.audit.contract import contract
+from narrows.cli.airflow import ROOT
+from narrows.run.narrowing import fuse, narrowing_rooms, shards
+from narrows.run.runner import Runner
+from narrows.settings import load_settings
+from narrows.stage import NarrowingStage, Stage, TableStage, inputs, load_room, parameters, settings_of
 from stages import PIPELINE
-from stages.contract import contract
-from stages.narrowing import fuse, narrowing_rooms, shards
-from stages.runner import Runner
-from stages.settings import load_settings
-from stages.stage import NarrowingStage, Stage, TableStage, inputs, load_room, parameters, settings_of
-from stages.workflow import ROOT
 from tests.fixtures import Line
 
 HEAVY = {
@@ -35,8 +35,6 @@ HEAVY = {
     "scipy",
     "sqlalchemy",
 }
-FACES = {"__main__", "commands", "reference"}
-"""Corridor files that may look into rooms: they are the outermost layer."""
 
 every_room = pytest.mark.parametrize("name", PIPELINE)
 every_narrowing_room = pytest.mark.parametrize("name", narrowing_rooms())
@@ -98,34 +96,38 @@ def test_a_contract_stands_beside_the_room_and_names_the_grain(name):
 
 
 def test_doors_are_light_to_import():
-    code = f"import sys; from stages.stage import load_room; [load_room(n) for n in {PIPELINE!r}]; print(*sys.modules)"
+    code = f"import sys; from narrows.stage import load_room; [load_room(n) for n in {PIPELINE!r}]; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     ).stdout.split()
     assert not HEAVY & set(loaded)
 
 
-@pytest.mark.parametrize(
-    "file", sorted([*ROOT.glob("stages/**/*.py"), *ROOT.glob("features/*.py"), *ROOT.glob("dags/*.py")]), ids=str
-)
+SOURCE = [file for folder in ("narrows", "stages", "features", "dags") for file in ROOT.glob(f"{folder}/**/*.py")]
+
+
+@pytest.mark.parametrize("file", sorted(SOURCE), ids=lambda file: str(file.relative_to(ROOT)))
 def test_imports_point_one_way(file):
-    """dags -> rooms -> corridor -> features; rooms never import rooms."""
+    """dags -> stages -> narrows, features; rooms never import rooms; of the framework only the outermost layer sees rooms."""
     place = file.relative_to(ROOT).parts
+    outermost = place[:2] == ("narrows", "cli") or place[:2] == ("narrows", "__main__.py")
     for module in imported(file):
-        head, _, rest = module.partition(".")
-        room = rest.split(".")[0] if rest.split(".")[0] in PIPELINE else ""
+        head, *rest = module.split(".")
         if place[0] == "features":
-            assert head not in ("stages", "dags", "pyspark"), f"{file} imports {module}"
+            assert head not in ("stages", "dags", "narrows", "pyspark"), f"{file} imports {module}"
+        elif place[0] == "narrows" and not outermost:
+            assert head not in ("stages", "dags"), f"{file} imports {module}"
+            assert module.split(".")[:2] != ["narrows", "cli"], f"{file} imports {module}"
         elif place[0] == "stages":
             assert head != "dags"
-            mine = place[1] if len(place) > 2 else ""
-            allowed = {mine} if mine else (set(PIPELINE) if Path(place[1]).stem in FACES else set())
-            assert not room or room in allowed, f"{file} imports {module}"
+            assert module.split(".")[:2] != ["narrows", "cli"], f"{file} imports {module}"
+            room = rest[0] if head == "stages" and rest and rest[0] in PIPELINE else ""
+            assert not room or (len(place) > 2 and room == place[1]), f"{file} imports {module}"
 
 
 def test_the_ranks_workshop_runs_on_a_bare_image():
     """stages/rank needs torch, numpy and pyarrow; no more."""
-    allowed = {"torch", "numpy", "pyarrow", "stages", "features", *sys.stdlib_module_names}
+    allowed = {"torch", "numpy", "pyarrow", "narrows", "stages", "features", *sys.stdlib_module_names}
     for file in (ROOT / "stages" / "rank").glob("*.py"):
         assert {module.split(".")[0] for module in imported(file)} <= allowed
     code = f"""

@@ -10,8 +10,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from narrows.audit.contract import BrokenContract, Contract, ContractError, audit, contract, named, read
 from stages import PIPELINE
-from stages.contract import BrokenContract, Contract, ContractError, audit, contract, named, read
 
 ASOF = date(2017, 11, 30)
 CANDIDATE = {"user_id": "u", "item_id": "a", "kept": True, "reason": None}
@@ -175,7 +175,7 @@ def test_a_dataset_reads_only_the_columns_the_contract_names(tmp_path, docs):
 
 
 def test_spark_finds_what_arrow_finds(docs, tmp_path):
-    from stages.spark import spark_session
+    from narrows.engine.spark import spark_session
 
     wanted = Contract(
         tmp_path / "contract.yml",
@@ -230,7 +230,7 @@ def test_rooms_in_processes_of_their_own_share_the_site(tmp_path):
     """By `python -c`, too: left alone, pyspark ends such a process when it is imported, with exit code 0."""
     pq.write_table(table(GOOD["prerank"]), tmp_path / "draft.parquet")
     code = (
-        "import sys, pathlib, pyarrow.parquet as pq; from stages.contract import audit\n"
+        "import sys, pathlib, pyarrow.parquet as pq; from narrows.audit.contract import audit\n"
         "draft, docs = sys.argv[1:]\n"
         "print(audit('prerank', pq.read_table(draft), pathlib.Path(docs), 'v1', '2017-11-30').success)"
     )

@@ -8,14 +8,14 @@ import sqlite3
 
 import pytest
 
+from narrows.cli.airflow import ROOT
+from narrows.cli.main import build_parser
+from narrows.cli.reference import descriptions, pages, write
+from narrows.run.narrowing import narrowing_rooms
+from narrows.serving.schema import ddl
+from narrows.settings import SECTIONS, load_settings
+from narrows.stage import inputs, load_room, settings_of
 from stages import PIPELINE
-from stages.__main__ import build_parser
-from stages.narrowing import narrowing_rooms
-from stages.recommendations.schema import ddl
-from stages.reference import descriptions, pages, write
-from stages.settings import SECTIONS, load_settings
-from stages.stage import inputs, load_room, settings_of
-from stages.workflow import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DECISIONS = sorted((ROOT / "docs" / "decisions").iterdir())

@@ -12,11 +12,11 @@ from types import SimpleNamespace
 import pyarrow.parquet as pq
 import pytest
 
-from stages.columns import EVENT_COLUMNS
+from narrows.columns import EVENT_COLUMNS
+from narrows.settings import SourceSettings
+from narrows.source.files import SourceError, open_source
+from narrows.stage import Made, Table
 from stages.events import Events
-from stages.settings import SourceSettings
-from stages.sources import SourceError, open_source
-from stages.stage import Made, Table
 from tests import random_events
 
 ASOF = date(2024, 1, 10)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages import flow
+from narrows import candidates
+from stages.evaluation import ledger as flow
 
 ROOMS = flow.NARROWING
 
@@ -152,7 +153,7 @@ def test_ledger_and_survival_hold_for_any_cascade(data):
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=30))
 def test_positions_agree_with_sorting(rows):
     user, rank = np.array([row[0] for row in rows], int), np.array([row[1] for row in rows], float)
-    found = flow.positions(user, rank)
+    found = candidates.positions(user, rank)
     for one in set(user.tolist()):
         at = np.flatnonzero(user == one)
         wanted = sorted(at, key=lambda n: (rank[n], n))

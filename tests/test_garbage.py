@@ -1,6 +1,6 @@
 import gc
 
-from stages.garbage import RARELY, rarely_collected
+from narrows.engine.garbage import RARELY, rarely_collected
 
 
 def test_garbage_is_sought_rarely_and_not_at_the_end():

@@ -10,10 +10,10 @@ from datetime import date
 import pytest
 import sqlalchemy as sa
 
-from stages import commands
-from stages.__main__ import main
-from stages.spark import spark_session
-from stages.store import Store
+from narrows.cli import commands
+from narrows.cli.main import main
+from narrows.engine.spark import spark_session
+from narrows.store.partitions import Store
 from tests import world
 
 

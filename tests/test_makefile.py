@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.workflow import ROOT
+from narrows.cli.airflow import ROOT
 
 PYTHON = """#!/bin/sh
 case "$*" in

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from stages import models
-from stages.contract import Audit
-from stages.models import TrackingError
+from narrows.audit.contract import Audit
+from narrows.tracking import models
+from narrows.tracking.models import TrackingError
 
 ASOF = date(2017, 11, 30)
 FIT, TABLE = "f" * 64, "a" * 64

@@ -9,10 +9,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from stages.asof import SIDE, coded, complete, joined_with, plain, side
+from narrows.engine.histories import SIDE, coded, complete, joined_with, plain, side
+from narrows.stage import Table
 from stages.item_profiles import ItemProfiles
 from stages.item_profiles import profile as item_room
-from stages.stage import Table
 from stages.user_profiles import UserProfiles
 from stages.user_profiles import profile as user_room
 from tests import plain_profiles

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from stages import PIPELINE, report
+from narrows.cli import report
+from stages import PIPELINE
 
 
 def row(population, kind, name, metric, value, k=0, detail="", low=None, high=None, users=10):

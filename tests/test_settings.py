@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from narrows.settings import SECTIONS, SettingsError, load_settings
 from stages import PIPELINE
-from stages.settings import SECTIONS, SettingsError, load_settings
 
 
 def settings(folder: Path, text: str, **env: str):

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages.sources import SourceError
+from narrows.source.files import SourceError
 from tests.source_files import COLUMNS, EXPECTED, ROWS, cleaned, ids, source, typed_events, written
 
 

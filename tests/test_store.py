@@ -15,8 +15,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from stages.store import Store, StoreError
-from stages.write import write_table
+from narrows.store.partitions import Store, StoreError
+from narrows.store.write import write_table
 
 DAY = date(2024, 1, 1)
 OLD, NEW = "a" * 64, "b" * 64
@@ -93,9 +93,9 @@ KILLED = """
     from datetime import date
     from pathlib import Path
     import pyarrow as pa
-    from stages import store as module
-    from stages.store import Store
-    from stages.write import write_table
+    from narrows.store import partitions as module
+    from narrows.store.partitions import Store
+    from narrows.store.write import write_table
 
     store, where = Store(Path(sys.argv[1])), sys.argv[2]
     die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
@@ -138,8 +138,8 @@ FULL = """
     from pathlib import Path
     import numpy as np
     import pyarrow as pa
-    from stages.store import Store
-    from stages.write import write_table
+    from narrows.store.partitions import Store
+    from narrows.store.write import write_table
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
@@ -164,7 +164,7 @@ def test_a_full_disk_is_an_error_and_the_previous_version_stays(tmp_path):
 HOLD = """
     import os, subprocess, sys, time
     from pathlib import Path
-    from stages.store import Store
+    from narrows.store.partitions import Store
 
     with Store(Path(sys.argv[1])).lock("a long run"):
         if len(sys.argv) > 2:
@@ -172,7 +172,7 @@ HOLD = """
         print("held", flush=True)
         time.sleep(60)
 """
-TAKE = "import sys; from pathlib import Path; from stages.store import Store\nwith Store(Path(sys.argv[1])).lock('a task'): print('in')"
+TAKE = "import sys; from pathlib import Path; from narrows.store.partitions import Store\nwith Store(Path(sys.argv[1])).lock('a task'): print('in')"
 
 
 def test_a_second_run_is_refused_with_who_holds_it_until_the_holder_is_gone(tmp_path):

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from stages import story
+from narrows.cli import explain as story
 
 USERS = pa.table(
     {

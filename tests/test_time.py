@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from narrows.stage import Table
 from stages.events import Events
 from stages.item_profiles import ItemProfiles
-from stages.stage import Table
 from stages.user_profiles import UserProfiles
 from tests import random_events as world
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import ClassVar
 
-from stages.stage import Made, Table, TableStage, Truth
+from narrows.stage import Made, Table, TableStage, Truth
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from narrows.stage import Made
 from stages.evaluation import cascade, quality
+from stages.evaluation.ledger import ledger
 from stages.evaluation.run import Numbers, Run
-from stages.flow import ledger
-from stages.stage import Made
 
 
 def assess(run: Run, bins: int) -> Made:

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.columns import ITEM, USER
+from narrows.columns import ITEM, USER
 from stages.evaluation.judge import Judge, Lists, Pool
-from stages.flow import codes
+from stages.evaluation.ledger import codes
 
 POPULARITY = (("users_7d", "descending"), ("users_28d", "descending"), (ITEM, "ascending"))
 

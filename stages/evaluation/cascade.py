@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.columns import KEPT, RANK, REASON, STAGE_REACHED, USER, stage_rank, stage_score
+from narrows.columns import KEPT, RANK, REASON, STAGE_REACHED, USER, stage_rank, stage_score
 from stages.evaluation.calibration import expected_calibration_error, log_loss, reliability
+from stages.evaluation.ledger import GATES, NARROWING, follow, ledger, numbers, overlap, survival
 from stages.evaluation.run import Numbers, Run
-from stages.flow import GATES, NARROWING, follow, ledger, numbers, overlap, survival
 
 
 def fates(run: Run) -> pa.Table:

@@ -19,10 +19,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.columns import ITEM, RANK, USER
+from narrows.candidates import positions
+from narrows.columns import ITEM, RANK, USER
 from stages.evaluation.bootstrap import intervals
+from stages.evaluation.ledger import codes, numbers, pairs
 from stages.evaluation.metrics import per_user
-from stages.flow import codes, numbers, pairs, positions
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
-from stages.columns import KEPT, RANK, stage_rank
+from narrows.columns import KEPT, RANK, stage_rank
 from stages.evaluation import baselines
 from stages.evaluation.judge import Lists
+from stages.evaluation.ledger import NARROWING, numbers
 from stages.evaluation.metrics import METRICS, coverage, self_information
 from stages.evaluation.run import Numbers, Run
-from stages.flow import NARROWING, numbers
 
 Name = tuple[str, str]
 """A list's kind (published, stage, policy, channel, baseline) and its name."""

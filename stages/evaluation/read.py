@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.columns import EVENT_TIME, ITEM, KEPT, RANK, REASON, USER
+from narrows.columns import EVENT_TIME, ITEM, KEPT, RANK, REASON, USER
+from narrows.stage import Table, end_of
 from stages.evaluation.run import Run
-from stages.stage import Table, end_of
 
 if TYPE_CHECKING:
     from stages.evaluation import Evaluation

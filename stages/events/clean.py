@@ -15,7 +15,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, NumericType, StringType, TimestampNTZType, TimestampType
 
-from stages.columns import (
+from narrows.columns import (
     CONTEXT,
     DAY,
     EVENT_COLUMNS,
@@ -29,11 +29,11 @@ from stages.columns import (
     USER,
     VALUE,
 )
-from stages.delimited import SourceError
-from stages.settings import SourceSettings
-from stages.spark import Parts, part_writer
-from stages.stage import Made, Table, end_of
-from stages.tabular import reading
+from narrows.engine.spark import Parts, part_writer
+from narrows.settings import SourceSettings
+from narrows.source.delimited import SourceError
+from narrows.source.tabular import reading
+from narrows.stage import Made, Table, end_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, ClassVar
 
-from stages.stage import Past, Table, TableStage
+from narrows.stage import Past, Table, TableStage
 
 
 @dataclass(frozen=True, kw_only=True)

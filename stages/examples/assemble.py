@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from stages.columns import ASOF, ITEM, KEPT, LABEL, REASON, STAGE_REACHED, USER, WEIGHT
-from stages.spark import Parts, write_part
-from stages.stage import Table, end_of
+from narrows.columns import ASOF, ITEM, KEPT, LABEL, REASON, STAGE_REACHED, USER, WEIGHT
+from narrows.engine.spark import Parts, write_part
+from narrows.stage import Table, end_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from features import item
-from stages.asof import SIDE, complete, dated, each_asof, everything, known_by, side, with_side
-from stages.columns import CONTEXT, ITEM, PRICE, USER
-from stages.spark import Parts
-from stages.stage import Table
+from narrows.columns import CONTEXT, ITEM, PRICE, USER
+from narrows.engine.histories import SIDE, complete, dated, each_asof, everything, known_by, side, with_side
+from narrows.engine.spark import Parts
+from narrows.stage import Table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

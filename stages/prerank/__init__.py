@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from stages.stage import Narrowed, NarrowingStage, Recent, Shard
+from narrows.stage import Narrowed, NarrowingStage, Recent, Shard
 
 if TYPE_CHECKING:
     from stages.prerank.trees import PrerankModel

@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from features.lookup import Array, Pairs, codes, column
 from features.pair import FEATURES, matrix
-from stages.columns import ASOF, LABEL, REASON, USER, WEIGHT, stage_rank, stage_score
-from stages.flow import top
-from stages.stage import Narrowed, Shard
+from narrows.candidates import top
+from narrows.columns import ASOF, LABEL, REASON, USER, WEIGHT, stage_rank, stage_score
+from narrows.stage import Narrowed, Shard
 
 if TYPE_CHECKING:
     from stages.prerank import Prerank

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from stages.stage import Narrowed, NarrowingStage, Past, Recent, Shard, Table
+from narrows.stage import Narrowed, NarrowingStage, Past, Recent, Shard, Table
 
 if TYPE_CHECKING:
     from stages.rank.model import RankModel

@@ -17,11 +17,11 @@ from torch import nn
 
 from features.lookup import Array, Pairs, catalogue, codes, column, flat
 from features.pair import matrix
-from stages.columns import ASOF, ITEM, LABEL, REASON, USER, WEIGHT, stage_rank, stage_score
+from narrows.columns import ASOF, ITEM, LABEL, REASON, USER, WEIGHT, stage_rank, stage_score
+from narrows.stage import Narrowed, Shard
 from stages.rank import learn, stack
 from stages.rank.inputs import DENSE, Encoder, Lists
 from stages.rank.net import MODELS
-from stages.stage import Narrowed, Shard
 
 if TYPE_CHECKING:
     from stages.rank import Rank

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from stages.stage import Narrowed, NarrowingStage, Shard, Table
+from narrows.stage import Narrowed, NarrowingStage, Shard, Table
 
 if TYPE_CHECKING:
     from stages.recall.model import RecallModel

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from stages.columns import ITEM, REASON, USER, stage_rank, stage_score
+from narrows.columns import ITEM, REASON, USER, stage_rank, stage_score
+from narrows.stage import Narrowed
 from stages.recall.query import Array, Proposals, Query, position
-from stages.stage import Narrowed
 
 OWN = "own"
 

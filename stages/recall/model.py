@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from narrows.stage import Narrowed, Shard, end_of
 from stages.recall.ease import Ease
 from stages.recall.item_to_item import ItemToItem
 from stages.recall.merge import OWN, merge
@@ -17,7 +18,6 @@ from stages.recall.own_history import OwnHistory
 from stages.recall.popular import Popular, PopularWithin
 from stages.recall.query import Channel, Query
 from stages.recall.two_tower import TwoTowerChannel
-from stages.stage import Narrowed, Shard, end_of
 
 if TYPE_CHECKING:
     from datetime import date

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from stages.stage import Made, Table, TableStage, settings_of
+from narrows.stage import Made, Table, TableStage, settings_of
 
 if TYPE_CHECKING:
-    from stages.settings import Settings
+    from narrows.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +47,9 @@ class Recommendations(TableStage):
         """The published rows, without what is taken down; a release id comes from the versions that were read and the
         room's settings.
         """
-        from stages.recommendations import lists, reading, schema
-        from stages.recommendations.gates import FALLBACK_PLACE, PLACE, without
+        from narrows.serving import reading, schema
+        from narrows.serving.gates import FALLBACK_PLACE, PLACE, without
+        from stages.recommendations import lists
 
         versions = [rerank.version, item_profiles.version, user_profiles.version]
         release = lists.release_id(rerank.asof, versions, settings_of(self))
@@ -87,7 +88,8 @@ class Recommendations(TableStage):
         """
         import pyarrow.dataset as ds
 
-        from stages.recommendations import lists, publication, schema
+        from narrows.serving import publication, schema
+        from stages.recommendations import lists
 
         fallback = ds.dataset(draft.path / "fallback", format="parquet").to_table()
         manifest = {key: draft.meta[key] for key in ("fingerprint", "inputs", "settings", "notes")}

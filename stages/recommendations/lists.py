@@ -11,13 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.columns import ITEM, PROPENSITY, RANK, REASON, SCORE, USER
-from stages.stage import Table, end_of
+from narrows.columns import ITEM, PROPENSITY, RANK, REASON, SCORE, USER
+from narrows.serving.schema import EVERYONE
+from narrows.stage import Table, end_of
 
 BLOCKED = "policy:block"
 """The reason by which the rerank table marks an item that the policy never shows."""
-EVERYONE = "all"
-"""The segment of the fallback list for users of no segment or of an unknown one."""
 LIST = (USER, ITEM, RANK, SCORE, PROPENSITY, REASON)
 GROUPS = ("segment_name", "segment_users_28d", "segment_users_90d")
 

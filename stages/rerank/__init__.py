@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from narrows.stage import Narrowed, NarrowingStage, Shard
 from stages.rerank.policy import Policy
-from stages.stage import Narrowed, NarrowingStage, Shard
 
 if TYPE_CHECKING:
-    from stages.settings import Settings
+    from narrows.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)

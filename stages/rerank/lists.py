@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from stages.columns import PROPENSITY, RANK, REASON, SCORE
+from narrows.columns import PROPENSITY, RANK, REASON, SCORE
+from narrows.stage import Narrowed, Shard
 from stages.rerank import explore, matrices, reasons
 from stages.rerank.compose import Recipe, compose, places
 from stages.rerank.policy import Policy
-from stages.stage import Narrowed, Shard
 
 LOG = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from narrows.stage import Shard
 from stages.rerank.diversity import Codes, Mask, Matrix
 from stages.rerank.policy import Policy
-from stages.stage import Shard
 
 UNCAPPED = np.iinfo(np.int32).max
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from stages.stage import Table, TableStage
+from narrows.stage import Table, TableStage
 
 if TYPE_CHECKING:
-    from stages.sources import Source
+    from narrows.source.files import Source
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from narrows.cli.airflow import DAGS, ROOT, environment
+from narrows.stage import inputs, load_room
 from stages import PIPELINE
-from stages.stage import inputs, load_room
-from stages.workflow import DAGS, ROOT, environment
 
 DAG_IDS = {"daily.py": {"daily"}}
 HEAVY = {

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from stages import workflow
-from stages.store import Store, StoreError
-from stages.ui import ui
-from stages.workflow import WorkflowError, environment, run_dag, run_room
+from narrows.cli import airflow as workflow
+from narrows.cli.airflow import WorkflowError, environment, run_dag, run_room
+from narrows.cli.pages import ui
+from narrows.store.partitions import Store, StoreError
 
 ROOM = """
 import sys
@@ -25,7 +25,7 @@ DAG = """
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from airflow.sdk import DAG, task
-from stages.workflow import _progress
+from narrows.cli.airflow import _progress
 
 @task(retries=1, retry_delay=timedelta(seconds=1))
 def first(asof):
@@ -50,9 +50,9 @@ with DAG("daily", schedule=None, start_date=datetime(2017, 1, 1, tzinfo=UTC), pa
 @pytest.fixture
 def room(tmp_path, monkeypatch):
     """A stand-in for the command line, so that only the task's own work is tested."""
-    (tmp_path / "stages").mkdir()
-    (tmp_path / "stages" / "__main__.py").write_text(ROOM)
-    (tmp_path / "stages" / "__init__.py").touch()
+    (tmp_path / "narrows").mkdir()
+    (tmp_path / "narrows" / "__main__.py").write_text(ROOM)
+    (tmp_path / "narrows" / "__init__.py").touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(workflow.TASK_LOGS, raising=False)
 
@@ -114,7 +114,7 @@ def test_what_a_killed_run_left_open_is_closed_and_the_rest_left_alone(tmp_path)
 
 def test_a_run_is_refused_while_another_holds_the_store(tmp_path):
     hold = (
-        "import sys, time, pathlib; from stages.store import Store\n"
+        "import sys, time, pathlib; from narrows.store.partitions import Store\n"
         "with Store(pathlib.Path(sys.argv[1])).lock('a long run'): print(1, flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", hold, str(tmp_path / "tables")]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.stage import Table, Truth
+from narrows.stage import Table, Truth
 
 ASOF = date(2020, 1, 1)
 

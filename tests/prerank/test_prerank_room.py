@@ -11,8 +11,8 @@ import pytest
 
 from features.lookup import Pairs
 from features.pair import FEATURES, matrix
+from narrows.stage import Shard
 from stages.prerank import Prerank, trees
-from stages.stage import Shard
 from tests.recall.tiny import ASOF, random_rows, shard
 
 ROOM = Prerank(

@@ -12,10 +12,10 @@ import torch
 
 from features.lookup import Pairs
 from features.pair import FEATURES, matrix
+from narrows.stage import Shard
 from stages.rank import Rank, stack
 from stages.rank import model as craft
 from stages.rank.net import DIN, MODELS
-from stages.stage import Shard
 from tests.recall.tiny import ASOF, random_rows, shard
 
 ROOM = Rank(members=1, epochs=4, batch=8, hidden=16, min_count=2, windows=2, n=10)

@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from narrows.stage import Narrowed, Shard
 from stages.recall import Recall, index
 from stages.recall import model as craft
 from stages.recall.ease import Ease
 from stages.recall.own_history import OwnHistory
 from stages.recall.popular import Popular, PopularWithin
 from stages.recall.query import Proposals, Query, position
-from stages.stage import Narrowed, Shard
 from tests.recall.tiny import ASOF, Rows, events, random_rows, shard
 
 ROOM = Recall(min_users=2, pairs=500, epochs=2, batch=64)

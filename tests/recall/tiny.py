@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 import numpy as np
 import pyarrow as pa
 
-from stages.stage import Shard, end_of
+from narrows.stage import Shard, end_of
 
 ASOF = date(2024, 5, 31)
 Rows = list[tuple[str, str, int]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stages.recommendations import schema
+from narrows.serving import schema
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from stages.recommendations import lists, publication
+from narrows.serving import publication
+from stages.recommendations import lists
 
 ASOF = date(2017, 11, 30)
 WEEK = timedelta(days=7)

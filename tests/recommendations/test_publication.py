@@ -14,8 +14,8 @@ import pytest
 import sqlalchemy as sa
 from serving import ASOF, MADE, many, publish, release
 
-from stages.recommendations import gates, publication, reading, schema
-from stages.recommendations.gates import GateError
+from narrows.serving import gates, publication, reading, schema
+from narrows.serving.gates import GateError
 
 
 def shown(engine, user: str = "u0", n: int = 3) -> list[str]:
@@ -148,7 +148,8 @@ def test_a_kill_in_the_middle_leaves_the_previous_release(engine, tmp_path):
             import os, signal, sys
             import sqlalchemy as sa
             from serving import ASOF, MADE, many, release
-            from stages.recommendations import publication, schema
+            from narrows.serving import publication
+            from narrows.serving import schema
             publication.CHUNK = 500
             engine = schema.open_engine(sys.argv[1])
             inserts = []

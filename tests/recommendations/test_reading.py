@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from serving import ASOF, MADE, publish
 
-from stages.recommendations import publication, reading, schema
+from narrows.serving import publication, reading, schema
 
 
 def items(engine, *args, **named) -> list[str]:

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from serving import ASOF, ITEMS, USERS, WEEK
 
-from stages.recommendations import Recommendations, lists, reading, schema
-from stages.stage import Table
+from narrows.serving import reading, schema
+from narrows.stage import Table
+from stages.recommendations import Recommendations, lists
 
 
 def of(table: pa.Table, segment: str) -> list[str]:

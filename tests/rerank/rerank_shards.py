@@ -7,7 +7,7 @@ from datetime import date
 import numpy as np
 import pyarrow as pa
 
-from stages.stage import Narrowed, Shard
+from narrows.stage import Narrowed, Shard
 
 ASOF = date(2017, 11, 30)
 

@@ -1,0 +1,1 @@
+"""Contracts, audited by Great Expectations."""

@@ -1,0 +1,235 @@
+"""A room's contract: `contract.yml` beside the code, audited by Great Expectations before publication.
+
+    grain: one row per user and item, as of the partition
+    expectations:
+      - expect_compound_columns_to_be_unique: {column_list: [user_id, item_id]}
+      - expect_column_pair_values_to_be_equal: {column_A: length(items), column_B: length(counts)}
+      - expect_column_min_to_be_between: {column: own_rank, min_value: 1, meta: {optional: true}}
+
+Expectations carry Great Expectations' own names and arguments, with three additions. Where one names a column
+it may also name `length(x)`, `min(x)` or `max(x)` of a list column x: one value per row, null where the list
+is null (min and max also where it is empty). And `meta: {optional: true}` skips it where the table lacks a
+column it names, for columns that come and go with the settings. A value `{$PARAMETER: n}` is the room's
+setting n. Every row of the named columns is checked, never a sample.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+    from pyspark.sql import DataFrame
+
+ROOMS = Path(__file__).parents[2] / "stages"
+LIST_WORD = re.compile(r"(length|min|max)\((\w+)\)")
+
+
+class ContractError(ValueError):
+    """A contract.yml that cannot be used: it names the file, the entry and the remedy."""
+
+
+class BrokenContract(RuntimeError):
+    """A table that breaks its room's contract; nothing of it is published."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What one audit found."""
+
+    room: str
+    version: str
+    success: bool
+    """True if every expectation held."""
+    checked: int
+    """How many expectations were evaluated."""
+    failed: list[str]
+    """One line per broken expectation: its name and arguments, what was seen, examples."""
+    page: str
+    """Path of the audit's page in the data docs."""
+
+    def to_json(self) -> str:
+        """The audit as one JSON object."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    def require(self) -> Audit:
+        """Return self if the contract held.
+
+        Raises
+        ------
+        BrokenContract
+            Otherwise, with every broken expectation, the page of the data docs and the remedy.
+        """
+        if self.success:
+            return self
+        broken = f"{len(self.failed)} of the {self.checked} expectations of its contract"
+        raise BrokenContract(
+            "\n  - ".join([f"{self.room} {self.version} breaks {broken}:", *self.failed])
+            + f"\nNothing was published; the previous version still stands. Details: {self.page}\n"
+            f"Remedy: repair what feeds {self.room} and run it again; where the contract is what is wrong, "
+            f"change {ROOMS.name}/{self.room}/contract.yml."
+        )
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A contract.yml as read."""
+
+    path: Path
+    grain: str
+    """What one row is, in one sentence."""
+    expectations: tuple[tuple[str, dict[str, Any]], ...]
+    """(name, arguments) in the order of the file."""
+
+    def columns(self) -> list[str]:
+        """The columns the contract reads; of a list word the list's."""
+        words = [word for _, arguments in self.expectations for word in named(arguments)]
+        return list(dict.fromkeys(source(word) for word in words))
+
+    def over(self, present: Collection[str], settings: Mapping[str, Any] | None) -> Contract:
+        """The contract for a table with these columns and a room with these settings; see `audit`.
+
+        Raises
+        ------
+        ContractError
+            It names a setting the room does not have.
+        """
+        kept = []
+        for kind, arguments in self.expectations:
+            optional = (arguments.get("meta") or {}).get("optional")
+            if optional and any(source(word) not in present for word in named(arguments)):
+                continue
+            asked = {key: value["$PARAMETER"] for key, value in arguments.items() if _is_parameter(value)}
+            if asked and settings is None:
+                continue
+            for key, setting in asked.items():
+                if setting not in settings:  # type: ignore[operator]
+                    raise ContractError(f"{self.path}: {kind} names {setting!r}, no setting of the room")
+                arguments = {**arguments, key: settings[setting]}  # type: ignore[index]
+            kept.append((kind, arguments))
+        return Contract(self.path, self.grain, tuple(kept))
+
+    def words(self, present: Collection[str]) -> list[str]:
+        """The columns and list words named, each once, whose column is present."""
+        words = (word for _, arguments in self.expectations for word in named(arguments))
+        return [word for word in dict.fromkeys(words) if source(word) in present]
+
+
+def named(arguments: dict[str, Any]) -> Iterator[str]:
+    """The columns and list words that an expectation's arguments name, its row condition's included."""
+    for key, value in arguments.items():
+        if key == "row_condition" and isinstance(value, str):
+            yield from re.findall(r"col\([\"']([^\"']+)[\"']\)", value)
+        elif isinstance(value, dict) and key != "meta":
+            yield from named({"column": value["name"]} if "name" in value else value)
+        elif isinstance(value, list) and key == "conditions":
+            for condition in value:
+                yield from named(condition)
+        elif key.startswith("column") and key != "column_index":
+            yield from map(str, value if isinstance(value, list) else [value])
+
+
+def _is_parameter(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) == {"$PARAMETER"}
+
+
+def source(word: str) -> str:
+    """The column that a column's name or a list word reads: `history_item` of `length(history_item)`."""
+    listed = LIST_WORD.fullmatch(word)
+    return listed[2] if listed else word
+
+
+@functools.cache
+def contract(room: str) -> Contract:
+    """The contract of a room: `contract.yml` beside the code of the room."""
+    return read(ROOMS / room / "contract.yml")
+
+
+def read(path: Path) -> Contract:
+    """Read a contract.yml. Names and arguments of the expectations are judged at the audit.
+
+    Raises
+    ------
+    ContractError
+        The file is missing, is no YAML, or is not a grain and a list of one-key entries.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ContractError(f"{path} is missing: every room states its grain and what must hold") from None
+    except yaml.YAMLError as error:
+        raise ContractError(f"{path} is not YAML: {error}") from None
+    if not isinstance(raw, dict) or set(raw) != {"grain", "expectations"}:
+        raise ContractError(f"{path}: the keys must be exactly `grain` and `expectations`")
+    if not isinstance(raw["grain"], str) or not raw["grain"].strip():
+        raise ContractError(f"{path}: `grain` must be one sentence, like `one row per user`")
+    if not isinstance(raw["expectations"], list) or not raw["expectations"]:
+        raise ContractError(f"{path}: `expectations` must be a list with at least one entry")
+    entries = []
+    for number, entry in enumerate(raw["expectations"], 1):
+        one = isinstance(entry, dict) and len(entry) == 1
+        name, arguments = next(iter(entry.items())) if one else ("", None)
+        if not isinstance(arguments, dict):
+            raise ContractError(f"{path}: expectation {number} must read `expect_...: {{argument: value}}`")
+        entries.append((str(name), arguments))
+    return Contract(path, raw["grain"].strip(), tuple(entries))
+
+
+def audit(
+    room: str,
+    data: DataFrame | pa.Table | ds.Dataset,
+    docs: Path,
+    version: str,
+    asof: datetime.date | str,
+    settings: Mapping[str, Any] | None = None,
+    terms: Contract | None = None,
+) -> Audit:
+    """Check a draft against its room's contract and add the result's page to the data docs.
+
+    Parameters
+    ----------
+    room
+        Whose contract applies.
+    data
+        The draft. An Arrow table, or the Arrow dataset of a draft's Parquet files, is checked in memory,
+        reading only the columns the contract names: 1 to 2 s per million rows. A Spark DataFrame is checked
+        by Spark jobs where it lies, for what does not fit one machine; persist it first.
+    docs
+        Folder of the static HTML site, made if missing. All rooms and runs share it, also across processes.
+    version
+        The draft's version; a rerun of the same version replaces its page.
+    asof
+        The partition: a date, a datetime, or ISO text such as `2017-12-01T13`.
+    settings
+        The room's settings, by name; without them the expectations that name a `$PARAMETER` are left out.
+    terms
+        Another contract than the room's own.
+
+    Returns
+    -------
+    Audit
+        Also when the contract is broken; `.require()` then raises.
+
+    Raises
+    ------
+    ContractError
+        The contract itself cannot be used.
+    """
+    from narrows.audit import suite as expectations
+
+    terms = terms or contract(room)
+    present = data.columns if hasattr(data, "sparkSession") else data.schema.names
+    terms = terms.over(present, settings)
+    result, page = expectations.validate(terms, room, data, present, docs, version, asof)
+    failed = [expectations.line(r) for r in result.results if not r.success]
+    return Audit(room, version, not failed, len(result.results), failed, page)

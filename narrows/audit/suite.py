@@ -1,0 +1,249 @@
+"""The Great Expectations side of a contract: the suite, the data as it reads it, the data docs."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import difflib
+import functools
+import os
+import sys
+import warnings
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from narrows.audit.contract import LIST_WORD, Contract, ContractError, source
+
+INDEX_LENGTH = 100
+"""Audits listed on the first page of the data docs; older pages stay on disk."""
+EXAMPLES = 5
+"""Offending values quoted for a failed expectation."""
+ENGINES: dict[str, dict[str, Any]] = {"pandas": {}, "spark": {"persist": False}}
+
+
+def validate(
+    terms: Contract,
+    room: str,
+    data: Any,
+    present: Collection[str],
+    docs: Path,
+    version: str,
+    asof: datetime.date | str,
+) -> tuple[Any, str]:
+    """Great Expectations' result for `data` and the path of its page; see `contract.audit`."""
+    judged = suite(terms, room)
+    context = _context(str(docs.absolute()))
+    engine, frame = _frame(terms, data, present)
+    origin = getattr(context.data_sources, f"add_or_update_{engine}")(engine, **ENGINES[engine])
+    batch = origin.add_dataframe_asset(room).add_batch_definition_whole_dataframe(version)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its own deprecations, nothing a reader of the run can act on
+        result = batch.get_batch({"dataframe": frame}).validate(judged, result_format="BASIC")
+    return result, _write_page(context, judged, result, docs, room, version, asof)
+
+
+def prepare() -> None:
+    """Import Great Expectations now, so that the first audit need not wait for it."""
+    _great_expectations()
+
+
+def suite(terms: Contract, name: str) -> Any:
+    """The suite of a contract.
+
+    Raises
+    ------
+    ContractError
+        An unknown expectation or argument, or a wrong value: with the file, the entry and the nearest names.
+    """
+    gx = _great_expectations()
+    from great_expectations.expectations import registry
+
+    known = registry.list_registered_expectation_implementations()
+    made = []
+    for number, (kind, arguments) in enumerate(terms.expectations, 1):
+        where = f"{terms.path}: expectation {number}, {kind}"
+        if kind not in known:
+            near = difflib.get_close_matches(kind, known, 2)
+            hint = f"; meant {' or '.join(near)}?" if near else ""
+            raise ContractError(f"{where}: no such expectation{hint}")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                made.append(registry.get_expectation_impl(kind)(**arguments))
+        except (TypeError, ValueError, gx.exceptions.GreatExpectationsError) as error:
+            reasons = error.errors() if hasattr(error, "errors") else [{"loc": (), "msg": str(error)}]
+            told = "; ".join(": ".join(map(str, [*r["loc"], r["msg"]])) for r in reasons)
+            raise ContractError(f"{where}: {told}") from None
+    return gx.ExpectationSuite(name=name, expectations=made, notes=f"**Grain**: {terms.grain}")
+
+
+@functools.cache
+def _great_expectations() -> Any:
+    """Import Great Expectations (3 s), its telemetry off."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    # It imports Spark Connect where it can, and that import ends a process started by `python -c` or from
+    # standard input, with exit code 0 (pyspark takes it for a doctest run). Hide Connect while importing.
+    hidden = [f"pyspark.sql.connect.{name}" for name in ("dataframe", "session")]
+    hidden = [name for name in hidden if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        import great_expectations as gx
+    finally:
+        for name in hidden:
+            sys.modules.pop(name, None)
+    return gx
+
+
+@functools.lru_cache(maxsize=4)
+def _context(docs: str) -> Any:
+    """An ephemeral context whose suites, results and HTML site lie under `docs`."""
+    gx = _great_expectations()
+    from great_expectations.data_context.types.base import DataContextConfig
+
+    def files(folder: str) -> dict[str, str]:
+        return {"class_name": "TupleFilesystemStoreBackend", "base_directory": folder}
+
+    def store(kind: str, backend: dict[str, str]) -> dict[str, Any]:
+        return {"class_name": kind, "store_backend": backend}
+
+    memory = {"class_name": "InMemoryStoreBackend"}
+    site = {
+        **store("SiteBuilder", files(docs)),
+        "show_how_to_buttons": False,
+        "site_index_builder": {
+            "class_name": "DefaultSiteIndexBuilder",
+            "validation_results_limit": INDEX_LENGTH,
+        },
+        # A backfilled partition is old but its page is new: only the index is limited.
+        "site_section_builders": {"validations": {"validation_results_limit": None}, "profiling": "None"},
+    }
+    config = DataContextConfig(
+        config_version=4.0,
+        analytics_enabled=False,
+        progress_bars={"globally": False},  # type: ignore[arg-type]
+        expectations_store_name="suites",
+        validation_results_store_name="results",
+        checkpoint_store_name="checkpoints",
+        stores={
+            "suites": store("ExpectationsStore", files(f"{docs}/suites")),
+            "results": store("ValidationResultsStore", files(f"{docs}/results")),
+            "checkpoints": store("CheckpointStore", memory),
+            "validation_definition_store": store("ValidationDefinitionStore", memory),
+        },
+        data_docs_sites={"narrows": site},
+    )
+    return gx.get_context(mode="ephemeral", project_config=config)
+
+
+def _frame(terms: Contract, data: Any, present: Collection[str]) -> tuple[str, Any]:
+    """The named columns of the data, list words worked out, with the engine that reads them."""
+    words = terms.words(present)
+    if hasattr(data, "sparkSession"):
+        from pyspark.sql import functions as F
+
+        list_words = {"length": F.array_size, "min": F.array_min, "max": F.array_max}
+        listed = [(word, LIST_WORD.fullmatch(word)) for word in words]
+        columns = [list_words[m[1]](m[2]).alias(word) if m else F.col(word) for word, m in listed]
+        return "spark", data.select(*columns)
+    if hasattr(data, "to_table"):
+        data = data.to_table(columns=list(dict.fromkeys(map(source, words))))
+    return "pandas", _pandas(terms, data, words)
+
+
+def _pandas(terms: Contract, table: Any, words: list[str]) -> Any:
+    """An Arrow table's named columns as pandas; strings as categories, checked several times faster."""
+    import pandas as pd
+    import pyarrow as pa
+
+    typed = {arguments.get("column") for kind, arguments in terms.expectations if "_type" in kind}
+    columns = {}
+    for word in words:
+        listed = LIST_WORD.fullmatch(word)
+        column = _list_word(listed[1], table[listed[2]]) if listed else table[word]
+        text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+        columns[word] = column.dictionary_encode() if text and word not in typed else column
+    return (
+        pa.table(columns).to_pandas(date_as_object=False)
+        if columns
+        else pd.DataFrame(index=pd.RangeIndex(table.num_rows))
+    )
+
+
+def _list_word(word: str, column: Any) -> Any:
+    """`length`, `min` or `max` of each list of a list column (rows,); null where there is none."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if word == "length":
+        return pc.list_value_length(column)
+    lists = column.combine_chunks()
+    values = pa.table({"row": pc.list_parent_indices(lists), "value": pc.list_flatten(lists)})
+    best = values.group_by("row").aggregate([("value", word)]).combine_chunks()
+    at = np.full(len(lists), -1)
+    at[best["row"].to_numpy()] = np.arange(best.num_rows)
+    return best[f"value_{word}"].take(pa.array(at, mask=at < 0))
+
+
+def _write_page(
+    context: Any, judged: Any, result: Any, docs: Path, room: str, version: str, asof: datetime.date | str
+) -> str:
+    """Store a result under (room, version, as-of), render its page and the index; return the page's path."""
+    from great_expectations.core.run_identifier import RunIdentifier
+    from great_expectations.data_context.types.resource_identifiers import (
+        ExpectationSuiteIdentifier,
+        ValidationResultIdentifier,
+    )
+
+    instant = datetime.datetime.fromisoformat(str(asof)).replace(tzinfo=datetime.UTC)
+    run, name = RunIdentifier(run_name=version, run_time=instant), ExpectationSuiteIdentifier(room)
+    key = ValidationResultIdentifier(expectation_suite_identifier=name, run_id=run, batch_identifier=room)
+    result.meta["run_id"] = run
+    with _alone(docs):
+        context.suites.add_or_update(judged)
+        context.validation_results_store.set(key, result)
+        context.build_data_docs(resource_identifiers=[key, name])
+    return str(docs.joinpath("validations", *key.to_tuple()).absolute()) + ".html"
+
+
+@contextlib.contextmanager
+def _alone(docs: Path) -> Iterator[None]:
+    """Hold the site, so that two rooms audited at the same time both appear in its index."""
+    import fcntl
+
+    docs.mkdir(parents=True, exist_ok=True)
+    with open(docs / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # goes with the file, also when the process is killed
+        yield
+
+
+def line(result: Any) -> str:
+    """One broken expectation in one readable line."""
+    config, seen = result.expectation_config, result.result or {}
+    told = ", ".join(f"{k}={v!r}" for k, v in config.kwargs.items() if k != "batch_id" and v is not None)
+    found = _obstacles(result.exception_info or {})
+    if "unexpected_count" in seen:
+        found.append(f"{seen['unexpected_count']} of {seen['element_count']} rows unexpected")
+        examples = [e for e in seen.get("partial_unexpected_list", []) if e == e and e is not None]
+        if examples:
+            found.append("for example " + ", ".join(map(_plain, examples[:EXAMPLES])))
+    elif seen.get("observed_value") is not None:
+        found.append(f"observed {_plain(seen['observed_value'])}")
+    return f"{config.type}({told}): {'; '.join(found) or 'not met'}"
+
+
+def _plain(value: Any) -> str:
+    """A value as a reader writes it, without NumPy's wrappers."""
+    if isinstance(value, Mapping):
+        return "(" + ", ".join(f"{k}={_plain(v)}" for k, v in value.items()) + ")"
+    if isinstance(value, (tuple, list)):
+        return "(" + ", ".join(map(_plain, value)) + ")"
+    return repr(value.item() if hasattr(value, "item") else value)
+
+
+def _obstacles(info: Mapping[str, Any]) -> list[str]:
+    """What kept an expectation from being checked, without the traces."""
+    raised = [i for i in ([info] if "raised_exception" in info else info.values()) if i.get("raised_exception")]
+    messages = dict.fromkeys(str(i.get("exception_message")).strip().splitlines()[0] for i in raised)
+    return ["could not be checked: " + "; ".join(messages)] if raised else []

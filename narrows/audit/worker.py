@@ -1,0 +1,93 @@
+"""Audits of drafts beside the room's work: in a process of their own, which imports Great Expectations meanwhile."""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing
+import signal
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from narrows.audit.contract import Audit, audit
+from narrows.engine.garbage import rarely_collected
+
+
+def audit_draft(room: str, draft: Path, docs: Path, version: str, asof: date, settings: dict[str, Any]) -> Audit:
+    """Check a draft's rows against the room's contract; see ``contract.audit``."""
+    import pyarrow.dataset as ds
+
+    data = ds.dataset(draft / "data", format="parquet", partitioning="hive")
+    return audit(room, data, docs, version, asof, settings=settings)
+
+
+@dataclass
+class Audits:
+    """Audits that were asked for; their results come in the order of asking, each made when it is wanted."""
+
+    waiting: deque[partial[Audit]] = field(default_factory=deque)
+
+    def ask(self, *about: Any) -> None:
+        """Ask for the audit of a draft: the arguments of `audit_draft`."""
+        self.waiting.append(partial(audit_draft, *about))
+
+    def answer(self) -> Audit:
+        """The result of the audit that was asked for first."""
+        return self.waiting.popleft()()
+
+
+class AuditsBeside(Audits):
+    """The same in another process, which works while this one goes on. It ends when this one does, however it ends."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")  # a fork would inherit the threads' locks
+        self.pipe, there = context.Pipe()
+        self.process = context.Process(target=_serve, args=(there,), daemon=True, name="audits")
+        self.process.start()
+        there.close()  # now the pipe ends with the process that holds its other end
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """Let the other process end by itself."""
+        self.pipe.close()
+        self.process.join(5)
+
+    def ask(self, *about: Any) -> None:
+        self.pipe.send(about)
+
+    def answer(self) -> Audit:
+        try:
+            found = self.pipe.recv()
+        except EOFError:
+            raise RuntimeError(
+                f"the process that audits ended with {self.process.exitcode}; nothing more was published. If memory "
+                "ran out, give the machine more; then run again."
+            ) from None
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+def _serve(pipe: Connection) -> None:
+    from narrows.audit.suite import prepare
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks: this one ends with it
+    with rarely_collected():
+        prepare()
+        while True:
+            try:
+                about = pipe.recv()
+            except (EOFError, OSError):  # the process that asks has ended, and said why
+                return
+            try:
+                found: Audit | Exception = audit_draft(*about)
+            except Exception as error:  # raised where the answer is wanted
+                found = error
+            try:
+                pipe.send(found)
+            except OSError:
+                return

@@ -1,0 +1,223 @@
+"""The pages of ``docs/`` that are read off the code: settings, commands, tables and features.
+
+``make docs`` writes them; a test holds them equal to the code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+import inspect
+import json
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from narrows.settings import FILE, SECTIONS
+from narrows.stage import inputs, load_room
+from stages import PIPELINE
+
+DOCS = Path(__file__).parents[2] / "docs"
+MADE = "Made by `make docs` from {}; a test holds the two equal."
+HOW = {
+    "same": "",
+    "past": " (earlier partitions)",
+    "recent": " (this and earlier partitions)",
+    "truth": " (events of the horizon after it)",
+}
+
+
+def pages() -> dict[str, str]:
+    """Every generated page by its file name."""
+    from features.catalogue import markdown
+    from narrows.cli.main import build_parser
+
+    return {
+        "settings.md": settings_page(),
+        "cli.md": commands_page(build_parser()),
+        "tables.md": tables_page(),
+        "features.md": markdown(),
+    }
+
+
+def write(folder: Path = DOCS) -> list[Path]:
+    """Write every generated page; returns the files whose text changed."""
+    changed = []
+    for name, text in pages().items():
+        file = folder / name
+        if not file.exists() or file.read_text(encoding="utf-8") != text:
+            file.write_text(text, encoding="utf-8")
+            changed.append(file)
+    return changed
+
+
+# -------------------------------------------------------------------- settings
+
+
+def settings_page() -> str:
+    """All sections of ``narrows.toml`` and all rooms, each key with its default and its meaning."""
+    lines = [
+        "# Settings",
+        "",
+        MADE.format("the dataclasses that hold them"),
+        "",
+        f"Every key is optional: without `{FILE}` the defaults hold. An environment variable overrides the file: "
+        "`NARROWS_RECALL__N=300` is `n = 300` in `[recall]`. A room's keys are flags of `narrows fit` and "
+        "`narrows transform` too (`--max-bad-share 0.02`). An unknown key, a wrong type or a wrong value ends the "
+        "command with one line that names it. The rules of the lists stand in `policy.toml`, each with its meaning.",
+        "",
+    ]
+    for name, kind in SECTIONS.items():
+        lines += _section(name, kind)
+    for name in PIPELINE:
+        lines += _section(name, load_room(name), f" (the [room](../stages/{name}/))")
+    return "\n".join(lines)
+
+
+def descriptions(kind: type) -> dict[str, str]:
+    """The string literal below each field of a dataclass, as one line; ``""`` where there is none."""
+    (made,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(made, ast.ClassDef)
+    said = dict.fromkeys((field.name for field in dataclasses.fields(kind)), "")
+    for one, below in zip(made.body, made.body[1:], strict=False):
+        literal = below.value if isinstance(below, ast.Expr) else None
+        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and isinstance(literal, ast.Constant):
+            said[one.target.id] = _plain(str(literal.value))
+    return said
+
+
+def _section(name: str, kind: type, where: str = "") -> list[str]:
+    first = _plain((inspect.getdoc(kind) or "").split("\n\n")[0])
+    lines = [f"## {name}", "", f"`[{name}]`{where}: {first}", ""]
+    meant, blank = descriptions(kind), kind()
+    if not meant:
+        return [*lines, "No settings.", ""]
+    rows = [f"| `{key}` | `{_toml(getattr(blank, key))}` | {text} |" for key, text in meant.items()]
+    return [*lines, "| key | default | meaning |", "|---|---|---|", *rows, ""]
+
+
+def _toml(value: Any) -> str:
+    """A default as ``narrows.toml`` writes it."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, bool | str | dict) else repr(value)
+
+
+# -------------------------------------------------------------------- commands
+
+
+def commands_page(parser: argparse.ArgumentParser) -> str:
+    """Every command with its arguments, and the examples of ``narrows --help``."""
+    lines = [
+        "# Commands",
+        "",
+        MADE.format("the parser in `stages/__main__.py`"),
+        "",
+        "Exit status: 0; 1 where a room failed; 2 where the remedy is yours (wrong settings or use, a missing file, a "
+        "broken contract, a held store), which no retry mends; 130 after Ctrl-C. Progress goes to standard error, "
+        "results to standard output.",
+        "",
+        "Before the command (`narrows --file FILE COMMAND`):",
+        "",
+        *_table(list(_rows([action for action in parser._actions if not _subcommands(action)]))),
+    ]
+    for action in parser._actions:
+        for name, command in _subcommands(action).items():
+            lines += _command(f"narrows {name}", command)
+    lines += ["## Examples", "", "```text", (parser.epilog or "").strip().removeprefix("examples:\n"), "```", ""]
+    return "\n".join(lines)
+
+
+def _command(name: str, command: argparse.ArgumentParser) -> list[str]:
+    about, usage, rows = _plain(command.description or ""), [name], []
+    for action in sorted(command._actions, key=lambda each: bool(each.option_strings)):  # as one types them
+        if rooms := _subcommands(action):
+            shared = [each for each in next(iter(rooms.values()))._actions if not each.dest.startswith("set_")]
+            usage += [str(action.metavar), *filter(None, map(_usage, shared)), "[--SETTING VALUE ...]"]
+            rows += [(f"`{action.metavar}`", ", ".join(f"`{room}`" for room in rooms)), *_rows(shared)]
+            rows.append(("`--SETTING`", "any setting of the room, see [settings](settings.md)"))
+        else:
+            usage += filter(None, [_usage(action)])
+            rows += _rows([action])
+    lines = [f"## {name}", "", about, "", "```text", " ".join(usage), "```", ""]
+    return lines + _table(rows)
+
+
+def _subcommands(action: argparse.Action) -> dict[str, argparse.ArgumentParser]:
+    return dict(action.choices) if isinstance(action, argparse._SubParsersAction) else {}
+
+
+def _rows(actions: list[argparse.Action]) -> Iterator[tuple[str, str]]:
+    for action in actions:
+        if action.dest != "help":
+            yield f"`{_word(action)}`", _plain(action.help or "")
+
+
+def _word(action: argparse.Action) -> str:
+    """``USER`` or ``--scene SCENE``."""
+    value = str(action.metavar or action.dest.upper())
+    return " ".join([*action.option_strings[-1:], *([value] if action.nargs != 0 else [])])
+
+
+def _usage(action: argparse.Action) -> str:
+    if action.dest == "help":
+        return ""
+    return _word(action) if action.required else f"[{_word(action)}]"
+
+
+def _table(rows: list[tuple[str, str]]) -> list[str]:
+    told = [f"| {word} | {text} |" for word, text in rows]
+    return ["| argument | meaning |", "|---|---|", *told, ""] if told else []
+
+
+# -------------------------------------------------------------------- tables
+
+
+def tables_page() -> str:
+    """What every room's table holds, and the schema of the serving database."""
+    from narrows.audit.contract import contract
+    from narrows.serving.schema import ddl
+
+    lines = [
+        "# Tables",
+        "",
+        MADE.format("the rooms, their contracts and the serving schema"),
+        "",
+        "A table is a folder of Parquet files for each as-of, below `var/tables/`; how it gets there is told in "
+        "[architecture](architecture.md). Column names that rooms share are spelled in `stages/columns.py`; the "
+        "features are [listed apart](features.md).",
+        "",
+    ]
+    for name in PIPELINE:
+        room, terms = load_room(name), contract(name)
+        reads = ", ".join(f"`{table}`{HOW[kind]}" for table, kind in inputs(room).items()) or "the source"
+        grain = terms.grain[0].upper() + terms.grain[1:]
+        what = _plain(inspect.getdoc(room) or "")
+        checks = f"Its [contract](../stages/{name}/contract.yml) has {len(terms.expectations)} expectations."
+        lines += [f"## {name}", "", f"{grain}.", "", what, "", f"Reads {reads}. {checks}", ""]
+    lines += [
+        "## The serving database",
+        "",
+        "What product services read: the views `current_recommendation` and `current_fallback`. The schema in "
+        "Postgres' words:",
+        "",
+        "```sql",
+        ddl("postgresql").replace("\t", "    ").replace(" \n", "\n").strip(),
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """A docstring as one line of Markdown that may stand in a table."""
+    text = re.sub(r"``(.+?)``", r"`\1`", " ".join(text.split()))
+    return text.replace("|", r"\|")
+
+
+if __name__ == "__main__":
+    for file in write():
+        print(f"{file.relative_to(DOCS.parent)} is new")

@@ -1,0 +1,1 @@
+"""Spark, whole histories, cost and process start-up."""

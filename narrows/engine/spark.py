@@ -1,0 +1,147 @@
+"""The Spark session, made in one place."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from narrows.engine.java import require_java
+from narrows.settings import SparkSettings
+from narrows.source.tabular import reading
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
+    from pyspark.sql import DataFrame, SparkSession
+
+CLASSES = Path(sys.prefix) / "spark-classes.jsa"
+"""Spark's classes as a JVM has them loaded: with it a session starts in half the time. `make setup` makes it."""
+QUIET = "-Xlog:disable -Xlog:all=error:stderr"
+"""Of the JVM's own log only errors."""
+
+
+@cache
+def spark_session(settings: SparkSettings = SparkSettings()) -> SparkSession:  # noqa: B008 (frozen)
+    """The process's one session: UTC, Arrow, quiet.
+
+    Raises:
+        JavaError: no usable Java.
+    """
+    from pyspark.sql import SparkSession
+
+    require_java()
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")  # Spark runs a task a core; Polars inside one needs no more
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    root = str(Path(__file__).parents[2])
+    options = settings.java_options
+    if CLASSES.exists():  # a JVM that it does not fit (another Java, another Spark) says nothing and does without
+        options += f" -XX:SharedArchiveFile={CLASSES} {QUIET}"
+    session = (
+        SparkSession.builder.appName("narrows")
+        .master(settings.master)
+        .config("spark.driver.memory", settings.driver_memory)
+        .config("spark.sql.shuffle.partitions", settings.shuffle_partitions)
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.execution.arrow.pyspark.enabled", True)
+        .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
+        .config("spark.sql.legacy.parquet.nanosAsLong", True)
+        .config("spark.sql.ansi.enabled", True)
+        .config("spark.sql.caseSensitive", True)
+        .config("spark.sql.execution.arrow.maxRecordsPerBatch", 100_000)
+        .config("spark.sql.files.openCostInBytes", 65_536)  # days are small files: many of them to a task
+        .config("spark.sql.sources.parallelPartitionDiscovery.threshold", 10_000)  # listing days is no job
+        .config("spark.driver.extraJavaOptions", options)
+        .config("spark.executorEnv.PYTHONPATH", os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])))
+        .config("spark.ui.enabled", False)
+        .config("spark.ui.showConsoleProgress", False)
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.log.level", "ERROR")
+        .getOrCreate()
+    )
+    session.sparkContext.setLogLevel("ERROR")
+    return session
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Rows that the Python tasks of Spark write themselves: a fraction of the work of the JVM's Parquet writer."""
+
+    frame: DataFrame
+    """What the tasks receive."""
+    work: Callable[[Iterator[pa.RecordBatch], Path], None]
+    """Called once in every task, also in one without rows, with its rows and the folder to write below."""
+
+    def save(self, folder: Path) -> None:
+        """Run the tasks; a task that is repeated writes the same files again."""
+        work = self.work
+
+        def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            work(batches, folder)
+            yield from ()
+
+        folder.mkdir(parents=True, exist_ok=True)
+        with reading():
+            self.frame.mapInArrow(run, "done boolean").collect()
+
+
+def part_writer(schema: pa.Schema, folder: Path) -> ParquetWriter:
+    """A writer of the running task's own file of a table."""
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
+    from pyspark import TaskContext
+
+    context = TaskContext.get()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"part-{context.partitionId() if context else 0:05d}.parquet"
+    # dictionaries pay for repeated text only
+    is_text = {f.name: pa.types.is_string(getattr(f.type, "value_type", f.type)) for f in schema}
+    text = [f.name + ".list.element" * pa.types.is_list(f.type) for f in schema if is_text[f.name]]
+    return ParquetWriter(path, schema, use_dictionary=text, compression="zstd", compression_level=1)
+
+
+def write_part(table: pa.Table, folder: Path) -> None:
+    """The running task's own file of a table, all of it."""
+    with part_writer(table.schema, folder) as writer:
+        writer.write_table(table)
+
+
+def keep_classes(path: Path = CLASSES) -> None:
+    """Do a little of what the rooms do with Spark and let the JVM keep the classes that this took, as it ends."""
+    from pyspark import SparkContext
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F
+
+    def same(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield from batches
+
+    path.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        default = SparkSettings()
+        options = f"{default.java_options} -XX:ArchiveClassesAtExit={path} {QUIET}"
+        session = spark_session(replace(default, java_options=options))
+        rows = session.range(1000).select(F.col("id").cast("string"), F.timestamp_seconds("id").alias("time"))
+        rows = rows.withColumn("day", F.to_date("time")).withColumn("twin", F.xxhash64("id", "time") % 7)
+        rows.write.partitionBy("day").parquet(f"{folder}/rows")
+        rows = session.read.parquet(f"{folder}/rows").withColumn("raw", F.to_json(F.struct("id", "twin")))
+        counts = rows.groupBy("twin").agg(F.count("*").alias("n"), F.max("time"), F.min(F.struct("id", "raw")))
+        first = F.row_number().over(Window.partitionBy("twin").orderBy("time"))
+        joined = rows.withColumn("first", first).join(F.broadcast(counts), "twin", "left").distinct()
+        joined = joined.unionByName(joined.where(F.col("id").isin(["1", "2"])), allowMissingColumns=True)
+        columns = joined.repartition(2, "day").sortWithinPartitions("time").select("id", "time", "n")
+        columns.mapInArrow(same, columns.schema).toArrow()
+        session.createDataFrame([("a", 1.0)], "name string, number double").collect()
+        session.stop()
+        process = SparkContext._gateway.proc  # type: ignore[union-attr]
+        process.stdin.close()  # the JVM ends, and writes the file
+        process.wait()
+
+
+if __name__ == "__main__":
+    keep_classes()

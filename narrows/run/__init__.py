@@ -1,0 +1,1 @@
+"""Running rooms: resolve, fingerprint, fit, transform or narrow, publish."""

@@ -1,0 +1,134 @@
+"""From a draft to a published partition: audit, manifest, one rename, the log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from narrows.audit.contract import Audit
+from narrows.audit.worker import Audits, AuditsBeside
+from narrows.engine.cost import Cost
+from narrows.run.fingerprint import versions
+from narrows.stage import Table, settings_of
+from narrows.store.partitions import Store
+
+
+def say(text: str) -> None:
+    """One line of progress."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@dataclass
+class Draft:
+    """A partition, or a room's model, that is made and not yet published."""
+
+    room: Any
+    asof: date
+    path: Path
+    fingerprint: str
+    recipe: str
+    reads: dict[str, Any]
+    cost: Cost
+    notes: dict[str, Any]
+    swap: Callable[[Table], dict[str, Any]] | None = None
+    """Of a room whose table also lives elsewhere: what publishes it there; it returns more notes."""
+
+
+@dataclass
+class Publisher:
+    """Publishes drafts whose contract holds, in the order in which they were made."""
+
+    store: Store
+    docs: Path
+    """Folder of the data docs."""
+    run_id: str = ""
+    log: Callable[..., None] | None = None
+    """Called with (room, table, audit, model folder) after every publication; None logs nothing."""
+    beside: bool = False
+    """Whether audits are made in a process of their own while the rooms work on."""
+    made: list[Table] = field(default_factory=list)
+    """What was published."""
+    drafts: deque[Draft] = field(default_factory=deque)
+    """What is being audited."""
+
+    @cached_property
+    def audits(self) -> Audits:
+        return AuditsBeside() if self.beside else Audits()
+
+    def get_ready(self) -> None:
+        """Something will have to be audited: what takes seconds to start may start."""
+        _ = self.audits
+
+    def audit(self, draft: Draft) -> None:
+        """Have a draft's rows checked; `finish` publishes it."""
+        asked = (draft.room.name, draft.path, self.docs, draft.fingerprint[:16], draft.asof, settings_of(draft.room))
+        self.audits.ask(*asked)
+        self.drafts.append(draft)
+
+    def finish(self, but: int = 0) -> dict[date, Table]:
+        """Publish what is audited: all drafts, or all ``but`` the latest.
+
+        Raises:
+            BrokenContract: a draft breaks its contract; it and the later ones are not published.
+        """
+        done: dict[date, Table] = {}
+        try:
+            while len(self.drafts) > but:
+                draft = self.drafts.popleft()
+                done[draft.asof] = self._publish(draft, self.audits.answer())
+        except BaseException:
+            self.drafts.clear()
+            del self.audits  # the answers about those that were dropped
+            raise
+        return done
+
+    def model(self, draft: Draft) -> Table:
+        """Publish a fitted model, the folder ``model`` of its draft."""
+        table = self.store.publish(f"{draft.room.name}.model", draft.asof, draft.path, self._meta(draft, 0))
+        self._done(draft.room, table, None, table.path / "model")
+        return table
+
+    def _publish(self, draft: Draft, found: Audit) -> Table:
+        import pyarrow.dataset as ds
+
+        name, version = draft.room.name, draft.fingerprint[:16]
+        rows = ds.dataset(draft.path / "data", format="parquet", partitioning="hive").count_rows()
+        meta = self._meta(draft, rows)
+        table = Table(name, draft.asof, version, draft.path, meta)
+        if not found.success and self.log:
+            self.log(draft.room, table, found, None)
+        found.require()
+        if draft.swap:
+            meta["notes"] = {**draft.notes, **draft.swap(table)}
+        table = self.store.publish(name, draft.asof, draft.path, meta)
+        self._done(draft.room, table, found, None)
+        return table
+
+    def _done(self, room: Any, table: Table, audit: Audit | None, model: Path | None) -> None:
+        self.made.append(table)
+        cost = table.meta["cost"]
+        what = "model" if model else f"{table.rows:>9,} rows"
+        spent = f"{cost['seconds']:6.1f} s  {cost['peak_mb']:6.0f} MB"
+        say(f"  {room.name:<16} {table.asof}  made  {table.version}  {what}  {spent}")
+        if self.log:
+            self.log(room, table, audit, model)
+
+    def _meta(self, draft: Draft, rows: int) -> dict[str, Any]:
+        return {
+            "fingerprint": draft.fingerprint,
+            "recipe": draft.recipe,
+            "inputs": versions(draft.reads),
+            "settings": settings_of(draft.room),
+            "rows": rows,
+            "cost": draft.cost.as_dict(),
+            "notes": draft.notes,
+            "run_id": self.run_id,
+            "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }

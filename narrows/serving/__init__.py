@@ -1,0 +1,1 @@
+"""The serving database: releases, lists, takedowns."""

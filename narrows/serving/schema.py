@@ -1,0 +1,195 @@
+"""The serving database: its tables, its views and how it is opened. SQLite by default, Postgres by URL."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Column, Date, DateTime, Float, Integer, MetaData, String, Table
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.ddl import CreateView
+
+from narrows.store.partitions import StoreError
+
+BUSY_SECONDS = 30
+"""How long SQLite waits for another writer."""
+METADATA = MetaData()
+LIVE, KEPT, STAGED = "live", "kept", "staged"
+EVERYONE = "all"
+"""The segment of the fallback list for users of no segment or of an unknown one."""
+
+
+class ServingError(StoreError):
+    """The serving database cannot be opened, or holds no release; the message names the remedy."""
+
+
+class Instant(sa.TypeDecorator[datetime]):
+    """A moment in UTC; SQLite keeps no zone, so it is stored without and read back with one."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone: give an aware datetime")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
+
+
+release = Table(
+    "release",
+    METADATA,
+    Column("release_id", String, primary_key=True),
+    Column("created_at", Instant, nullable=False),
+    Column("asof", Date, nullable=False),
+    Column("state", String, nullable=False),
+    Column("serves_at", Instant),  # the instant it takes for the present; null = the database's clock
+    Column("manifest", sa.JSON, nullable=False),
+)
+# at most one release is live, whoever writes
+sa.Index(
+    "one_live_release",
+    release.c.state,
+    unique=True,
+    sqlite_where=release.c.state == LIVE,
+    postgresql_where=release.c.state == LIVE,
+)
+recommendation = Table(
+    "recommendation",
+    METADATA,
+    Column("release_id", String, sa.ForeignKey("release.release_id"), primary_key=True),
+    Column("scene", String, primary_key=True),
+    Column("user_id", String, primary_key=True),
+    Column("rank", Integer, primary_key=True, autoincrement=False),
+    Column("item_id", String, nullable=False),
+    Column("score", Float, nullable=False),
+    Column("propensity", Float, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("segment", String),
+    Column("batch_id", String, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    sqlite_with_rowid=False,  # the rows lie in the order of the key that the view looks up
+)
+fallback = Table(
+    "fallback",
+    METADATA,
+    Column("release_id", String, sa.ForeignKey("release.release_id"), primary_key=True),
+    Column("scene", String, primary_key=True),
+    Column("segment", String, primary_key=True),
+    Column("rank", Integer, primary_key=True, autoincrement=False),
+    Column("item_id", String, nullable=False),
+    Column("score", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+takedown = Table(
+    "takedown",
+    METADATA,
+    Column("item_id", String, primary_key=True),
+    Column("since", Instant, nullable=False),
+    Column("reason", String, nullable=False),
+)
+
+
+def _live(table: Table, *columns: Any) -> sa.Select[Any]:
+    gone = sa.select(takedown.c.item_id).where(takedown.c.item_id == table.c.item_id).exists()
+    joined = table.join(release, release.c.release_id == table.c.release_id)
+    return sa.select(*columns, release.c.release_id).select_from(joined).where(release.c.state == LIVE, ~gone)
+
+
+_r, _f = recommendation.c, fallback.c
+_now = sa.func.coalesce(release.c.serves_at, sa.func.current_timestamp())
+VIEWS = [
+    CreateView(
+        _live(recommendation, _r.scene, _r.user_id, _r.rank, _r.item_id, _r.score, _r.propensity, _r.reason).where(
+            _r.expires_at > _now
+        ),
+        "current_recommendation",
+        metadata=MetaData(),
+    ),
+    CreateView(
+        _live(fallback, _f.scene, _f.segment, _f.rank, _f.item_id, _f.score),
+        "current_fallback",
+        metadata=MetaData(),
+    ),
+]
+current_recommendation, current_fallback = (view.table for view in VIEWS)
+
+
+def open_engine(url: str) -> sa.Engine:
+    """An engine for the serving database.
+
+    Raises:
+        ServingError: the URL is none, or its driver is not installed.
+    """
+    try:
+        target = sa.make_url(url)
+        if target.get_backend_name() != "sqlite":
+            return sa.create_engine(target)
+    except (sa.exc.ArgumentError, ValueError):  # their messages may hold the password
+        raise ServingError(
+            "[serving] url is not a URL that SQLAlchemy knows. Give postgresql://user:password@host/database, or leave "
+            "it empty for SQLite in the state folder"
+        ) from None
+    except ModuleNotFoundError as error:
+        raise ServingError(
+            f"[serving] url needs the Python package {error.name}. For Postgres run: "
+            "pip install -e '.[postgres]' -c constraints.txt"
+        ) from None
+    engine = sa.create_engine(target, connect_args={"timeout": BUSY_SECONDS})
+
+    @sa.event.listens_for(engine, "connect")
+    def _connect(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # the driver would begin too late for a read, and never for DDL
+        connection.execute("PRAGMA journal_mode=WAL")  # readers go on while a release is written
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    return engine
+
+
+def open_published(url: str) -> sa.Engine:
+    """An engine for what only reads: it makes no database.
+
+    Raises:
+        ServingError: as `open_engine`; or there is nothing to read, or no access to it.
+    """
+    engine = open_engine(url)
+    try:
+        there = engine.dialect.name != "sqlite" or Path(engine.url.database or "").is_file()
+        if there and current_recommendation.name in sa.inspect(engine).get_view_names():
+            return engine
+    except sa.exc.DBAPIError as error:
+        raise ServingError(f"the serving database cannot be read: {' '.join(str(error.orig).split())}") from None
+    raise ServingError("the serving database holds no release yet. Run: make run")
+
+
+def create(engine: sa.Engine) -> None:
+    """Make the tables and views that are not there yet, and the folder of a SQLite file."""
+    if engine.dialect.name == "sqlite" and engine.url.database:
+        Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+    with engine.begin() as connection:
+        METADATA.create_all(connection)
+        there = set(sa.inspect(connection).get_view_names())
+        for view in VIEWS:
+            if view.table.name not in there:
+                connection.execute(view)
+
+
+def ddl(dialect: str) -> str:
+    """The schema as SQL text for ``sqlite`` or ``postgresql``."""
+    made = {"sqlite": sqlite.dialect, "postgresql": postgresql.dialect}[dialect]()
+    parts: list[Any] = []
+    for table in METADATA.sorted_tables:
+        parts += [sa.schema.CreateTable(table), *(sa.schema.CreateIndex(index) for index in table.indexes)]
+    return "\n".join(f"{str(part.compile(dialect=made)).strip()};" for part in [*parts, *VIEWS]) + "\n"

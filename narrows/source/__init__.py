@@ -1,0 +1,1 @@
+"""Source files of any kind and place, and the named data sets."""

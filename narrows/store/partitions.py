@@ -1,0 +1,146 @@
+"""Partitions of tables in a folder: draft, publish, find by fingerprint.
+
+Layout: ``<root>/<table>/<asof>/<version>/{data/,model/,manifest.json}`` and ``<root>/<table>/<asof>/CURRENT``.
+The manifest is written last, inside a draft that one rename publishes: a folder with a manifest is whole.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, TextIO
+
+from narrows.stage import Table
+
+VERSION_DIGITS = 16
+
+
+class StoreError(RuntimeError):
+    """The store cannot do what was asked; the message names the remedy."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """All published partitions of all tables below ``root``."""
+
+    root: Path
+
+    def folder(self, table: str, asof: date, version: str) -> Path:
+        return self.root / table / asof.isoformat() / version[:VERSION_DIGITS]
+
+    def find(self, table: str, asof: date, fingerprint: str) -> Table | None:
+        """The published version with this fingerprint, or None."""
+        return self._open(table, asof, self.folder(table, asof, fingerprint))
+
+    def current(self, table: str, asof: date) -> Table | None:
+        """The version of the partition that was published (or found again) last, or None."""
+        pointer = self.root / table / asof.isoformat() / "CURRENT"
+        if not pointer.exists():
+            return None
+        return self._open(table, asof, pointer.parent / pointer.read_text().strip())
+
+    def partitions(self, table: str) -> list[date]:
+        """Every partition of the table that has a current version, oldest first."""
+        return sorted(date.fromisoformat(path.parent.name) for path in (self.root / table).glob("*/CURRENT"))
+
+    def draft(self, table: str, asof: date, fingerprint: str) -> Path:
+        """An empty folder beside the published ones that no reader looks at.
+
+        What a killed run left of any version is removed: who holds the store's lock knows that nobody writes it.
+        """
+        folder = self.folder(table, asof, fingerprint)
+        draft = folder.with_name(f".draft-{folder.name}-{os.getpid()}")
+        for stale in folder.parent.glob(".draft-*"):
+            shutil.rmtree(stale)
+        (draft / "data").mkdir(parents=True)
+        return draft
+
+    def publish(self, table: str, asof: date, draft: Path, meta: dict[str, Any]) -> Table:
+        """Make a draft the partition's current version; one rename, so readers see all of it or nothing."""
+        write_json(draft / "manifest.json", meta)
+        folder = self.folder(table, asof, meta["fingerprint"])
+        if folder.exists() and not (folder / "manifest.json").exists():
+            shutil.rmtree(folder)  # damaged from outside: nobody can read it
+        if folder.exists():  # the same fingerprint is the same table: keep the older copy, readers may hold it
+            shutil.rmtree(draft)
+        else:
+            draft.rename(folder)
+        self.point(table, asof, meta["fingerprint"])
+        found = self.find(table, asof, meta["fingerprint"])
+        assert found is not None
+        return found
+
+    def point(self, table: str, asof: date, fingerprint: str) -> None:
+        """Let the partition's current version be the one with this fingerprint."""
+        pointer = self.root / table / asof.isoformat() / "CURRENT"
+        text = fingerprint[:VERSION_DIGITS]
+        if not pointer.exists() or pointer.read_text() != text:
+            write_text(pointer, text)
+
+    @contextmanager
+    def lock(self, what: str) -> Iterator[None]:
+        """Hold the store for one run; the kernel lets go when the holder dies, however it dies.
+
+        A child process of the holder (a DAG's task) passes through: it finds the holder's id in its environment.
+
+        Raises:
+            StoreError: another run holds it; says which.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        path = self.root / "LOCK"
+        with path.open("a+") as file:
+            if not _locked(file):
+                file.seek(0)
+                holder = json.loads(file.read() or "{}")
+                if os.environ.get("NARROWS_LOCK_HOLDER") == str(holder.get("pid")):
+                    yield
+                    return
+                raise StoreError(
+                    f"another run holds {self.root}: process {holder.get('pid')} on {holder.get('host')} "
+                    f"({holder.get('what')}). Wait for it, or end that process; the lock goes with it."
+                )
+            file.truncate(0)
+            json.dump({"pid": os.getpid(), "host": socket.gethostname(), "what": what}, file)
+            file.flush()
+            os.environ["NARROWS_LOCK_HOLDER"] = str(os.getpid())
+            try:
+                yield
+            finally:
+                os.environ.pop("NARROWS_LOCK_HOLDER", None)
+                file.truncate(0)
+
+    def _open(self, table: str, asof: date, folder: Path) -> Table | None:
+        manifest = folder / "manifest.json"
+        if not manifest.exists():
+            return None
+        return Table(table, asof, folder.name, folder, json.loads(manifest.read_text()))
+
+
+def _locked(file: TextIO) -> bool:
+    """Lock a file, if nobody else has."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a small file in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}-{os.getpid()}")
+    part.write_text(text)
+    part.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file in one step."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, default=str))

@@ -1,0 +1,92 @@
+"""What the runner did, told to MLflow: one child run a room below the pipeline run's parent."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from narrows.settings import Settings
+from narrows.stage import Table, settings_of
+from narrows.store.partitions import Store
+from stages import PIPELINE
+
+
+@dataclass
+class Journal:
+    """Logs what a run of ``asof`` publishes; MLflow is imported when there is something to log."""
+
+    settings: Settings
+    run_id: str
+    asof: date
+    release: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, room: Any, table: Table, audit: Any, model: Path | None) -> None:
+        """Log one publication: of the run's own partition, or of a model."""
+        if table.asof != self.asof and not model:
+            return
+        from narrows.tracking import models
+
+        notes = table.meta["notes"]
+        models.log_room(
+            self._client, self._parent, room.name,
+            fingerprint=table.meta["fingerprint"], asof=table.asof, settings=settings_of(room),
+            inputs=_flat(table.meta["inputs"]), metrics={"rows": table.rows, **notes}, cost=table.meta["cost"],
+            audit=audit,
+            tags={"code": _code_version(), "partition": table.asof.isoformat(), "source": self.settings.source.name},
+            model_folder=model,
+        )  # fmt: skip
+        if room.name == "recommendations":
+            version = models.register_release(self._client, self._parent, self.manifest())
+            if notes.get("live", True):
+                models.promote(self._client, version)
+
+    def open(self) -> None:
+        """Open the run now rather than with the first entry: MLflow takes seconds to import."""
+        _ = self._parent
+
+    def manifest(self) -> dict[str, Any]:
+        """Which versions of tables and models make up the run of the as-of."""
+        store = Store(self.settings.state / "tables")
+        found = {name: store.current(name, self.asof) for room in PIPELINE for name in (room, f"{room}.model")}
+        versions = {
+            name: table.meta["fingerprint"] for name, table in found.items() if table and table.name != "evaluation"
+        }
+        return {"asof": self.asof.isoformat(), "code": _code_version(), "stages": versions}
+
+    def finish(self, metrics: dict[str, Any], status: str = "FINISHED") -> None:
+        """Close the parent run with the headline numbers."""
+        from narrows.tracking import models
+
+        models.finish(self._client, self._parent, metrics, status)
+
+    @cached_property
+    def _client(self) -> Any:
+        from narrows.tracking import models
+
+        return models.tracking(self.settings.tracking_uri)
+
+    @cached_property
+    def _parent(self) -> str:
+        from narrows.tracking import models
+
+        local = not self.settings.mlflow.tracking_uri
+        artifacts = self.settings.state / "mlartifacts" if local else None
+        experiment = models.prepare(self.settings.tracking_uri, artifacts, self.settings.mlflow.experiment)
+        return models.parent_run(self._client, experiment, self.run_id, self.asof, {"code": _code_version()})
+
+
+def _flat(inputs: dict[str, Any]) -> dict[str, str]:
+    return {name: value if isinstance(value, str) else " ".join(value.values()) for name, value in inputs.items()}
+
+
+def _code_version() -> str:
+    """The commit that runs, or ``unknown`` outside a clone."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

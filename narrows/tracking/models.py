@@ -1,0 +1,217 @@
+"""MLflow: what each room was and made, the versions of every model, and which release serves.
+
+A pipeline run is a parent run; every room has a child run below it, whichever process it ran in. A model is a
+folder of plain files, registered under its room's name and known by its fingerprint. The release is a
+registered model too: its versions are manifests, and its alias `champion` is the one pointer that decides
+what serves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from narrows.tracking.runs import (
+    TrackingError,
+    batches,
+    ensure_experiment,
+    find_or_create,
+    finish,
+    log_metrics,
+    log_tags,
+    milliseconds,
+    name_of,
+    parent_run,
+    prepare,
+    quotable,
+    tracking,
+)
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+    from narrows.audit.contract import Audit
+
+__all__ = [
+    "Logged",
+    "TrackingError",
+    "champion",
+    "ensure_experiment",
+    "find",
+    "finish",
+    "load",
+    "log_room",
+    "parent_run",
+    "prepare",
+    "promote",
+    "register",
+    "register_release",
+    "tracking",
+]
+
+RELEASE = "release"
+CHAMPION = "champion"
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A room's child run, and its model's version in the registry (None where it logged no model)."""
+
+    run_id: str
+    version: str | None
+
+
+def log_room(
+    client: MlflowClient,
+    parent: str,
+    room: str,
+    *,
+    fingerprint: str,
+    asof: date | str,
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    metrics: Mapping[str, Any],
+    cost: Mapping[str, float],
+    audit: Audit | None = None,
+    tags: Mapping[str, Any] = {},
+    model_folder: Path | None = None,
+) -> Logged:
+    """Log what a room did for a partition, and register its model.
+
+    A room's partition has one child run below `parent`; what a room fitted (with `model_folder`) and what it
+    made of it (without) may be logged in two calls. Logging the same again changes nothing.
+
+    Parameters
+    ----------
+    fingerprint
+        Of the model where `model_folder` is given, else of the table; a model's fingerprint has one version
+        only.
+    settings, inputs
+        The room's settings (parameters of the run), and the version of each table it read (tags
+        `input.<table>`).
+    metrics
+        Numbers, nested as they come: `{"recall@20": .3, "survival": {"rank": .9}}` makes `recall_at_20` and
+        `survival.rank`. What is no number is left out.
+    cost
+        `seconds`, `cpu_seconds`, `peak_mb`: metrics `cost.<name>`, and `fit_cost.<name>` with `model_folder`.
+    audit
+        What the contract's audit found.
+    tags
+        More to find it by, e.g. the data interval and the code's version.
+    model_folder
+        The model's files.
+    """
+    from mlflow.entities import Param
+
+    above = client.get_run(parent)
+    key = {"mlflow.parentRunId": parent, "room": room, "asof": str(asof)}
+    name = room if above.data.tags.get("asof") == str(asof) else f"{room} {asof}"
+    run_id = find_or_create(client, above.info.experiment_id, key, name, {})
+    known = client.get_run(run_id).data.params
+    params = [Param(name_of(k), str(v)) for k, v in settings.items() if name_of(k) not in known]
+    labels = {**tags, **{f"input.{table}": version for table, version in inputs.items()}}
+    labels["model_fingerprint" if model_folder else "fingerprint"] = fingerprint
+    numbers = {**metrics, "fit_cost" if model_folder else "cost": cost}
+    if audit:
+        labels["contract"] = "held" if audit.success else "broken"
+        numbers["contract"] = {"checked": audit.checked, "failed": len(audit.failed)}
+        client.log_text(run_id, audit.to_json(), "audit.json")
+    version = register(client, room, model_folder, fingerprint, run_id) if model_folder else None
+    if version:
+        labels["model_version"] = version
+    for some in batches(params):
+        client.log_batch(run_id, params=some)
+    log_tags(client, run_id, labels)
+    log_metrics(client, run_id, numbers, milliseconds(asof))
+    run = client.get_run(run_id)
+    spent = sum(v for k, v in run.data.metrics.items() if k in ("cost.seconds", "fit_cost.seconds"))
+    failed = audit is not None and not audit.success
+    client.set_terminated(run_id, "FAILED" if failed else "FINISHED", run.info.start_time + int(1000 * spent))
+    return Logged(run_id, version)
+
+
+def register(client: MlflowClient, name: str, folder: Path, fingerprint: str, run_id: str) -> str:
+    """The registered version of a model: the one with this fingerprint, else a new one of these files."""
+    if version := find(client, name, fingerprint):
+        return version
+    place = f"model/{fingerprint[:16]}"  # a run logged again after a change keeps the older version's files
+    client.log_artifacts(run_id, str(folder), place)
+    _ensure_model(client, name)
+    location = f"{client.get_run(run_id).info.artifact_uri}/{place}"
+    made = client.create_model_version(name, location, run_id, tags={"fingerprint": fingerprint})
+    return str(made.version)
+
+
+def find(client: MlflowClient, name: str, fingerprint: str) -> str | None:
+    """The version of a model that has this fingerprint, or None."""
+    found = client.search_model_versions(f"name = '{name}' and tags.fingerprint = '{quotable(fingerprint)}'")
+    return str(min(int(version.version) for version in found)) if found else None
+
+
+def load(client: MlflowClient, name: str, version: str = CHAMPION, folder: Path | None = None) -> Path:
+    """A local folder with the files of a model: where they lie, or, of a remote store, a copy.
+
+    Parameters
+    ----------
+    version
+        A version's number or an alias.
+    folder
+        Where to copy them; None = where they lie if that is local, else a temporary folder.
+
+    Raises
+    ------
+    TrackingError
+        No such model, version or alias.
+    """
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    try:
+        by = client.get_model_version if version.isdigit() else client.get_model_version_by_alias
+        source = by(name, version).source
+    except MlflowException as error:
+        raise TrackingError(f"no version {version!r} of the model {name!r}: {error.message}") from None
+    where = str(folder) if folder else None
+    return Path(download_artifacts(artifact_uri=source, dst_path=where, tracking_uri=client.tracking_uri))
+
+
+def register_release(client: MlflowClient, run_id: str, manifest: Mapping[str, Any]) -> str:
+    """Register a manifest (JSON values) as a version of `release`; the same manifest is the same version."""
+    text = json.dumps(manifest, indent=1, sort_keys=True)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "manifest.json").write_text(text)
+        return register(client, RELEASE, Path(folder), hashlib.sha256(text.encode()).hexdigest(), run_id)
+
+
+def promote(client: MlflowClient, version: str) -> None:
+    """Let this version of `release` be what serves; promoting an older one again is a rollback."""
+    client.set_registered_model_alias(RELEASE, CHAMPION, version)
+
+
+def champion(client: MlflowClient) -> tuple[str, dict[str, Any]] | None:
+    """The version and the manifest of the release that serves; None before the first."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        version = str(client.get_model_version_by_alias(RELEASE, CHAMPION).version)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+    return version, json.loads((load(client, RELEASE, version) / "manifest.json").read_text())
+
+
+def _ensure_model(client: MlflowClient, name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
