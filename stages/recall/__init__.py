@@ -21,6 +21,8 @@ class Recall(NarrowingStage):
     """
 
     name: ClassVar[str] = "recall"
+    users: ClassVar[str] = "user_profiles"
+    items: ClassVar[str] = "item_profiles"
 
     n: int = 400
     """The most candidates of a user."""
@@ -76,6 +78,8 @@ class Recall(NarrowingStage):
     """Two-tower: of Adam."""
     batch: int = 1024
     """Two-tower: pairs of a step; the others of a batch are the negatives."""
+    refit: str = "1d"
+    """How often the model is fitted again; between, its last model narrows. A duration such as 1d or 6h."""
     seed: int = 1
     """Two-tower: of the first weights and the order of the pairs."""
 

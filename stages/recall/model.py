@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from narrows.stage import Narrowed, Shard, end_of
+from narrows.stage import Asof, Narrowed, Shard
 from stages.recall.ease import Ease
 from stages.recall.item_to_item import ItemToItem
 from stages.recall.merge import OWN, merge
@@ -20,8 +20,6 @@ from stages.recall.query import Channel, Query
 from stages.recall.two_tower import TwoTowerChannel
 
 if TYPE_CHECKING:
-    from datetime import date
-
     from stages.recall import Recall
 
 
@@ -43,14 +41,14 @@ class RecallModel:
         (folder / "recall.json").write_text(json.dumps({"repeat_share": self.repeat_share}))
 
 
-def fit(room: Recall, events: pa.Table, users: pa.Table, items: pa.Table, asof: date) -> RecallModel:
+def fit(room: Recall, events: pa.Table, users: pa.Table, items: pa.Table, asof: Asof) -> RecallModel:
     """Learns the item-to-item, the linear and the two-tower channel from what was known at the as-of."""
     query = Query(users, items)
     count = query.of_history("count")
     near = ItemToItem.fit(query, room.neighbours, room.min_users, room.shrink, room.recent, room.recent_half_life)
     ease = Ease.fit(query, room.ease_items, room.ease_ridge)
     tower = TwoTowerChannel.fit(
-        query, events, end_of(asof), room.index, room.width, room.min_users, room.pairs, room.train_days,
+        query, events, asof.end, room.index, room.width, room.min_users, room.pairs, room.train_days,
         room.epochs, room.learning_rate, room.batch, room.seed,
     )  # fmt: skip
     return RecallModel(near, ease, tower, float(np.mean(count >= 2)) if len(count) else 0.0)

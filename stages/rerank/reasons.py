@@ -7,7 +7,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from stages import PIPELINE
 from stages.rerank.compose import Lists, Recipe
 from stages.rerank.diversity import Mask, Matrix, close_gaps, counts
 
@@ -65,7 +64,7 @@ def channels(candidates: pa.Table) -> pa.Array:
     """The reason of the channel that ranked a candidate best (ties: own history); ``ranked`` if none did."""
     scores = {name.removesuffix("_score") for name in candidates.column_names if name.endswith("_score")}
     ranks = {name.removesuffix("_rank") for name in candidates.column_names if name.endswith("_rank")}
-    names = sorted((scores & ranks) - set(PIPELINE), key=lambda name: (name != "own", name))
+    names = sorted((scores & ranks) - {"recall", "prerank", "rank", "rerank"}, key=lambda name: (name != "own", name))
     places = [pc.fill_null(candidates[f"{name}_rank"].cast(pa.float64()), np.inf).to_numpy() for name in names]
     stacked = np.stack([*places, np.full(candidates.num_rows, np.finfo(float).max)])
     texts = pa.array([*(CHANNEL_REASONS.get(name, name) for name in names), "ranked"], pa.string())
