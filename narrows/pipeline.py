@@ -129,6 +129,9 @@ class Pipeline:
         for method in ("fit", "transform"):
             if hasattr(room, method):
                 for table, kind in parameters(getattr(room, method)).items():
+                    if kind == "flow":
+                        found |= dict.fromkeys(self.narrowing, "same")
+                        continue
                     found[table] = kind if found.get(table, "past") == "past" else found[table]
         if issubclass(room, NarrowingStage):
             found |= dict.fromkeys(self.shard_tables(name), "same")

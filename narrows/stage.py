@@ -12,7 +12,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from narrows.asof import Asof
-from narrows.store.table import Past, Recent, Table, Truth
+from narrows.store.table import Flow, Past, Recent, Table, Truth
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Asof",
+    "Flow",
     "Made",
     "Model",
     "Narrowed",
@@ -151,13 +152,12 @@ class NarrowingStage(Stage):
         raise TypeError(f"room {self.name} has no narrow method")
 
 
-KINDS = {
-    "Table": "same", "Past": "past", "Recent": "recent", "Truth": "truth",
-}  # fmt: skip
+KINDS = {"Table": "same", "Past": "past", "Recent": "recent", "Truth": "truth", "Flow": "flow"}
 
 
 def parameters(method: Any) -> dict[str, str]:
-    """The tables a method reads and how: the ``same`` partition, ``past`` or ``recent`` ones, the ``truth`` after it.
+    """The tables a method reads and how: the ``same`` partition, ``past`` or ``recent`` ones, the ``truth`` after it, or
+    under one parameter the ``flow``: the tables of all narrowing rooms.
 
     Annotations are compared by name, so that an entry point need not import what the others name.
     """

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from narrows.asof import Asof
-
 from narrows.run.runner import Runner
 from narrows.settings import load_settings
 from narrows.stage import Table

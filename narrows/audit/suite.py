@@ -223,9 +223,9 @@ def line(result: Any) -> str:
     found = _obstacles(result.exception_info or {})
     if "unexpected_count" in seen:
         found.append(f"{seen['unexpected_count']} of {seen['element_count']} rows unexpected")
-        examples = [e for e in seen.get("partial_unexpected_list", []) if e == e and e is not None]
-        if examples:
-            found.append("for example " + ", ".join(map(_plain, examples[:EXAMPLES])))
+        values = [e for e in seen.get("partial_unexpected_list", []) if e == e and e is not None]
+        if values:
+            found.append("for example " + ", ".join(map(_plain, values[:EXAMPLES])))
     elif seen.get("observed_value") is not None:
         found.append(f"observed {_plain(seen['observed_value'])}")
     return f"{config.type}({told}): {'; '.join(found) or 'not met'}"

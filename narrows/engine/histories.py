@@ -29,13 +29,13 @@ THINGS = ("category", "subcategory", "brand")
 SIDE = [name for name in ITEM_COLUMNS if name != ITEM]
 
 
-def dated(session: Any, events: Table, last: Asof) -> DataFrame:
+def dated(session: Any, log: Table, last: Asof) -> DataFrame:
     """Events known by ``last``: ids, ``value``, ``price``, ``context``, ``session_id`` (else the day), ``second`` (since
     1970, float) and ``known`` (the number of the period by which it had happened and arrived, see ``Asof.period``).
     """
     from pyspark.sql import functions as F
 
-    rows = events.known_at(last).spark(session)
+    rows = log.known_at(last).spark(session)
     known = known_period(F.greatest(EVENT_TIME, INGESTED_AT), last.grain).alias(KNOWN)
     visit = F.coalesce(F.col(SESSION), F.to_date(EVENT_TIME).cast("string")).alias(SESSION)
     return rows.select(

@@ -124,12 +124,19 @@ def _is_plumbing(name: str) -> bool:
 
 
 def _file(name: str) -> Path | None:
-    """Where a module lies; None where there is no such module (a name imported from one, say)."""
+    """Where a module lies; None where there is none (a name imported from one, say). Nothing is imported for it."""
+    package, *rest = name.split(".")
     try:
-        spec = importlib.util.find_spec(name)
+        spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
         return None
-    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+    if not spec or not spec.origin:
+        return None
+    origin = Path(spec.origin)
+    if not rest:
+        return origin if origin.suffix == ".py" else None
+    path = origin.parent.joinpath(*rest)
+    return next((file for file in (path / "__init__.py", path.with_suffix(".py")) if file.exists()), None)
 
 
 def _parse(file: Path | None) -> ast.Module:

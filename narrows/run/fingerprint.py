@@ -89,6 +89,8 @@ def digest(*parts: Any) -> str:
 
 def merged(reads: list[dict[str, Any]]) -> dict[str, Any]:
     """What several partitions read, for making them in one job: the last's tables, and all earlier partitions."""
+    if len(reads) == 1:
+        return reads[0]
     both = dict(reads[-1])
     for name, value in both.items():
         if isinstance(value, dict):

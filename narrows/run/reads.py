@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from narrows.asof import Asof
 from narrows.run.fingerprint import past_count
-from narrows.stage import Past, Recent, Stage, Table, Truth, parameters
+from narrows.stage import Flow, Past, Recent, Stage, Table, Truth, parameters
 
 if TYPE_CHECKING:
     from narrows.run.runner import Runner
@@ -23,6 +23,8 @@ def resolve(runner: Runner, room: Stage, method: Any, asof: Asof) -> dict[str, A
     for table, kind in parameters(method).items():
         if kind == "same":
             found[table] = same(runner, table, asof)
+        elif kind == "flow":
+            found[table] = Flow({name: runner.table(name, asof) for name in runner.pipeline.narrowing})
         elif kind == "truth":
             found[table] = truth(runner, table, asof)
         else:

@@ -16,11 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from narrows.asof import DAY, Asof
-from narrows.settings import Settings
 from narrows.store.table import Table
+
+if TYPE_CHECKING:
+    from narrows.settings import Settings
 
 VERSION_DIGITS = 16
 

@@ -129,6 +129,10 @@ class Recent(Past):
     """The same, the partition itself included as the last."""
 
 
+class Flow(dict[str, Table]):
+    """Annotation of a parameter that reads the partition of every narrowing room, in their order."""
+
+
 @dataclass(frozen=True)
 class Truth(Table):
     """Annotation of a parameter that reads a table's rows up to the end of the horizon after the as-of."""
