@@ -212,7 +212,7 @@ def ui(settings: Settings, args: Namespace) -> int:
 
 def catalogue(settings: Settings, args: Namespace) -> int:
     """The feature catalogue."""
-    from features.catalogue import markdown
+    from features.definitions import markdown
 
     print(markdown(), end="")
     return 0

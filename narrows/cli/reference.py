@@ -32,7 +32,7 @@ HOW = {
 
 def pages() -> dict[str, str]:
     """Every generated page by its file name."""
-    from features.catalogue import markdown
+    from features.definitions import markdown
     from narrows.cli.main import build_parser
 
     return {

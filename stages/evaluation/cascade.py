@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from narrows.columns import KEPT, RANK, REASON, STAGE_REACHED, USER, stage_rank, stage_score
-from stages.evaluation.calibration import expected_calibration_error, log_loss, reliability
+from narrows.metrics import expected_calibration_error, reliability
+from stages.evaluation.calibration import log_loss
 from stages.evaluation.ledger import GATES, NARROWING, follow, ledger, numbers, overlap, survival
 from stages.evaluation.run import Numbers, Run
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import torch
 from safetensors.torch import load_file, save_file
 
-from features.lookup import catalogue, codes, flat
+from features.lookup import Catalogue, codes, flat
 from stages.recall import index
 from stages.recall.query import Array, Proposals, Query
 from stages.recall.tower import TwoTower, train
@@ -41,7 +41,7 @@ class TwoTowerChannel:
         buyers = np.bincount(query.history[query.history >= 0], minlength=len(query.ids))
         chosen = np.flatnonzero(buyers >= min_users)
         items = query.ids.take(pa.array(chosen))
-        book = catalogue(query.items)
+        book = Catalogue(query.items)
         parts = [np.arange(1, len(chosen) + 1), *(book.code[name][chosen] + 1 for name in book.code)]
         torch.manual_seed(seed)
         model = TwoTower(torch.from_numpy(np.stack(parts, 1).astype(np.int64)), width)
