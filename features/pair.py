@@ -230,21 +230,6 @@ def user_variety(pairs: Pairs) -> Array:
     return pairs.of_user("distinct_items") / np.maximum(pairs.of_user("events"), 1)
 
 
-def item_to_item_score(pairs: Pairs) -> Array:
-    """Score of the item-to-item channel of recall; NaN where it did not propose the item."""
-    return pairs.of_candidate("item_to_item_score")
-
-
-def ease_score(pairs: Pairs) -> Array:
-    """Score of the EASE channel of recall; NaN where it did not propose the item."""
-    return pairs.of_candidate("ease_score")
-
-
-def two_tower_score(pairs: Pairs) -> Array:
-    """Score of the two-tower channel of recall; NaN where it did not propose the item."""
-    return pairs.of_candidate("two_tower_score")
-
-
 def _gap(pairs: Pairs, kind: str) -> Array:
     """(first - newest) / (days - 1), NaN for a single day."""
     count = pairs.of_list(kind, "count")
@@ -264,7 +249,19 @@ FEATURES: dict[str, Callable[[Pairs], Array]] = {
     for name, value in list(globals().items())
     if getattr(value, "__module__", "") == __name__ and name[0] != "_"
 }
-"""Every feature by name, in the order of this file."""
+"""Every feature by name, in the order of this file; then the scores of recall's channels."""
+
+
+def candidate_score(name: str) -> None:
+    """Register the score of a recall channel as the feature ``<name>_score``."""
+    column = f"{name}_score"
+
+    def score(pairs: Pairs) -> Array:
+        return pairs.of_candidate(column)
+
+    score.__name__ = score.__qualname__ = column
+    score.__doc__ = f"Score of the {name} channel of recall; NaN where it did not propose the item."
+    FEATURES[column] = score
 
 
 def matrix(pairs: Pairs, names: list[str] | tuple[str, ...]) -> Array:
