@@ -26,6 +26,33 @@ class Recall(NarrowingStage):
     name: ClassVar[str] = "recall"
     registers: ClassVar[tuple[str, ...]] = ("stages.recall.channels",)
     """Modules that register what other rooms read: the channels' scores are pair features."""
+    renamed: ClassVar[dict[str, str]] = {
+        "spare": "oversample = {}",
+        "own": "quota = {} in [recall.channels.own]",
+        "popular_7d": "quota = {} in [recall.channels.popular_7d]",
+        "popular_28d": "quota = {} in [recall.channels.popular_28d]",
+        "segment": "quota = {} in [recall.channels.segment]",
+        "context": "quota = {} in [recall.channels.context]",
+        "item_to_item": "quota = {} in [recall.channels.item_to_item]",
+        "ease": "quota = {} in [recall.channels.ease]",
+        "two_tower": "quota = {} in [recall.channels.two_tower]",
+        "min_users": "min_users = {} in [recall.channels.item_to_item] and in [recall.channels.two_tower]",
+        "neighbours": "neighbours = {} in [recall.channels.item_to_item]",
+        "shrink": "shrink = {} in [recall.channels.item_to_item]",
+        "recent": "recent = {} in [recall.channels.item_to_item]",
+        "recent_half_life": "recent_half_life = {} in [recall.channels.item_to_item]",
+        "ease_items": "items = {} in [recall.channels.ease]",
+        "ease_ridge": "ridge = {} in [recall.channels.ease]",
+        "index": 'index = "{}" in [recall.channels.two_tower]',
+        "width": "embedding_size = {} in [recall.channels.two_tower]",
+        "train_days": "train_days = {} in [recall.channels.two_tower]",
+        "pairs": "pairs = {} in [recall.channels.two_tower]",
+        "epochs": "epochs = {} in [recall.channels.two_tower]",
+        "learning_rate": "learning_rate = {} in [recall.channels.two_tower]",
+        "batch": "batch = {} in [recall.channels.two_tower]",
+        "seed": "seed = {} in [recall.channels.two_tower]",
+    }
+    """Former keys, and how they are written now."""
 
     n: int = Field(400, ge=1)
     """The most candidates of a user."""

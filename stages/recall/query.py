@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
-from features.lookup import catalogue, codes, column, flat
+from features.lookup import codes, column, flat
 from narrows.candidates import positions
 
 Array = np.ndarray
@@ -58,7 +58,7 @@ class Query:
 
     def __init__(self, users: pa.Table, items: pa.Table):
         self.users, self.items = users, items
-        self.ids: pa.Array = catalogue(items).ids
+        self.ids: pa.Array = items["item_id"].combine_chunks()
         self.offsets, names = flat(users, "history_item")
         self.history = codes(names, self.ids)
         """int32 item code per entry of all users' histories, -1 for an item the catalogue lacks."""

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import torch
 from safetensors.torch import load_file, save_file
 
-from features.lookup import catalogue, codes, flat
+from features.lookup import Catalogue, codes, flat
 from features.sequence import pad, sequence_days, sequence_item
 from stages.recall import index
 from stages.recall.channels.two_tower import TwoTower
@@ -61,8 +61,8 @@ def fit(channel: TwoTower, query: Query, events: pa.Table, end: datetime) -> Two
     users = np.bincount(query.history[query.history >= 0], minlength=len(query.ids))
     chosen = np.flatnonzero(users >= channel.min_users)
     items = query.ids.take(pa.array(chosen))
-    book = catalogue(query.items)
-    parts = [np.arange(1, len(chosen) + 1), *(book.code[name][chosen] + 1 for name in book.code)]
+    catalogue = Catalogue(query.items)
+    parts = [np.arange(1, len(chosen) + 1), *(code[chosen] + 1 for code in catalogue.code.values())]
     torch.manual_seed(channel.seed)
     towers = Towers(torch.from_numpy(np.stack(parts, 1).astype(np.int64)), channel.embedding_size)
     sequence, age, target = _first_purchases(channel, events, items, end)
