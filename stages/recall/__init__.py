@@ -67,7 +67,7 @@ class Recall(NarrowingStage):
     min_repeat_share: float = Field(0.01, ge=0)
     """Where fewer of the (user, item) pairs occur again, an item is not offered to who had it."""
 
-    def check(self, base: Path) -> None:
+    def check(self, settings: Any) -> None:
         """Every channel exists and its settings are right.
 
         Raises:

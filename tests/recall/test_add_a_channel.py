@@ -19,10 +19,9 @@ from narrows.cli.reference import channels_page
 from stages.recall import Recall, model
 from stages.recall.channel import Channel, channel
 from stages.recall.channels import CHANNELS, build
-from tests.recall.tiny import ASOF, events, random_rows, shard
+from tests.recall.tiny import ASOF, SMALL, events, random_rows, shard
 
 ROWS = random_rows()
-SMALL = {"item_to_item": {"min_users": 2}, "two_tower": {"min_users": 2, "pairs": 500, "batch": 64}}
 
 LEARNER = '''
 from pathlib import Path

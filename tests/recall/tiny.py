@@ -1,4 +1,4 @@
-"""Profiles of a few users and items, counted in plain Python from (user, item, whole days ago)."""
+"""Profiles of a few users and items, computed in plain Python from (user, item, whole days ago)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from narrows.stage import Shard, end_of
 
 ASOF = date(2024, 5, 31)
 Rows = list[tuple[str, str, int]]
+SMALL = {"item_to_item": {"min_users": 2}, "two_tower": {"min_users": 2, "pairs": 500, "batch": 64}}
+"""Settings of the channels that learn, for a few users."""
 
 
 def random_rows(users: int = 40, items: int = 60, seed: int = 0) -> Rows:
