@@ -14,11 +14,14 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from narrows.stage import Stage, load_room
-from stages import PIPELINE
+from narrows.asof import Asof
+from narrows.durations import parse
+from narrows.pipeline import Pipeline, PipelineError, configured
+from narrows.stage import Stage
 
 FILE = "narrows.toml"
 LONGEST_HORIZON = 366
@@ -35,8 +38,10 @@ class SourceSettings:
 
     name: str = "completejourney"
     """``completejourney``, ``movielens-100k`` or ``files``."""
-    horizon_days: int = 7
-    """Days after the as-of that a list is meant for, labelled with and judged on."""
+    horizon: str = "7d"
+    """How long after the as-of a list is meant for, labelled with and judged on."""
+    grain: str = "day"
+    """day, hour or a duration that divides a day."""
     events: str = ""
     """files: a path, URL or glob that fsspec understands (Parquet, CSV, JSON lines; ``.gz`` too)."""
     items: str = ""
@@ -55,10 +60,30 @@ class SourceSettings:
     """files: the type of every event where no column tells it."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.horizon_days <= LONGEST_HORIZON:
-            raise ValueError(f"horizon_days = {self.horizon_days}: give 1 to {LONGEST_HORIZON}.")
         if self.time_format not in ("auto", "iso", "seconds", "milliseconds"):
             raise ValueError(f"time_format = {self.time_format!r}: give auto, iso, seconds or milliseconds.")
+
+    @property
+    def horizon_length(self) -> timedelta:
+        return parse(self.horizon)
+
+    @property
+    def grain_length(self) -> timedelta:
+        return parse({"day": "1d", "hour": "1h"}.get(self.grain, self.grain))
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """Which rooms run, and from what they learn."""
+
+    rooms: str = "stages"
+    """The module (or entry point of the group ``narrows.pipelines``) whose PIPELINE lists the rooms."""
+    imports: tuple[str, ...] = ()
+    """Modules that are imported before a room works: they register pair features, channels and rankers."""
+    windows: int = 8
+    """How many earlier as-ofs, a horizon apart, the run learns from."""
+    shard_users: int = 5000
+    """Users that are narrowed at once; it bounds the memory and changes no list."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +137,7 @@ class SparkSettings:
 
 
 SECTIONS: dict[str, type] = {
+    "pipeline": PipelineSettings,
     "source": SourceSettings,
     "store": StoreSettings,
     "serving": ServingSettings,
@@ -126,6 +152,8 @@ class Settings:
 
     base: Path
     """The folder that relative paths start at."""
+    pipeline: Pipeline
+    running: PipelineSettings
     source: SourceSettings
     store: StoreSettings
     serving: ServingSettings
@@ -137,6 +165,17 @@ class Settings:
     @property
     def state(self) -> Path:
         return self.base / self.store.root
+
+    def asof(self, text: str) -> Asof:
+        """The as-of that a text names, in the grain of the source.
+
+        Raises:
+            SettingsError: the text names none.
+        """
+        try:
+            return Asof.parse(text, self.source.grain_length)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
 
     @property
     def serving_url(self) -> str:
@@ -169,7 +208,11 @@ def load_settings(path: Path | None = None, env: Mapping[str, str] | None = None
         raise SettingsError(
             f"{file}: there is no such file. Give the path of your {FILE}, or leave it out for the defaults."
         )
-    kinds = SECTIONS | {name: load_room(name) for name in PIPELINE}
+    try:
+        pipeline = configured(file, env)
+    except PipelineError as error:
+        raise SettingsError(f"{file}: [pipeline] {error}") from error
+    kinds: dict[str, type] = SECTIONS | {room.name: room for room in pipeline.rooms}
     for name, value in values.items():
         if name not in kinds or not isinstance(value, dict):
             raise SettingsError(f"{file}: {_unknown(name, kinds, 'section')}")
@@ -184,14 +227,15 @@ def load_settings(path: Path | None = None, env: Mapping[str, str] | None = None
         name: _section(kind, values.get(name, {}), overrides.get(name, {}), str(file), name)
         for name, kind in kinds.items()
     }
-    windows, scored = made["prerank"].windows, made["examples"].scored_windows
-    if windows <= scored:
-        raise SettingsError(
-            f"{file}: [prerank] windows = {windows}, [examples] scored_windows = {scored}: give windows {scored + 1} or "
-            "more, or fewer scored_windows."
-        )
-    sections = {name: made[name] for name in SECTIONS}
-    return Settings(base=file.parent, rooms={name: made[name] for name in PIPELINE}, **sections)
+    sections = {name: made[name] for name in SECTIONS if name != "pipeline"}
+    rooms = {name: made[name] for name in pipeline.names}
+    settings = Settings(base=file.parent, pipeline=pipeline, running=made["pipeline"], rooms=rooms, **sections)
+    for name, room in rooms.items():
+        try:
+            room.check(settings)
+        except ValueError as error:
+            raise SettingsError(f"{file}: [{name}] {error}") from error
+    return settings
 
 
 def _section(kind: type, values: dict[str, Any], overrides: dict[str, str], file: str, section: str) -> Any:

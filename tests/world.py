@@ -14,16 +14,18 @@ nothing.
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-FIRST_MONDAY = date(2024, 1, 1)
+from narrows.asof import Asof
+
+FIRST_MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
 WEEKS = 16
-ASOF = FIRST_MONDAY + timedelta(days=7 * 14 - 1)
+ASOF = Asof.parse("2024-04-07")
 """The Sunday before the fifteenth Monday: the list is judged on that one."""
 HOUSEHOLDS, GROUPS, COMPANIONS, NOISE = 80, 8, 10, 120
 
@@ -92,7 +94,7 @@ def events(weeks: int = WEEKS) -> pa.Table:
     rng, rows = np.random.default_rng(7), []
     for week in range(weeks):
         for household in range(HOUSEHOLDS):
-            at = datetime.combine(FIRST_MONDAY + timedelta(days=7 * week), datetime.min.time(), UTC)
+            at = FIRST_MONDAY + timedelta(days=7 * week)
             at += timedelta(hours=8 + household % 10, minutes=household % 60)
             for item in sorted(bought(household, week, rng)):
                 shop = f"shop {group(household) % 3}"
@@ -120,8 +122,9 @@ def write(folder: Path, rooms: dict[str, dict[str, object]] | None = None, table
     pq.write_table(items(), folder / "items.parquet")
     pq.write_table(users(), folder / "users.parquet")
     quick = {
-        "prerank": {"windows": 4, "min_rows": 20},
-        "rank": {"windows": 4, "min_count": 5},
+        "pipeline": {"windows": 4, "shard_users": 20},
+        "prerank": {"min_rows": 20},
+        "rank": {"min_count": 5},
         "evaluation": {"resamples": 100},
         "rerank": {"policy": ""},
     }

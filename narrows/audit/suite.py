@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import difflib
 import functools
 import os
@@ -13,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from narrows.asof import start_of
 from narrows.audit.contract import LIST_WORD, Contract, ContractError, source
 
 INDEX_LENGTH = 100
@@ -29,7 +29,7 @@ def validate(
     present: Collection[str],
     docs: Path,
     version: str,
-    asof: datetime.date | str,
+    asof: str,
 ) -> tuple[Any, str]:
     """Great Expectations' result for `data` and the path of its page; see `contract.audit`."""
     judged = suite(terms, room)
@@ -186,9 +186,7 @@ def _list_word(word: str, column: Any) -> Any:
     return best[f"value_{word}"].take(pa.array(at, mask=at < 0))
 
 
-def _write_page(
-    context: Any, judged: Any, result: Any, docs: Path, room: str, version: str, asof: datetime.date | str
-) -> str:
+def _write_page(context: Any, judged: Any, result: Any, docs: Path, room: str, version: str, asof: str) -> str:
     """Store a result under (room, version, as-of), render its page and the index; return the page's path."""
     from great_expectations.core.run_identifier import RunIdentifier
     from great_expectations.data_context.types.resource_identifiers import (
@@ -196,7 +194,7 @@ def _write_page(
         ValidationResultIdentifier,
     )
 
-    instant = datetime.datetime.fromisoformat(str(asof)).replace(tzinfo=datetime.UTC)
+    instant = start_of(str(asof))
     run, name = RunIdentifier(run_name=version, run_time=instant), ExpectationSuiteIdentifier(room)
     key = ValidationResultIdentifier(expectation_suite_identifier=name, run_id=run, batch_identifier=room)
     result.meta["run_id"] = run

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import stages
+from narrows.pipeline import Pipeline
 from narrows.settings import FILE, SECTIONS
-from narrows.stage import inputs, load_room
-from stages import PIPELINE
 
 DOCS = Path(__file__).parents[2] / "docs"
 MADE = "Made by `make docs` from {}; a test holds the two equal."
@@ -38,7 +38,7 @@ def pages() -> dict[str, str]:
     return {
         "settings.md": settings_page(),
         "channels.md": channels_page(),
-        "cli.md": commands_page(build_parser()),
+        "cli.md": commands_page(build_parser(Pipeline.of(stages.PIPELINE))),
         "tables.md": tables_page(),
         "features.md": markdown(),
     }
@@ -73,8 +73,9 @@ def settings_page() -> str:
     ]
     for name, kind in SECTIONS.items():
         lines += _section(name, kind)
-    for name in PIPELINE:
-        lines += _section(name, load_room(name), f" (the [room](../stages/{name}/))")
+    for room in stages.PIPELINE:
+        name = room.name
+        lines += _section(name, room, f" (the [room](../stages/{name}/))")
     return "\n".join(lines)
 
 
@@ -228,9 +229,10 @@ def tables_page() -> str:
         "features are [listed apart](features.md).",
         "",
     ]
-    for name in PIPELINE:
-        room, terms = load_room(name), contract(name)
-        reads = ", ".join(f"`{table}`{HOW[kind]}" for table, kind in inputs(room).items()) or "the source"
+    pipeline = Pipeline.of(stages.PIPELINE)
+    for room in pipeline.rooms:
+        name, terms = room.name, contract(room)
+        reads = ", ".join(f"`{table}`{HOW[kind]}" for table, kind in pipeline.inputs(name).items()) or "the source"
         grain = terms.grain[0].upper() + terms.grain[1:]
         what = _plain(inspect.getdoc(room) or "")
         checks = f"Its [contract](../stages/{name}/contract.yml) has {len(terms.expectations)} expectations."

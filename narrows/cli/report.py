@@ -7,8 +7,6 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from stages import PIPELINE
-
 WIDTH = 100
 FATES = 8
 """Reasons that the report lists; the rest share a line."""
@@ -46,7 +44,7 @@ def summary(
     }
     k = max((key[4] for key in rows if key[1] == "published"), default=0)
     said: dict[str, Any] = {"asof": asof, "source": source, "horizon_days": horizon_days, "k": k}
-    said["stages"] = [_stage(room, rows, k, costs.get(room, {})) for room in PIPELINE]
+    said["stages"] = [_stage(room, rows, k, costs.get(room, {})) for room in costs]
     names = dict.fromkeys((key[1], key[2]) for key in rows if key[1] in ("published", "channel", "baseline"))
     said["lists"] = [_list(kind, name, rows, k) for kind, name in names]
     said["steps"] = [
@@ -208,7 +206,10 @@ def _verdicts(steps: Sequence[Row]) -> list[str]:
 def _ledger(said: Row) -> list[str]:
     fates = sorted(said["ledger"], key=lambda row: -row["count"])
     total = sum(row["count"] for row in fates)
-    shown = [((f"{row['stage']}: " if row["stage"] in PIPELINE else "") + row["reason"], row["count"]) for row in fates]
+    shown = [
+        ((f"{row['stage']}: " if row["stage"] not in ("none", "shown") else "") + row["reason"], row["count"])
+        for row in fates
+    ]
     if len(shown) > FATES:
         rest = sum(count for _, count in shown[FATES - 1 :])
         shown = [*shown[: FATES - 1], (f"{len(shown) - FATES + 1} more reasons", rest)]

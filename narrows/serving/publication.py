@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
+from narrows.asof import Asof
 from narrows.serving.gates import FALLBACK_PLACE, PLACE, GateError, gate, require, without
 from narrows.serving.schema import KEPT, LIVE, STAGED, fallback, recommendation, release, takedown
-from narrows.stage import end_of
 
 CHUNK = 10_000
 """Rows per insert."""
@@ -30,7 +30,7 @@ def publish(
     rows: pa.Table,
     fallbacks: pa.Table,
     *,
-    asof: date,
+    asof: Asof,
     created_at: datetime | str,
     keep: int = 3,
     clock: str = "auto",
@@ -68,7 +68,7 @@ def publish(
         _drop(connection, release_ids, but_release=True)  # first a write: it takes the writer's lock
         first = connection.scalar(sa.select(release.c.created_at).where(this))
         made = {
-            "asof": asof,
+            "asof": str(asof),
             "serves_at": _serves_at(rows, asof, first or created_at, clock),
             "manifest": manifest,
         }
@@ -86,7 +86,7 @@ def publish(
             if (written := connection.scalar(count)) != wanted:
                 raise GateError(f"{table.name}: {written} rows were written of {wanted}")
         newest = connection.scalar(sa.select(release.c.asof).where(release.c.state == LIVE))
-        live = newest is None or newest <= asof
+        live = newest is None or newest <= str(asof)
         if live:
             _swap(connection, key["release_id"])
         else:
@@ -124,7 +124,7 @@ def rollback(engine: sa.Engine, release_id: str | None = None) -> str:
     return found
 
 
-def _serves_at(rows: pa.Table, asof: date, made_at: datetime, clock: str) -> datetime | None:
+def _serves_at(rows: pa.Table, asof: Asof, made_at: datetime, clock: str) -> datetime | None:
     expires_at = pc.max(rows["expires_at"]).as_py()
     late = expires_at is not None and expires_at <= made_at
     if clock == "wall" and late:
@@ -132,7 +132,7 @@ def _serves_at(rows: pa.Table, asof: date, made_at: datetime, clock: str) -> dat
             f"the lists of {asof} expired at {expires_at}, before the release was made at {made_at}."
             " For a replay of the past set [recommendations] clock = 'asof'."
         )
-    return end_of(asof) if clock == "asof" or (clock == "auto" and late) else None
+    return asof.end if clock == "asof" or (clock == "auto" and late) else None
 
 
 def _insert(

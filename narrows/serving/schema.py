@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Column, Date, DateTime, Float, Integer, MetaData, String, Table
+from sqlalchemy import Column, DateTime, Float, Integer, MetaData, String, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.ddl import CreateView
 
@@ -48,7 +48,7 @@ release = Table(
     METADATA,
     Column("release_id", String, primary_key=True),
     Column("created_at", Instant, nullable=False),
-    Column("asof", Date, nullable=False),
+    Column("asof", String, nullable=False),
     Column("state", String, nullable=False),
     Column("serves_at", Instant),  # the instant it takes for the present; null = the database's clock
     Column("manifest", sa.JSON, nullable=False),

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import dataclass, field
-from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from narrows.asof import Asof
 from narrows.settings import Settings
 from narrows.stage import Table, settings_of
-from narrows.store.partitions import Store
-from stages import PIPELINE
+from narrows.store.partitions import open_store
 
 
 @dataclass
@@ -21,7 +20,7 @@ class Journal:
 
     settings: Settings
     run_id: str
-    asof: date
+    asof: Asof
     release: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, room: Any, table: Table, audit: Any, model: Path | None) -> None:
@@ -36,10 +35,17 @@ class Journal:
             fingerprint=table.meta["fingerprint"], asof=table.asof, settings=settings_of(room),
             inputs=_flat(table.meta["inputs"]), metrics={"rows": table.rows, **notes}, cost=table.meta["cost"],
             audit=audit,
-            tags={"code": _code_version(), "partition": table.asof.isoformat(), "source": self.settings.source.name},
+            tags={"code": _code_version(), "partition": str(table.asof), "source": self.settings.source.name},
             model_folder=model,
         )  # fmt: skip
-        if room.name == "recommendations":
+        if hasattr(room, "publish"):
+            self.serves(table, notes)
+
+    def serves(self, table: Table, notes: dict[str, Any]) -> None:
+        """Register the release that a table is part of; if it is live, it is the champion."""
+        from narrows.tracking import models
+
+        if table.asof == self.asof:
             version = models.register_release(self._client, self._parent, self.manifest())
             if notes.get("live", True):
                 models.promote(self._client, version)
@@ -50,12 +56,12 @@ class Journal:
 
     def manifest(self) -> dict[str, Any]:
         """Which versions of tables and models make up the run of the as-of."""
-        store = Store(self.settings.state / "tables")
-        found = {name: store.current(name, self.asof) for room in PIPELINE for name in (room, f"{room}.model")}
-        versions = {
-            name: table.meta["fingerprint"] for name, table in found.items() if table and table.name != "evaluation"
-        }
-        return {"asof": self.asof.isoformat(), "code": _code_version(), "stages": versions}
+        store, pipeline = open_store(self.settings), self.settings.pipeline
+        last = max(at for at, room in enumerate(pipeline.rooms) if hasattr(room, "publish"))
+        names = [name for room in pipeline.names[: last + 1] for name in (room, f"{room}.model")]
+        found = {name: store.current(name, self.asof) for name in names}
+        versions = {name: table.meta["fingerprint"] for name, table in found.items() if table}
+        return {"asof": str(self.asof), "code": _code_version(), "stages": versions}
 
     def finish(self, metrics: dict[str, Any], status: str = "FINISHED") -> None:
         """Close the parent run with the headline numbers."""

@@ -13,10 +13,10 @@ import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from narrows.asof import Asof
 from narrows.tracking.runs import (
     TrackingError,
     batches,
@@ -73,7 +73,7 @@ def log_room(
     room: str,
     *,
     fingerprint: str,
-    asof: date | str,
+    asof: Asof | str,
     settings: Mapping[str, Any],
     inputs: Mapping[str, str],
     metrics: Mapping[str, Any],

@@ -7,9 +7,10 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from narrows.asof import Asof, start_of
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -111,7 +112,7 @@ def ensure_experiment(client: MlflowClient, name: str, artifacts: Path | None = 
     return found.experiment_id
 
 
-def parent_run(client: MlflowClient, experiment: str, run: str, asof: date | str, tags: Mapping[str, Any] = {}) -> str:
+def parent_run(client: MlflowClient, experiment: str, run: str, asof: Asof | str, tags: Mapping[str, Any] = {}) -> str:
     """The id of a pipeline run's MLflow run, opened, and created if there is none.
 
     Parameters
@@ -189,8 +190,8 @@ def batches(entries: list[Any]) -> Iterator[list[Any]]:
     return (entries[at : at + BATCH] for at in range(0, len(entries), BATCH))
 
 
-def milliseconds(asof: date | str) -> int:
-    return int(datetime.fromisoformat(str(asof)).replace(tzinfo=UTC).timestamp() * 1000)
+def milliseconds(asof: Asof | str) -> int:
+    return int(start_of(str(asof)).timestamp() * 1000)
 
 
 def quotable(text: str) -> str:

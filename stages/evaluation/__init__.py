@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import ClassVar
 
-from narrows.stage import Made, Table, TableStage, Truth
+from narrows.stage import Asof, Made, Table, TableStage, Truth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +52,8 @@ class Evaluation(TableStage):
         recall: Table,
         user_profiles: Table,
         item_profiles: Table,
-        truth: Truth,
-        asof: date,
+        events: Truth,
+        asof: Asof,
         horizon: timedelta,
     ) -> Made:
         """Judge the lists of ``asof`` on the events of the ``horizon`` after it."""
@@ -61,5 +61,5 @@ class Evaluation(TableStage):
         from stages.evaluation.assess import assess
 
         rooms = {"recall": recall, "prerank": prerank, "rank": rank, "rerank": rerank}
-        run = read.run(self, recommendations, rooms, user_profiles, item_profiles, truth, asof + horizon)
+        run = read.run(self, recommendations, rooms, user_profiles, item_profiles, events, asof + horizon)
         return assess(run, self.calibration_bins)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from narrows.stage import Made, Table, TableStage
+from narrows.asof import KNOWN
+from narrows.stage import Asof, Made, Table, TableStage
 
 if TYPE_CHECKING:
     from narrows.source.files import Source
@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Events(TableStage):
-    """Typed, deduplicated events that had happened and arrived by the as-of, partitioned by day.
+    """Typed, deduplicated events that had happened and arrived by the as-of, partitioned by when they were known.
 
     Rows that break the contract are kept in the quarantine with the reason and the original row.
     """
 
     name: ClassVar[str] = "events"
+    partitioned_by: ClassVar[str] = KNOWN
 
     max_bad_share: float = 0.01
     """More than this share of broken rows stops the run before anything is published (duplicates do not count)."""
@@ -30,8 +31,10 @@ class Events(TableStage):
         if not 0 <= self.max_bad_share <= 1:
             raise ValueError(f"max_bad_share = {self.max_bad_share}: give a share from 0 to 1.")
 
-    def transform(self, *, session: Any, source: Source, asof: date, earlier: Table | None = None) -> Made:
-        """The rows as of a day; those of the days that ``earlier``, a partition of the same source, has are its files."""
+    def transform(
+        self, *, session: Any, source: Source, asof: Asof, earlier: Table | None = None, force: bool = False
+    ) -> Made:
+        """The rows known by an as-of; those that ``earlier``, a partition of the same source, has are its files."""
         from stages.events.clean import clean
 
-        return clean(source.events(session), source.settings, self, asof, earlier)
+        return clean(source.events(session), source.settings, self, asof, earlier, force)

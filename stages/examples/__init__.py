@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
-from typing import Any, ClassVar
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from narrows.stage import Past, Table, TableStage
+from narrows.stage import Asof, Past, Table, TableStage
+
+if TYPE_CHECKING:
+    from narrows.run.runner import Runner
+    from narrows.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +45,26 @@ class Examples(TableStage):
 
     def transform(
         self, events: Table, user_profiles: Past, item_profiles: Past, recall: Past, prerank: Past, rank: Past,
-        rerank: Past, *, session: Any, horizon: timedelta, asofs: list[date],
+        rerank: Past, *, session: Any, horizon: timedelta, settings: Settings, asofs: list[Asof],
     ) -> Any:  # fmt: skip
         """Rows of one or several partitions; which stages' flow there is depends on what earlier runs published."""
+        from narrows.run import plugins
         from stages.examples.assemble import assemble
 
         profiles = {day: (user_profiles[day], item_profiles[day]) for day in recall}
         flows = {day: (recall[day], prerank.get(day), rank.get(day), rerank.get(day)) for day in recall}
-        return assemble(session, events, profiles, flows, self, horizon)
+        return assemble(session, events, profiles, flows, self, horizon, plugins.modules(settings), str(settings.base))
+
+    def first_run(self, runner: Runner, asof: Asof) -> None:
+        """Make the windows that the run learns from and that no earlier run published."""
+        from stages.examples.first_run import make_windows
+
+        make_windows(runner, asof, self.scored_windows)
+
+    def check(self, settings: Settings) -> None:
+        """A pre-ranker that scores the latest windows needs an older one to learn from."""
+        if settings.running.windows <= self.scored_windows:
+            raise ValueError(
+                f"scored_windows = {self.scored_windows}, [pipeline] windows = {settings.running.windows}: give fewer "
+                f"scored_windows, or windows {self.scored_windows + 1} or more."
+            )

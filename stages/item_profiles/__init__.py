@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from narrows.stage import Table, TableStage
+from narrows.stage import Asof, Table, TableStage
 
 if TYPE_CHECKING:
     from narrows.source.files import Source
@@ -21,6 +20,8 @@ class ItemProfiles(TableStage):
 
     name: ClassVar[str] = "item_profiles"
 
+    with_windows: ClassVar[bool] = True
+
     group_days: int = 90
     """A context's or segment's users of an item count for this many days."""
 
@@ -28,7 +29,7 @@ class ItemProfiles(TableStage):
         if self.group_days < 1:
             raise ValueError(f"group_days = {self.group_days}: give 1 or more.")
 
-    def transform(self, events: Table, *, session: Any, source: Source, asofs: list[date]) -> Any:
+    def transform(self, events: Table, *, session: Any, source: Source, asofs: list[Asof]) -> Any:
         from stages.item_profiles.profile import profile
 
         return profile(session, events, source.items(session), source.users(session), self, asofs)

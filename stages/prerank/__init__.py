@@ -21,12 +21,12 @@ class Prerank(NarrowingStage):
     """
 
     name: ClassVar[str] = "prerank"
+    users: ClassVar[str] = "user_profiles"
+    items: ClassVar[str] = "item_profiles"
     past: ClassVar[dict[str, str | int]] = {"examples": "windows"}
 
     n: int = 100
     """The most candidates of a user."""
-    windows: int = 8
-    """Partitions of examples that are learned from, a horizon apart."""
     members: int = 2
     """Models whose scores are averaged; they differ in their samples of rows and features."""
     chance_trees: int = 100
@@ -59,11 +59,13 @@ class Prerank(NarrowingStage):
     """Ridge on the leaves' values."""
     threads: int = 0
     """Threads; 0 = as many as the process may use."""
+    refit: str = "1d"
+    """How often the model is fitted again; between, its last model narrows. A duration such as 1d or 6h."""
     seed: int = 1
     """Of the samples of rows and features."""
 
     def __post_init__(self) -> None:
-        counts = ("n", "windows", "members", "chance_trees", "order_trees", "good_per_tree", "first_trees")
+        counts = ("n", "members", "chance_trees", "order_trees", "good_per_tree", "first_trees")
         for name in (*counts, "first_features", "first_n"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: give 1 or more.")

@@ -20,12 +20,12 @@ class Rank(NarrowingStage):
     """
 
     name: ClassVar[str] = "rank"
+    users: ClassVar[str] = "user_profiles"
+    items: ClassVar[str] = "item_profiles"
     past: ClassVar[dict[str, str | int]] = {"examples": "windows", "user_profiles": "windows"}
 
     n: int = 60
     """The most candidates of a user."""
-    windows: int = 8
-    """Partitions of examples that are learned from, a horizon apart."""
     model: str = "din"
     """din (deep interest network) or wide_deep."""
     members: int = 1
@@ -58,13 +58,15 @@ class Rank(NarrowingStage):
     """How many of the latest windows these are."""
     held_depth: int = 100
     """Candidates with a larger prerank_rank are not for the stack."""
+    refit: str = "1d"
+    """How often the model is fitted again; between, its last model narrows. A duration such as 1d or 6h."""
     seed: int = 1
     """Of the first weights, the order of the users, and dropout."""
 
     def __post_init__(self) -> None:
         if self.model not in ("din", "wide_deep"):
             raise ValueError(f"model = {self.model!r}: give din or wide_deep.")
-        for name in ("n", "windows", "members", "length", "width", "hidden", "units", "epochs", "batch"):
+        for name in ("n", "members", "length", "width", "hidden", "units", "epochs", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: give 1 or more.")
 

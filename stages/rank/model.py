@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import zlib
 from dataclasses import asdict, dataclass, field
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from torch import nn
 from features.lookup import Array, Pairs, catalogue, codes, column, flat
 from features.pair import matrix
 from narrows.columns import ASOF, ITEM, LABEL, REASON, USER, WEIGHT, stage_rank, stage_score
-from narrows.stage import Narrowed, Shard
+from narrows.stage import Asof, Narrowed, Shard
 from stages.rank import learn, stack
 from stages.rank.inputs import DENSE, Encoder, Lists
 from stages.rank.net import MODELS
@@ -90,7 +89,7 @@ class Window:
         return encoder.lists(self.users, items, rows, _dense(rows), self.user[which], item), labels
 
 
-def fit(room: Rank, examples: pa.Table, profiles: dict[date, pa.Table], items: pa.Table) -> RankModel:
+def fit(room: Rank, examples: pa.Table, profiles: dict[Asof, pa.Table], items: pa.Table) -> RankModel:
     """Networks on all windows; the stack on users of the latest windows that prerank scored without having seen.
 
     Raises:
@@ -159,11 +158,11 @@ def narrow(room: Rank, model: RankModel, shard: Shard) -> Narrowed:
     return Narrowed(ordered.filter(pa.array(kept)), removed.append_column(REASON, reason))
 
 
-def _windows(room: Rank, examples: pa.Table, profiles: dict[date, pa.Table]) -> list[Window]:
+def _windows(room: Rank, examples: pa.Table, profiles: dict[Asof, pa.Table]) -> list[Window]:
     """The examples by as-of, oldest first; held are a share of the users of the latest `held_windows` with scores."""
     windows, scored = [], 0
     for asof in sorted(profiles, reverse=True):
-        rows = examples.filter(pc.equal(examples[ASOF].cast(pa.date32()), pa.scalar(asof, pa.date32())))
+        rows = examples.filter(pc.equal(examples[ASOF], pa.scalar(str(asof))))
         users = profiles[asof].combine_chunks()
         user = codes(rows[USER], users[USER].combine_chunks())
         order = np.argsort(user, kind="stable")

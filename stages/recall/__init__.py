@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,6 +10,7 @@ from pydantic import Field
 from narrows.stage import Narrowed, NarrowingStage, Shard, Table, room
 
 if TYPE_CHECKING:
+    from narrows.settings import Settings
     from stages.recall.model import RecallModel
 
 
@@ -24,6 +24,8 @@ class Recall(NarrowingStage):
     """
 
     name: ClassVar[str] = "recall"
+    users: ClassVar[str] = "user_profiles"
+    items: ClassVar[str] = "item_profiles"
     registers: ClassVar[tuple[str, ...]] = ("stages.recall.channels",)
     """Modules that register what other rooms read: the channels' scores are pair features."""
     renamed: ClassVar[dict[str, str]] = {
@@ -66,23 +68,19 @@ class Recall(NarrowingStage):
     """An item of the user's own must have been seen, by anyone, within this many days."""
     min_repeat_share: float = Field(0.01, ge=0)
     """Where fewer of the (user, item) pairs occur again, an item is not offered to who had it."""
+    refit: str = "1d"
+    """How often the model is fitted again; between, its last model narrows. A duration such as 1d or 6h."""
 
-    def check(self, settings: Any) -> None:
-        """Every channel exists and its settings are right.
+    def check(self, settings: Settings) -> None:
+        """Every channel exists, its settings are right, and its columns are not those of a room.
 
         Raises:
             ValueError: they are not; one line with the key and the remedy.
         """
         from stages.recall.channels import build
 
-        build(self.channels)
-
-    def files(self, base: Path) -> list[Path]:
-        """The files of channels from outside this package: their code is part of what recall does."""
-        from stages.recall.channels import CHANNELS
-
-        files = {Path(inspect.getfile(kind)).resolve() for kind in CHANNELS.values()}
-        return sorted(file for file in files if not file.is_relative_to(Path(__file__).parent.resolve()))
+        if taken := build(self.channels).keys() & set(settings.pipeline.names):
+            raise ValueError(f"channels.{min(taken)}: a room has this name; give the channel another.")
 
     def fit(self, events: Table, user_profiles: Table, item_profiles: Table) -> RecallModel:
         """What the channels learn."""

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar, dataclass_transfo
 from pydantic import Field
 
 from narrows.stage import room
-from stages import PIPELINE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -84,15 +83,14 @@ def channel(kind: type[C]) -> type[C]:
     """Register a subclass of ``Channel``, with its score as a pair feature where ``score_feature`` says so.
 
     Raises:
-        ValueError: name, reason or meaning is missing, or the name is no column prefix or is taken by a room or by
-            another channel.
+        ValueError: name, reason or meaning is missing, or the name is no column prefix or is another channel's.
     """
     for attribute in ("name", "reason", "meaning"):
         if not getattr(kind, attribute, ""):
             raise ValueError(f"channel class {kind.__qualname__} of {kind.__module__} has no {attribute}: give it one.")
     kind, name = room(kind), kind.name
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in PIPELINE:
-        raise ValueError(f"channel name = {name!r}: give lower-case letters, digits and _, and not the name of a room.")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise ValueError(f"channel name = {name!r}: give lower-case letters, digits and _, a letter first.")
     known = CHANNELS.get(name, kind)
     if (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
         raise ValueError(f"channel name = {name!r} of {kind.__module__}: {known.__module__} has it; give another.")

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from narrows.stage import Narrowed, Shard, end_of
+from narrows.stage import Asof, Narrowed, Shard
 from stages.recall.channel import Channel, Proposer
 from stages.recall.channels import build
 from stages.recall.merge import merge
 from stages.recall.query import Query
 
 if TYPE_CHECKING:
-    from datetime import date
-
     from stages.recall import Recall
 
 
@@ -41,11 +39,11 @@ class RecallModel:
         (folder / "recall.json").write_text(json.dumps({"repeat_share": self.repeat_share}))
 
 
-def fit(room: Recall, events: pa.Table, users: pa.Table, items: pa.Table, asof: date) -> RecallModel:
+def fit(room: Recall, events: pa.Table, users: pa.Table, items: pa.Table, asof: Asof) -> RecallModel:
     """Every channel learns from what was known at the as-of."""
     query = Query(users, items)
     count = query.of_history("count")
-    proposers = {name: each.fit(query, events, end_of(asof)) for name, each in build(room.channels).items()}
+    proposers = {name: each.fit(query, events, asof.end) for name, each in build(room.channels).items()}
     return RecallModel(proposers, float(np.mean(count >= 2)) if len(count) else 0.0)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from narrows.stage import Made, Table, TableStage, settings_of
+from narrows.stage import Asof, Made, Table, TableStage, settings_of
 
 if TYPE_CHECKING:
     from narrows.settings import Settings
@@ -60,7 +60,7 @@ class Recommendations(TableStage):
             users,
             scene=self.scene,
             release_id=release,
-            batch_id=rerank.asof.isoformat(),
+            batch_id=str(rerank.asof),
             expires_at=lists.expiry(rerank.asof, horizon, self.grace_hours),
         )
         fallback = lists.fallback(items, users, lists.offered(fates), self.scene, self.fallback_n)
@@ -77,7 +77,7 @@ class Recommendations(TableStage):
         }  # fmt: skip
         return Made(left, notes, {"fallback": fallback})
 
-    def publish(self, draft: Table, *, rerank: Table, settings: Settings, asof: date) -> dict[str, Any]:
+    def publish(self, draft: Table, *, rerank: Table, settings: Settings, asof: Asof) -> dict[str, Any]:
         """Write the release to the serving database and make it live; what the audited ``draft`` holds.
 
         Returns:
@@ -86,12 +86,10 @@ class Recommendations(TableStage):
         Raises:
             GateError: the release must not be served; nothing changed.
         """
-        import pyarrow.dataset as ds
-
         from narrows.serving import publication, schema
         from stages.recommendations import lists
 
-        fallback = ds.dataset(draft.path / "fallback", format="parquet").to_table()
+        fallback = draft.side("fallback").arrow()
         manifest = {key: draft.meta[key] for key in ("fingerprint", "inputs", "settings", "notes")}
         engine = schema.open_engine(settings.serving_url)
         try:

@@ -24,6 +24,8 @@ class Rerank(NarrowingStage):
     """
 
     name: ClassVar[str] = "rerank"
+    users: ClassVar[str] = "user_profiles"
+    items: ClassVar[str] = "item_profiles"
 
     n: int = 20
     """Length of the list."""

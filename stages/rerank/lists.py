@@ -50,7 +50,7 @@ def narrow(shard: Shard, policy: Policy, recipe: Recipe, weights: dict[str, floa
         pins=matrices.pins(policy, shard, made, allowed, recipe.n, scene),
         minimum=policy.minimum,
     )
-    chance = explore.uniform(made.users, seed, shard.asof.isoformat())
+    chance = explore.uniform(made.users, seed, str(shard.asof))
     full = replace(ruled, kinds=kinds)
     lists = compose(relevance, allowed, full, chance)
     apart = {

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from narrows.stage import Table, TableStage
+from narrows.stage import Asof, Table, TableStage
 
 if TYPE_CHECKING:
     from narrows.source.files import Source
@@ -20,6 +19,8 @@ class UserProfiles(TableStage):
     """
 
     name: ClassVar[str] = "user_profiles"
+
+    with_windows: ClassVar[bool] = True
 
     history_length: int = 1000
     """Distinct items of a user that are kept, newest first."""
@@ -35,7 +36,7 @@ class UserProfiles(TableStage):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key} = {getattr(self, key)}: give 1 or more.")
 
-    def transform(self, events: Table, *, session: Any, source: Source, asofs: list[date]) -> Any:
+    def transform(self, events: Table, *, session: Any, source: Source, asofs: list[Asof]) -> Any:
         from stages.user_profiles.profile import profile
 
         return profile(session, events, source.items(session), source.users(session), self, asofs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from features import history, user
 from narrows.columns import CONTEXT, ITEM, PRICE, USER, VALUE
 from narrows.engine.histories import THINGS, complete, dated, each_asof, everything, known_by, side, with_side
 from narrows.engine.spark import Parts
-from narrows.stage import Table
+from narrows.stage import Asof, Table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -24,7 +23,7 @@ DAY = "event_day"
 
 
 def profile(
-    session: Any, events: Table, items: DataFrame | None, users: DataFrame | None, room: UserProfiles, asofs: list[date]
+    session: Any, events: Table, items: DataFrame | None, users: DataFrame | None, room: UserProfiles, asofs: list[Asof]
 ) -> Parts:
     """One row per as-of and user."""
     rows = with_side(dated(session, events, max(asofs)), side(session, users, USER, ("segment",)))
@@ -32,7 +31,7 @@ def profile(
     return each_asof(rows, USER, sides, asofs, partial(profiles, room=room))
 
 
-def profiles(rows: pl.DataFrame, asofs: list[date], room: UserProfiles) -> Iterator[pl.DataFrame]:
+def profiles(rows: pl.DataFrame, asofs: list[Asof], room: UserProfiles) -> Iterator[pl.DataFrame]:
     """For each as-of one row per user it has heard of, in order; ``rows`` as ``each_asof`` says."""
     lengths = {ITEM: room.history_length} | dict.fromkeys(THINGS, room.kinds_length)
     # newest first, of one instant by item: a group's first rows are its newest; the rest, as sums depend on the order

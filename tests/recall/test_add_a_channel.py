@@ -16,9 +16,9 @@ from features.pair import FEATURES
 from narrows.cli.airflow import ROOT
 from narrows.cli.explain import explain
 from narrows.cli.reference import channels_page
+from narrows.settings import load_settings
 from stages.recall import Recall, model
-from stages.recall.channel import Channel, channel
-from stages.recall.channels import CHANNELS, build
+from stages.recall.channels import CHANNELS, Channel, build, channel
 from tests.recall.tiny import ASOF, SMALL, events, random_rows, shard
 
 ROWS = random_rows()
@@ -26,7 +26,7 @@ ROWS = random_rows()
 LEARNER = '''
 from pathlib import Path
 import numpy as np
-from stages.recall.channel import Channel, channel
+from stages.recall.channels import Channel, channel
 from stages.recall.query import Proposals
 
 class Chosen:
@@ -83,9 +83,9 @@ def example() -> str:
 
 def test_the_documented_channel_needs_its_file_only(clean, tmp_path, monkeypatch):
     before = list(FEATURES)
-    module = load(tmp_path, "my_trending", example(), monkeypatch)
+    load(tmp_path, "my_trending", example(), monkeypatch)
     room = Recall(channels=SMALL | {"trending": {"quota": 2, "min_users": 1}})
-    room.check(tmp_path)
+    room.check(load_settings(env={}))
     known = shard(ROWS)
     fitted = model.fit(room, events(ROWS), known.users, known.items, ASOF)
     kept = room.narrow(fitted, known).kept
@@ -105,7 +105,6 @@ def test_the_documented_channel_needs_its_file_only(clean, tmp_path, monkeypatch
     assert list(FEATURES) == [*before, "trending_score"]
     assert "| [`trending`](#trending) | Proposes the items that grow most" in channels_page()
     assert "| `min_users` | `5` | Items that fewer users had in the last 7 days are left out. |" in channels_page()
-    assert Recall().files(tmp_path) == [Path(str(module.__file__)).resolve()]
 
 
 def test_a_channel_that_learns_is_saved_with_recalls_model(clean, tmp_path, monkeypatch):
@@ -141,9 +140,9 @@ def test_a_channel_that_learns_is_saved_with_recalls_model(clean, tmp_path, monk
         ),
     ],
 )
-def test_wrong_settings_name_the_key_and_the_remedy(tmp_path, settings, says):
+def test_wrong_settings_name_the_key_and_the_remedy(settings, says):
     with pytest.raises(ValueError) as raised:
-        Recall(channels=settings).check(tmp_path)
+        Recall(channels=settings).check(load_settings(env={}))
     assert says in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
 
@@ -155,10 +154,16 @@ def test_settings_of_a_channel_leave_its_other_defaults():
     assert (channels["item_to_item"].quota, channels["own"].quota) == (7, 250)
 
 
-@pytest.mark.parametrize("name", ["recall", "Best", "a-b"])
+@pytest.mark.parametrize("name", ["1st", "Best", "a-b"])
 def test_a_name_that_cannot_be_a_columns_prefix_is_refused(clean, name):
     with pytest.raises(ValueError, match="channel name = "):
         channel(type("Wrong", (Channel,), {"name": name, "reason": "r", "meaning": "m"}))
+
+
+def test_a_channel_cannot_have_the_name_of_a_room(clean):
+    channel(type("Rank", (Channel,), {"name": "rank", "reason": "r", "meaning": "m"}))
+    with pytest.raises(ValueError, match=r"channels.rank: a room has this name; give the channel another"):
+        Recall().check(load_settings(env={}))
 
 
 @pytest.mark.parametrize("missing", ["name", "reason", "meaning"])

@@ -1,4 +1,7 @@
-"""The built-in channels in the order of their columns, and all channels of a run from their settings."""
+"""The built-in channels in the order of their columns, and all channels of a run from their settings.
+
+A channel from outside imports ``Channel`` and ``channel`` from here, so that it comes after the built-in ones.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from stages.recall.channel import CHANNELS, Channel
+from stages.recall.channel import CHANNELS, Channel, channel
 
-__all__ = ["BUILT_IN", "CHANNELS", "build"]
+__all__ = ["BUILT_IN", "CHANNELS", "Channel", "build", "channel"]
 
 BUILT_IN = ("own", "popular", "popular_in_group", "item_to_item", "ease", "two_tower")
 """The modules of this package that register a channel or two each."""
@@ -34,7 +37,7 @@ def build(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Channel]:
         if name not in CHANNELS:
             raise ValueError(f"channels.{name}: no such channel. {_hint(name, CHANNELS, 'channels')}")
     channels = {name: _channel(kind, settings.get(name, {})) for name, kind in CHANNELS.items()}
-    used = {name: channel for name, channel in channels.items() if channel.quota}
+    used = {name: each for name, each in channels.items() if each.quota}
     if not used:
         raise ValueError("channels: every channel has quota = 0; give one of them 1 or more.")
     return used
