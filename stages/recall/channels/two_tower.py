@@ -32,7 +32,7 @@ class TwoTower(Channel):
     min_users: int = Field(20, ge=1)
     """Only items that this many users had have a vector."""
     index: Literal["exact", "ivf", "hnsw"] = "exact"
-    """The FAISS index: exact, ivf or hnsw."""
+    """The FAISS index: exact search, inverted lists (ivf) or a graph (hnsw)."""
     embedding_size: int = Field(32, ge=1)
     """Dimensions of an embedding."""
     train_days: float = Field(60.0, ge=0)
