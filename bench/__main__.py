@@ -116,7 +116,7 @@ def operations(work: Any) -> float:
 def index(runner: Runner, asof: date) -> None:
     """The FAISS index beside a plain matrix product and a sort."""
     model = runner.model("recall", asof)[0]
-    exact = model.two_tower.index
+    exact = model.proposers["two_tower"].index
     vectors = exact.reconstruct_n(0, exact.ntotal)
     queries = np.ascontiguousarray(vectors[:: max(1, len(vectors) // 2000)][:2000])
     ours, theirs = machine.alternate(

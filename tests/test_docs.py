@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import sqlite3
 
@@ -16,6 +15,7 @@ from narrows.serving.schema import ddl
 from narrows.settings import SECTIONS, load_settings
 from narrows.stage import inputs, load_room, settings_of
 from stages import PIPELINE
+from stages.recall.channels import CHANNELS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DECISIONS = sorted((ROOT / "docs" / "decisions").iterdir())
@@ -130,17 +130,18 @@ def test_the_architecture_page_lists_the_corridor():
     assert sorted(listed) == sorted(str(file.relative_to(ROOT)) for file in (ROOT / "stages").glob("*.py"))
 
 
-def test_the_glossary_lists_the_channels():
-    """A channel is a setting of recall that the door's docstring names."""
-    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
-    section = text.partition("## Recall's channels")[2].partition("\n## ")[0]
-    listed = set(re.findall(r"`(\w+)`", "\n".join(line.split("|")[1] for line in section.splitlines() if "`" in line)))
-    about = (load_room("recall").__doc__ or "").partition("Channels:")[2]
-    settings = {field.name for field in dataclasses.fields(load_room("recall"))}
-    assert listed == settings & set(re.findall(r"\w+", about))
+def test_the_channels_page_explains_every_channel_and_its_settings():
+    text = (ROOT / "docs" / "channels.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| \[`(\w+)`\]\(#(\w+)\) \| Proposes .+\. \| `\w+`: .+ \|", text, re.MULTILINE)
+    assert listed == [(name, name) for name in CHANNELS]
+    for name, kind in CHANNELS.items():
+        section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        for key, meaning in descriptions(kind).items():
+            assert meaning, f"channel {name}: {key} has no description"
+            assert re.search(rf"^\| `{key}` \| `.+` \| .+ \|$", section, re.MULTILINE), f"{name}: {key} is missing"
 
 
-@pytest.mark.parametrize("name", ["settings.md", "cli.md", "tables.md", "features.md"])
+@pytest.mark.parametrize("name", ["settings.md", "channels.md", "cli.md", "tables.md", "features.md"])
 def test_generated_pages_are_current(name):
     file = ROOT / "docs" / name
     assert file.exists(), "run `make docs`"

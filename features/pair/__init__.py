@@ -11,6 +11,3 @@ from features.pair.registry import FEATURES, candidate_score, feature, matrix
 from features.pair import history, interest, item, user  # isort: skip
 
 __all__ = ["FEATURES", "candidate_score", "feature", "history", "interest", "item", "matrix", "user"]
-
-for channel in ("item_to_item", "ease", "two_tower"):
-    candidate_score(channel)

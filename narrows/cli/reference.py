@@ -1,4 +1,4 @@
-"""The pages of ``docs/`` that are read off the code: settings, commands, tables and features.
+"""The pages of ``docs/`` that are read off the code: settings, channels, commands, tables and features.
 
 ``make docs`` writes them; a test holds them equal to the code.
 """
@@ -37,6 +37,7 @@ def pages() -> dict[str, str]:
 
     return {
         "settings.md": settings_page(),
+        "channels.md": channels_page(),
         "cli.md": commands_page(build_parser(Pipeline.of(stages.PIPELINE))),
         "tables.md": tables_page(),
         "features.md": markdown(),
@@ -78,26 +79,62 @@ def settings_page() -> str:
     return "\n".join(lines)
 
 
+def channels_page() -> str:
+    """Recall's channels: what each proposes, its reason and its settings."""
+    from stages.recall.channels import CHANNELS
+
+    lines = [
+        "# Recall's channels",
+        "",
+        MADE.format("the channels in `stages/recall/channels/`"),
+        "",
+        "A channel is one way of [recall](../stages/recall/) to propose items. Its score and its rank stand in the "
+        "columns `<channel>_score` and `<channel>_rank` of the candidates. The reason of the channel that ranks a "
+        "candidate best is the candidate's `recall_reason`, which a published list shows. Add one of your own: "
+        "[add a channel](add-a-channel.md).",
+        "",
+        "| channel | what it does | reason | pair feature |",
+        "|---|---|---|---|",
+    ]
+    for name, kind in CHANNELS.items():
+        feature = f"`{name}_score`" if kind.score_feature else ""
+        lines.append(f"| [`{name}`](#{name}) | {_first_line(kind)} | `{kind.reason}`: {kind.meaning} | {feature} |")
+    lines += ["", "Settings of a channel are a table in `narrows.toml`:", "", "```toml", "[recall.channels.ease]"]
+    lines += ["quota = 20", "```", ""]
+    for name, kind in CHANNELS.items():
+        lines += [f"## {name}", "", f"`[recall.channels.{name}]`", "", *_settings_table(kind)]
+    return "\n".join(lines)
+
+
 def descriptions(kind: type) -> dict[str, str]:
-    """The string literal below each field of a dataclass, as one line; ``""`` where there is none."""
-    (made,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    assert isinstance(made, ast.ClassDef)
-    said = dict.fromkeys((field.name for field in dataclasses.fields(kind)), "")
-    for one, below in zip(made.body, made.body[1:], strict=False):
-        literal = below.value if isinstance(below, ast.Expr) else None
-        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and isinstance(literal, ast.Constant):
-            said[one.target.id] = _plain(str(literal.value))
-    return said
+    """The string literal below each field of a dataclass or of its bases, as one line; ``""`` where there is none."""
+    described = dict.fromkeys((field.name for field in dataclasses.fields(kind)), "")
+    for base in reversed([base for base in kind.__mro__ if dataclasses.is_dataclass(base)]):
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        assert isinstance(tree, ast.ClassDef)
+        for one, below in zip(tree.body, tree.body[1:], strict=False):
+            literal = below.value if isinstance(below, ast.Expr) else None
+            name = one.target.id if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) else ""
+            if name in described and isinstance(literal, ast.Constant):
+                described[name] = _plain(str(literal.value))
+    return described
 
 
 def _section(name: str, kind: type, where: str = "") -> list[str]:
-    first = _plain((inspect.getdoc(kind) or "").split("\n\n")[0])
-    lines = [f"## {name}", "", f"`[{name}]`{where}: {first}", ""]
-    meant, blank = descriptions(kind), kind()
-    if not meant:
-        return [*lines, "No settings.", ""]
-    rows = [f"| `{key}` | `{_toml(getattr(blank, key))}` | {text} |" for key, text in meant.items()]
-    return [*lines, "| key | default | meaning |", "|---|---|---|", *rows, ""]
+    return [f"## {name}", "", f"`[{name}]`{where}: {_first_line(kind)}", "", *_settings_table(kind)]
+
+
+def _settings_table(kind: type) -> list[str]:
+    """The fields of a dataclass with their defaults and meanings."""
+    meanings, blank = descriptions(kind), kind()
+    if not meanings:
+        return ["No settings.", ""]
+    rows = [f"| `{key}` | `{_toml(getattr(blank, key))}` | {text} |" for key, text in meanings.items()]
+    return ["| key | default | meaning |", "|---|---|---|", *rows, ""]
+
+
+def _first_line(kind: type) -> str:
+    return _plain((inspect.getdoc(kind) or "").split("\n\n")[0])
 
 
 def _toml(value: Any) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Rerank(NarrowingStage):
     """The final list of each user, every place with its propensity and its reason.
 
-    Reads rank_score, rank_rank and the channels' ranks. Adds rank int32 (1 = top; null = not in the list),
+    Reads rank_score, rank_rank and recall_reason. Adds rank int32 (1 = top; null = not in the list),
     score f64 (calibrated probability, as rank gave it), propensity f64 (probability of being in the list; a
     user's sum to the list's length), rerank_score f64 (score after boosts), reason, and what each step alone
     makes of rank's order: rank_after_diversity, rank_after_policy, rank_after_exploration int32.
