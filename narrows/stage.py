@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, dataclass_transform
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from stages import PIPELINE
@@ -18,6 +18,8 @@ from stages import PIPELINE
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
+
+    from narrows.settings import Settings
 
 
 HIVE = "hive"
@@ -135,14 +137,15 @@ class Narrowed:
 class Stage:
     """A room: its fields are its settings, its CLI flags and its TOML keys."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     name: ClassVar[str]
     past: ClassVar[dict[str, str | int]] = {}
     """For each ``Past`` or ``Recent`` parameter how many partitions it reads, or the setting that says so."""
 
-    def check(self, base: Path) -> None:
+    def check(self, settings: Settings) -> None:
         """Check what the settings alone cannot say, when they are loaded: files that they name, plug-ins' own settings.
 
-        ``base`` is the folder of ``narrows.toml``.
+        ``settings`` are all that were loaded; relative paths start at ``settings.base``.
 
         Raises:
             ValueError: what is wrong, with the remedy, in one line.

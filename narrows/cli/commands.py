@@ -96,7 +96,7 @@ def report(settings: Settings, args: Namespace) -> int:
     said = page.summary(
         judged.arrow().to_pylist() if judged else [],
         {room: cost_of(table) for room, table in tables.items() if table},
-        asof=str(asof), source=settings.source.name, horizon_days=settings.source.horizon_days,
+        asof=str(asof), source=settings.source.name, horizon_days=settings.source.horizon_length.days,
         quarantine=notes.get("events", {}).get("quarantine"),
         next_steps=[
             "make ui          Airflow, MLflow and the data docs in the browser (127.0.0.1)",

@@ -29,7 +29,7 @@ def bootstrap(runner: Runner, asof: date) -> None:
         begins, days = runner.events(asof).meta["notes"]["first_day"], runner.horizon.days
         raise SourceError(
             f"[source] begins on {begins}: as of {asof} that is too little to learn from. A run needs {count + 2} horizons "
-            f"of {days} days. Choose a later as-of, give older events, or lower [source] horizon_days."
+            f"of {days} days. Choose a later as-of, give older events, or lower [source] horizon."
         )
     scored = windows[-count:]
     runner.bootstrapping = True

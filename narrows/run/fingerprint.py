@@ -41,7 +41,7 @@ class Recipes:
                 upstream[table] = self.of("events" if kind == "truth" else table)
         extra = [file.read_text() for file in room.files(self.settings.base)]
         where = vars(source) if name == "events" else None
-        return digest(name, settings_of(room), code_of(name), source.horizon_days, where, extra, upstream)
+        return digest(name, settings_of(room), code_of(name), source.horizon_length, where, extra, upstream)
 
 
 def digest(*parts: Any) -> str:

@@ -66,7 +66,7 @@ class Runner:
 
     @property
     def horizon(self) -> timedelta:
-        return timedelta(days=self.settings.source.horizon_days)
+        return self.settings.source.horizon_length
 
     def room(self, name: str) -> Any:
         return self.settings.rooms[name]

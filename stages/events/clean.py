@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +109,7 @@ def clean(raw: DataFrame, source: SourceSettings, room: Events, asof: date, earl
         "reason", F.to_json("raw", {"ignoreNullFields": "false"}).alias("raw")
     )
     begins = next(row["first"] for row in seen if row[0] is None)
-    goes_on = following is not None and following <= asof + SOON * timedelta(days=source.horizon_days)
+    goes_on = following is not None and following <= asof + SOON * source.horizon_length
     notes = {
         "quarantine": counts, "events": good, "first_day": str(begins), "last_day": str(last[None]),
         "rows_after_asof": after, "goes_on": goes_on, "received": good + sum(counts.values()) + after,
