@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from narrows.config.constraints import TYPES, allowed, bounds
 from narrows.settings import FILE, SECTIONS
 from narrows.stage import inputs, load_room
 from stages import PIPELINE
@@ -62,10 +63,11 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        MADE.format("the dataclasses that hold them"),
+        MADE.format("the classes that hold them"),
         "",
         f"Every key is optional: without `{FILE}` the defaults hold. An environment variable overrides the file: "
-        "`NARROWS_RECALL__N=300` is `n = 300` in `[recall]`. A room's keys are flags of `narrows fit` and "
+        "`NARROWS_RECALL__N=300` is `n = 300` in `[recall]`, `NARROWS_SOURCE__EVENT_COLUMNS__USER_ID=who` is "
+        '`user_id = "who"` in `[source.event_columns]`. A room\'s keys are flags of `narrows fit` and '
         "`narrows transform` too (`--max-bad-share 0.02`). An unknown key, a wrong type or a wrong value ends the "
         "command with one line that names it. The rules of the lists stand in `policy.toml`, each with its meaning.",
         "",
@@ -81,22 +83,30 @@ def descriptions(kind: type) -> dict[str, str]:
     """The string literal below each field of a dataclass, as one line; ``""`` where there is none."""
     (made,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(made, ast.ClassDef)
-    said = dict.fromkeys((field.name for field in dataclasses.fields(kind)), "")
+    meanings = dict.fromkeys((field.name for field in dataclasses.fields(kind)), "")
     for one, below in zip(made.body, made.body[1:], strict=False):
         literal = below.value if isinstance(below, ast.Expr) else None
         if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and isinstance(literal, ast.Constant):
-            said[one.target.id] = _plain(str(literal.value))
-    return said
+            meanings[one.target.id] = _plain(str(literal.value))
+    return meanings
 
 
 def _section(name: str, kind: type, where: str = "") -> list[str]:
     first = _plain((inspect.getdoc(kind) or "").split("\n\n")[0])
     lines = [f"## {name}", "", f"`[{name}]`{where}: {first}", ""]
-    meant, blank = descriptions(kind), kind()
-    if not meant:
+    meanings, default, known = descriptions(kind), kind(), bounds(kind)
+    if not meanings:
         return [*lines, "No settings.", ""]
-    rows = [f"| `{key}` | `{_toml(getattr(blank, key))}` | {text} |" for key, text in meant.items()]
-    return [*lines, "| key | default | meaning |", "|---|---|---|", *rows, ""]
+    rows = [
+        f"| `{key}` | `{_toml(getattr(default, key))}` | {_allowed(known[key])} | {text} |"
+        for key, text in meanings.items()
+    ]
+    return [*lines, "| key | default | allowed | meaning |", "|---|---|---|---|", *rows, ""]
+
+
+def _allowed(field: dict[str, Any]) -> str:
+    """The bounds or choices of a setting, or else its type."""
+    return _plain(allowed(field) or (TYPES | {"string": "any text"})[field["type"]])
 
 
 def _toml(value: Any) -> str:

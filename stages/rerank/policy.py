@@ -27,7 +27,7 @@ class PolicyError(SettingsError):
     """A rule is wrong; the message names the file, the key and the remedy."""
 
 
-@dataclass(frozen=True, config=STRICT)
+@dataclass(frozen=True, config={"extra": "forbid"})
 class Pin:
     """One item at one position of the lists of a scene and a segment."""
 
