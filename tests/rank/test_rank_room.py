@@ -90,8 +90,8 @@ def test_an_unknown_ranker_is_refused_by_the_fit(asked):
 
 def test_an_unknown_ranker_is_refused_with_the_settings_unless_a_plug_in_may_register_it():
     with pytest.raises(ValueError, match=REFUSAL):
-        Rank(model="mlp").check(SimpleNamespace(running=SimpleNamespace(imports=())))
-    Rank(model="mlp").check(SimpleNamespace(running=SimpleNamespace(imports=("my_company.rankers",))))
+        Rank(model="mlp").check(SimpleNamespace(pipeline_settings=SimpleNamespace(imports=())))
+    Rank(model="mlp").check(SimpleNamespace(pipeline_settings=SimpleNamespace(imports=("my_company.rankers",))))
 
 
 @pytest.mark.parametrize("name", ["n", "ensemble_size", "length", "embedding_size", "units", "epochs", "batch"])

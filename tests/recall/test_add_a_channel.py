@@ -126,17 +126,17 @@ def test_a_channel_that_learns_is_saved_with_recalls_model(clean, tmp_path, monk
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"trendy": {}}, "channels.trendy: no such channel. The channels are: own, popular_7d,"),
-        ({"eese": {}}, "channels.eese: no such channel. Did you mean 'ease'?"),
-        ({"ease": {"qouta": 3}}, "channels.ease.qouta: no such key. Did you mean 'quota'?"),
-        ({"ease": {"zzz": 3}}, "channels.ease.zzz: no such key. The keys are: quota, items, ridge"),
-        ({"ease": {"quota": -1}}, "channels.ease.quota = -1: give 0 or more."),
-        ({"ease": {"quota": "many"}}, "channels.ease.quota = 'many': give a whole number."),
-        ({"ease": {"ridge": 0}}, "channels.ease.ridge = 0: give a number above 0"),
-        ({"two_tower": {"index": "flat"}}, "channels.two_tower.index = 'flat': give 'exact', 'ivf' or 'hnsw'."),
+        ({"trendy": {}}, "[channels] 'trendy' is not a known channel. The channels are: own, popular_7d,"),
+        ({"eese": {}}, "[channels] 'eese' is not a known channel. Did you mean 'ease'?"),
+        ({"ease": {"qouta": 3}}, "[channels.ease] 'qouta' is not a known key. Did you mean 'quota'?"),
+        ({"ease": {"zzz": 3}}, "[channels.ease] 'zzz' is not a known key. The keys are: quota, items, ridge"),
+        ({"ease": {"quota": -1}}, "[channels.ease] quota = -1: give 0 or more."),
+        ({"ease": {"quota": "many"}}, "[channels.ease] quota = 'many' has the wrong type: give a whole number."),
+        ({"ease": {"ridge": 0}}, "[channels.ease] ridge = 0: give a number above 0"),
+        ({"two_tower": {"index": "flat"}}, "[channels.two_tower] index = 'flat': give exact, ivf or hnsw."),
         (
             {name: {"quota": 0} for name in CHANNELS},
-            "channels: every channel has quota = 0; give one of them 1 or more",
+            "every channel has quota = 0; give one of them 1 or more",
         ),
     ],
 )
