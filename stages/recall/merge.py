@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
-from narrows.candidates import positions
-from narrows.columns import ITEM, REASON, USER, stage_rank, stage_score
+from narrows.candidates import place_in_run, positions, split
+from narrows.columns import ITEM, USER, stage_rank, stage_score
 from narrows.stage import Narrowed
 from stages.recall.channel import Channel
 from stages.recall.query import Array, Proposals, Query
@@ -70,7 +70,7 @@ def merge(
     order = np.lexsort((item, -total, ~(eligible & within), user))
     user, item, total = user[order], item[order], total[order]
     eligible, within = eligible[order], within[order]
-    place = positions(user, np.arange(len(user))).astype(np.int32)
+    place = place_in_run(user).astype(np.int32)
     kept = eligible & within & (place <= n)
     table = pa.table(
         {
@@ -81,8 +81,7 @@ def merge(
             stage_rank("recall"): pa.array(place, pa.int32()),
         }
     )
-    reason = pa.array(np.where(eligible, "quota", "not_eligible")[~kept], pa.string())
-    return Narrowed(table.filter(pa.array(kept)), table.filter(pa.array(~kept)).append_column(REASON, reason))
+    return split(table, kept, np.where(eligible, "quota", "not_eligible"))
 
 
 def _reasons(channels: Mapping[str, Channel], ranks: Mapping[str, tuple[Array, Array]], size: int) -> pa.Array:
