@@ -1,20 +1,34 @@
-"""Durations as settings write them: ``7d``, ``1h``, ``30m``."""
+"""Lengths of time as settings write them: a whole number and a unit, ``7d``, ``1h`` or ``30m``."""
 
 from __future__ import annotations
 
 import re
 from datetime import timedelta
 
-UNITS = {"d": "days", "h": "hours", "m": "minutes"}
+UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
+"""Longest first."""
+PATTERN = rf"[1-9][0-9]{{0,8}}[{''.join(UNITS)}]"
+"""Nine digits fit every unit into a ``timedelta``."""
 
 
 def parse(text: str) -> timedelta:
-    """A number and a unit (d, h, m).
+    """The length that ``text`` names.
 
     Raises:
-        ValueError: the text is none, or the duration is 0.
+        ValueError: no positive whole number of days (d), hours (h) or minutes (m); the message has the remedy.
     """
-    found = re.fullmatch(r"(\d+)([dhm])", text)
-    if not found or not int(found[1]):
-        raise ValueError(f"{text!r} is not a duration: give a number and a unit, such as 7d, 1h or 30m.")
-    return timedelta(**{UNITS[found[2]]: int(found[1])})
+    if not re.fullmatch(PATTERN, text):
+        raise ValueError(f"{text!r} is no duration: give a whole number and d, h or m, such as 7d, 1h or 30m.")
+    return int(text[:-1]) * UNITS[text[-1]]
+
+
+def text(length: timedelta) -> str:
+    """``length`` in the largest unit that divides it: ``7d``, ``36h``, ``90m``.
+
+    Raises:
+        ValueError: not a positive whole number of minutes.
+    """
+    for unit, one in UNITS.items():
+        if length > timedelta() and not length % one:
+            return f"{length // one}{unit}"
+    raise ValueError(f"{length} is not a positive whole number of minutes.")

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, dataclass_transform
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from narrows.asof import Asof
@@ -80,6 +80,7 @@ class Narrowed:
 class Stage:
     """A room: its fields are its settings, its CLI flags and its TOML keys."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     name: ClassVar[str]
     past: ClassVar[dict[str, str | int]] = {}
     """For each ``Past`` or ``Recent`` parameter how many partitions it reads; ``windows``: as many as the pipeline learns from."""

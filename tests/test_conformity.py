@@ -199,7 +199,7 @@ def test_staged_is_fused(line: Line):
     rooms = [runner.room(name) for name in ROOMS.narrowing]
     models = [runner.model(room.name, line.asof)[0] if hasattr(room, "fit") else None for room in rooms]
     tables = {name: line.table(name) for name in (rooms[0].users, rooms[0].items)}
-    size = runner.settings.running.shard_users
+    size = runner.settings.pipeline_settings.shard_users
     numbers = range(0, tables[rooms[0].users].rows, size)
     assert len(numbers) > 3, "several shards, so that their borders are tested"
     cut, removed = shards(runner.pipeline, rooms[0], tables, line.asof, size), dict.fromkeys(ROOMS.narrowing, 0)

@@ -95,7 +95,7 @@ def test_show_before_the_first_run_is_one_line_and_makes_nothing(narrows, tmp_pa
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("nonsense", "give for example postgresql://"),
+        ("nonsense", "give a SQLAlchemy URL, such as postgresql://"),
         ("nonsense://secret@host/database", "is not a URL that SQLAlchemy knows. Give postgresql://"),
         ("postgresql://me:secret@host:port/database", "is not a URL that SQLAlchemy knows. Give postgresql://"),
         ("mysql+nodriver://me:secret@host/database", "is not a URL that SQLAlchemy knows"),

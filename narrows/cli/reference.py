@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import stages
+from narrows.config.constraints import TYPES, allowed, bounds
 from narrows.pipeline import Pipeline
 from narrows.settings import FILE, SECTIONS
 
@@ -63,10 +64,11 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        MADE.format("the dataclasses that hold them"),
+        MADE.format("the classes that hold them"),
         "",
         f"Every key is optional: without `{FILE}` the defaults hold. An environment variable overrides the file: "
-        "`NARROWS_RECALL__N=300` is `n = 300` in `[recall]`. A room's keys are flags of `narrows fit` and "
+        "`NARROWS_RECALL__N=300` is `n = 300` in `[recall]`, `NARROWS_SOURCE__EVENT_COLUMNS__USER_ID=who` is "
+        '`user_id = "who"` in `[source.event_columns]`. A room\'s keys are flags of `narrows fit` and '
         "`narrows transform` too (`--max-bad-share 0.02`). An unknown key, a wrong type or a wrong value ends the "
         "command with one line that names it. The rules of the lists stand in `policy.toml`, each with its meaning.",
         "",
@@ -129,8 +131,17 @@ def _settings_table(kind: type) -> list[str]:
     meanings, blank = descriptions(kind), kind()
     if not meanings:
         return ["No settings.", ""]
-    rows = [f"| `{key}` | `{_toml(getattr(blank, key))}` | {text} |" for key, text in meanings.items()]
-    return ["| key | default | meaning |", "|---|---|---|", *rows, ""]
+    known = bounds(kind)
+    rows = [
+        f"| `{key}` | `{_toml(getattr(blank, key))}` | {_allowed(known[key])} | {text} |"
+        for key, text in meanings.items()
+    ]
+    return ["| key | default | allowed | meaning |", "|---|---|---|---|", *rows, ""]
+
+
+def _allowed(field: dict[str, Any]) -> str:
+    """The bounds or choices of a setting, or else its type."""
+    return _plain(allowed(field) or (TYPES | {"string": "any text"})[field["type"]])
 
 
 def _first_line(kind: type) -> str:

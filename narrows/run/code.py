@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PLUMBING = (
-    "narrows.audit", "narrows.cli", "narrows.engine.cost", "narrows.engine.garbage", "narrows.engine.java",
+    "narrows.audit", "narrows.cli", "narrows.config", "narrows.engine.cost", "narrows.engine.garbage", "narrows.engine.java",
     "narrows.engine.spark", "narrows.pipeline", "narrows.run", "narrows.settings", "narrows.stage", "narrows.store",
     "narrows.tracking",
 )  # fmt: skip

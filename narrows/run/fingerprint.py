@@ -44,7 +44,7 @@ class Recipes:
     def plugins(self) -> tuple[str, ...]:
         """Modules that register what rooms use: the pipeline's own and the user's."""
         own = [module for room in self.pipeline.rooms for module in room.registers]
-        return (*own, *self.settings.running.imports)
+        return (*own, *self.settings.pipeline_settings.imports)
 
     def of(self, name: str) -> str:
         """The recipe of a room."""
@@ -64,7 +64,7 @@ class Recipes:
         files = [file.read_text(encoding="utf-8") for file in room.files(self.settings.base)]
         time = [source.horizon, source.grain, {table: past_count(self.settings, room, table) for table in room.past}]
         where = asdict(source) if reads_source(room) else None
-        shards = self.settings.running.shard_users if isinstance(room, NarrowingStage) else None
+        shards = self.settings.pipeline_settings.shard_users if isinstance(room, NarrowingStage) else None
         return digest(name, settings_of(room), self.code_of(name), time, where, shards, files, upstream)
 
     def code_of(self, name: str) -> str:
@@ -79,7 +79,7 @@ class Recipes:
 def past_count(settings: Settings, room: Stage, table: str) -> int:
     """How many partitions of a ``past`` or ``recent`` table the room reads."""
     count = room.past[table]
-    return settings.running.windows if count == WINDOWS else int(count)
+    return settings.pipeline_settings.windows if count == WINDOWS else int(count)
 
 
 def digest(*parts: Any) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def modules(settings: Settings) -> tuple[str, ...]:
     """The pipeline's own modules that register something, then the user's."""
     own = [module for room in settings.pipeline.rooms for module in room.registers]
-    return tuple(dict.fromkeys((*own, *settings.running.imports)))
+    return tuple(dict.fromkeys((*own, *settings.pipeline_settings.imports)))
 
 
 def load(settings: Settings) -> None:

@@ -107,7 +107,7 @@ class Runner:
     def windows(self, asof: Asof) -> list[Asof]:
         """The earlier as-ofs that the run of ``asof`` learns from, oldest first; those with a horizon of history."""
         begins = Asof.parse(reads.known(self, self.source_room, asof).notes["begins"], asof.grain)
-        windows = [asof - n * self.horizon for n in range(self.settings.running.windows, 0, -1)]
+        windows = [asof - n * self.horizon for n in range(self.settings.pipeline_settings.windows, 0, -1)]
         return [window for window in windows if window >= begins + self.horizon]
 
     def published(self, name: str, asof: Asof) -> Table | None:

@@ -59,7 +59,7 @@ def narrow(runner: Runner, room: NarrowingStage, todo: list[Work], model: Any = 
         with meter() as cost:
             draft, received, kept = runner.store.draft(room.name, asof, fingerprint), 0, 0
             for number, shard in enumerate(
-                shards(runner.pipeline, room, tables, asof, runner.settings.running.shard_users)
+                shards(runner.pipeline, room, tables, asof, runner.settings.pipeline_settings.shard_users)
             ):
                 narrowed = check(room, shard, room.narrow(fitted[0], shard))
                 received += narrowed.kept.num_rows + narrowed.removed.num_rows

@@ -6,7 +6,6 @@ The manifest is written last, inside a draft that one rename publishes: a folder
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -16,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from narrows.asof import DAY, Asof
 from narrows.store.table import Table
@@ -99,28 +98,30 @@ class Store:
         Raises:
             StoreError: another run holds it; says which.
         """
+        from filelock import FileLock, Timeout
+
         self.root.mkdir(parents=True, exist_ok=True)
         path = self.root / "LOCK"
-        with path.open("a+") as file:
-            if not _locked(file):
-                file.seek(0)
-                holder = json.loads(file.read() or "{}")
-                if os.environ.get("NARROWS_LOCK_HOLDER") == str(holder.get("pid")):
-                    yield
-                    return
-                raise StoreError(
-                    f"another run holds {self.root}: process {holder.get('pid')} on {holder.get('host')} "
-                    f"({holder.get('what')}). Wait for it, or end that process; the lock goes with it."
-                )
-            file.truncate(0)
-            json.dump({"pid": os.getpid(), "host": socket.gethostname(), "what": what}, file)
-            file.flush()
-            os.environ["NARROWS_LOCK_HOLDER"] = str(os.getpid())
-            try:
+        lock = FileLock(path, fallback_to_soft=False)  # a lock by existence would outlive a killed holder
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            holder = json.loads(path.read_text() or "{}")
+            if os.environ.get("NARROWS_LOCK_HOLDER") == str(holder.get("pid")):
                 yield
-            finally:
-                os.environ.pop("NARROWS_LOCK_HOLDER", None)
-                file.truncate(0)
+                return
+            raise StoreError(
+                f"another run holds {self.root}: process {holder.get('pid')} on {holder.get('host')} "
+                f"({holder.get('what')}). Wait for it, or end that process; the lock goes with it."
+            ) from None
+        try:
+            path.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "what": what}))
+            os.environ["NARROWS_LOCK_HOLDER"] = str(os.getpid())
+            yield
+        finally:
+            os.environ.pop("NARROWS_LOCK_HOLDER", None)
+            path.write_text("")
+            lock.release()
 
     def _asof(self, text: str) -> Asof | None:
         """The as-of that a folder is named after; None for one of another grain."""
@@ -140,15 +141,6 @@ class Store:
 def open_store(settings: Settings) -> Store:
     """The tables below the state folder, in the grain of the settings."""
     return Store(settings.state / "tables", settings.source.grain_length)
-
-
-def _locked(file: TextIO) -> bool:
-    """Lock a file, if nobody else has."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pydantic import Field
+
 from narrows.asof import KNOWN
-from narrows.stage import Asof, Made, Table, TableStage
+from narrows.stage import Asof, Made, Table, TableStage, room
 
 if TYPE_CHECKING:
     from narrows.source.files import Source
 
 
-@dataclass(frozen=True, kw_only=True)
+@room
 class Events(TableStage):
     """Typed, deduplicated events that had happened and arrived by the as-of, partitioned by when they were known.
 
@@ -22,14 +23,10 @@ class Events(TableStage):
     name: ClassVar[str] = "events"
     partitioned_by: ClassVar[str] = KNOWN
 
-    max_bad_share: float = 0.01
+    max_bad_share: float = Field(0.01, ge=0, le=1)
     """More than this share of broken rows stops the run before anything is published (duplicates do not count)."""
-    max_clock_skew_hours: float = 24.0
+    max_clock_skew_hours: float = Field(24.0, ge=0)
     """An event dated later than this after its own arrival is from the future, and broken."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.max_bad_share <= 1:
-            raise ValueError(f"max_bad_share = {self.max_bad_share}: give a share from 0 to 1.")
 
     def transform(
         self, *, session: Any, source: Source, asof: Asof, earlier: Table | None = None, force: bool = False

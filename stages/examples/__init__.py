@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from narrows.stage import Asof, Past, Table, TableStage
+from pydantic import Field
+
+from narrows.stage import Asof, Past, Table, TableStage, room
 
 if TYPE_CHECKING:
     from narrows.run.runner import Runner
     from narrows.settings import Settings
 
 
-@dataclass(frozen=True, kw_only=True)
+@room
 class Examples(TableStage):
     """What the cascade offered a horizon ago, and what the user then did: labels are the events of the last horizon.
 
@@ -27,21 +28,21 @@ class Examples(TableStage):
         "user_profiles": 1, "item_profiles": 1, "recall": 1, "prerank": 1, "rank": 1, "rerank": 1,
     }  # fmt: skip
 
-    scored_windows: int = 2
+    scored_windows: int = Field(2, ge=1)
     """First run: of the earlier as-ofs that are learned from, the latest that carry the pre-ranker's scores."""
-    negative_share: float = 0.12
+    negative_share: float = Field(0.12, gt=0, le=1)
     """Share kept of the negatives that pre-rank removed or never saw."""
-    hard_share: float = 0.5
+    hard_share: float = Field(0.5, gt=0, le=1)
     """Share kept of the negatives that pre-rank kept."""
 
-    def __post_init__(self) -> None:
-        if self.scored_windows < 1:
+    def check(self, settings: Settings) -> None:
+        """The pre-ranker that scores the latest windows learns from at least one older one."""
+        windows = settings.pipeline_settings.windows
+        if windows <= self.scored_windows:
             raise ValueError(
-                f"scored_windows = {self.scored_windows}: give 1 or more, and less than [prerank] windows."
+                f"scored_windows = {self.scored_windows}, [pipeline] windows = {windows}: give fewer scored_windows, or "
+                f"windows {self.scored_windows + 1} or more."
             )
-        for key in ("negative_share", "hard_share"):
-            if not 0 < getattr(self, key) <= 1:
-                raise ValueError(f"{key} = {getattr(self, key)}: give a number above 0 and up to 1.")
 
     def transform(
         self, events: Table, user_profiles: Past, item_profiles: Past, recall: Past, prerank: Past, rank: Past,
@@ -60,11 +61,3 @@ class Examples(TableStage):
         from stages.examples.first_run import make_windows
 
         make_windows(runner, asof, self.scored_windows)
-
-    def check(self, settings: Settings) -> None:
-        """A pre-ranker that scores the latest windows needs an older one to learn from."""
-        if settings.running.windows <= self.scored_windows:
-            raise ValueError(
-                f"scored_windows = {self.scored_windows}, [pipeline] windows = {settings.running.windows}: give fewer "
-                f"scored_windows, or windows {self.scored_windows + 1} or more."
-            )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from narrows.stage import Asof, Table, TableStage
+from pydantic import Field
+
+from narrows.stage import Asof, Table, TableStage, room
 
 if TYPE_CHECKING:
     from narrows.source.files import Source
 
 
-@dataclass(frozen=True, kw_only=True)
+@room
 class ItemProfiles(TableStage):
     """Popularity over several windows, contexts and segments, recencies, repeats, prices and side information.
 
@@ -22,12 +23,8 @@ class ItemProfiles(TableStage):
 
     with_windows: ClassVar[bool] = True
 
-    group_days: int = 90
+    group_days: int = Field(90, ge=1)
     """A context's or segment's users of an item count for this many days."""
-
-    def __post_init__(self) -> None:
-        if self.group_days < 1:
-            raise ValueError(f"group_days = {self.group_days}: give 1 or more.")
 
     def transform(self, events: Table, *, session: Any, source: Source, asofs: list[Asof]) -> Any:
         from stages.item_profiles.profile import profile

@@ -67,7 +67,7 @@ class Rank(NarrowingStage):
 
     def check(self, settings: Any) -> None:
         """A misspelt ranker is refused at once, unless a plug-in may register it: then the fit checks it."""
-        if not settings.running.imports:
+        if not settings.pipeline_settings.imports:
             check_registered(self.model, BUILT_IN)
 
     def fit(self, examples: Recent, user_profiles: Past, item_profiles: Table) -> RankModel:

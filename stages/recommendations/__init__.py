@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from narrows.stage import Asof, Made, Table, TableStage, settings_of
+from pydantic import Field
+
+from narrows.stage import Asof, Made, Table, TableStage, room, settings_of
 
 if TYPE_CHECKING:
     from narrows.settings import Settings
 
 
-@dataclass(frozen=True, kw_only=True)
+@room
 class Recommendations(TableStage):
     """One row per scene, user and place in the list: what this release serves over the horizon.
 
@@ -24,22 +25,15 @@ class Recommendations(TableStage):
 
     scene: str = "home"
     """The surface of the product that the lists are for."""
-    fallback_n: int = 50
+    fallback_n: int = Field(50, ge=1)
     """Items of every fallback list."""
-    grace_hours: float = 24.0
+    grace_hours: float = Field(24.0, ge=0)
     """Hours that a list may be served after its horizon has ended, for the case that the next one is late."""
-    keep: int = 3
+    keep: int = Field(3, ge=0)
     """Releases kept beside the live one, to roll back to."""
-    clock: str = "auto"
+    clock: Literal["auto", "wall", "asof"] = "auto"
     """What expiry is measured by. ``wall``: the database's clock. ``asof``: the end of the as-of, so that
     nothing expires. ``auto``: ``asof`` for a replay of the past (expired when it was made), else ``wall``."""
-
-    def __post_init__(self) -> None:
-        if self.clock not in ("auto", "wall", "asof"):
-            raise ValueError(f"clock = {self.clock!r}: give 'auto', 'wall' or 'asof'.")
-        for key, least in (("fallback_n", 1), ("grace_hours", 0), ("keep", 0)):
-            if getattr(self, key) < least:
-                raise ValueError(f"{key} = {getattr(self, key)!r}: give {least} or more.")
 
     def transform(
         self, rerank: Table, item_profiles: Table, user_profiles: Table, *, horizon: timedelta, settings: Settings
