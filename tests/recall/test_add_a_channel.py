@@ -16,7 +16,7 @@ from features.pair import FEATURES
 from narrows.cli.airflow import ROOT
 from narrows.cli.explain import explain
 from narrows.cli.reference import channels_page
-from narrows.settings import load_settings
+from narrows.settings import SettingsError, load_settings
 from stages.recall import Recall, model
 from stages.recall.channels import CHANNELS, Channel, build, channel
 from tests.recall.tiny import ASOF, SMALL, events, random_rows, shard
@@ -124,25 +124,36 @@ def test_a_channel_that_learns_is_saved_with_recalls_model(clean, tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"),
+    ("text", "says"),
     [
-        ({"trendy": {}}, "channels.trendy: no such channel. The channels are: own, popular_7d,"),
-        ({"eese": {}}, "channels.eese: no such channel. Did you mean 'ease'?"),
-        ({"ease": {"qouta": 3}}, "channels.ease.qouta: no such key. Did you mean 'quota'?"),
-        ({"ease": {"zzz": 3}}, "channels.ease.zzz: no such key. The keys are: quota, items, ridge"),
-        ({"ease": {"quota": -1}}, "channels.ease.quota = -1: give 0 or more."),
-        ({"ease": {"quota": "many"}}, "channels.ease.quota = 'many': give a whole number."),
-        ({"ease": {"ridge": 0}}, "channels.ease.ridge = 0: give a number above 0"),
-        ({"two_tower": {"index": "flat"}}, "channels.two_tower.index = 'flat': give 'exact', 'ivf' or 'hnsw'."),
         (
-            {name: {"quota": 0} for name in CHANNELS},
-            "channels: every channel has quota = 0; give one of them 1 or more",
+            "[recall.channels.trendy]",
+            "[recall.channels] 'trendy' is not a known channel. The channels are: own, popular",
+        ),
+        ("[recall.channels.eese]", "[recall.channels] 'eese' is not a known channel. Did you mean 'ease'?"),
+        (
+            "[recall.channels.ease]\nqouta = 3",
+            "[recall.channels.ease] 'qouta' is not a known key. Did you mean 'quota'?",
+        ),
+        ("[recall.channels.ease]\nzzz = 3", "'zzz' is not a known key. The keys are: quota, items, ridge."),
+        ("[recall.channels.ease]\nquota = -1", "[recall.channels.ease] quota = -1: give 0 or more."),
+        ("[recall.channels.ease]\nquota = '20'", "quota = '20' has the wrong type: give a whole number."),
+        ("[recall.channels.ease]\nridge = 0", "[recall.channels.ease] ridge = 0: give a number above 0."),
+        ("[recall.channels.two_tower]\nindex = 'flat'", "index = 'flat': give exact, ivf or hnsw."),
+        ("[recall.channels]\nease = 3", "[recall.channels] ease = 3 has the wrong type: give a table."),
+        ("[recall]\nown = 9", "[recall] own = 9 is now quota = 9 in [recall.channels.own]."),
+        ("[recall]\nspare = 1.5", "[recall] spare = 1.5 is now oversample = 1.5."),
+        (
+            "\n".join(f"[recall.channels.{name}]\nquota = 0" for name in CHANNELS),
+            "[recall] channels: every channel has quota = 0; give one of them 1 or more.",
         ),
     ],
 )
-def test_wrong_settings_name_the_key_and_the_remedy(settings, says):
-    with pytest.raises(ValueError) as raised:
-        Recall(channels=settings).check(load_settings(env={}))
+def test_wrong_settings_name_the_key_and_the_remedy(tmp_path, text, says):
+    file = tmp_path / "narrows.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError) as raised:
+        load_settings(file, {})
     assert says in str(raised.value)
     assert len(str(raised.value).splitlines()) == 1
 
