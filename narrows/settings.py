@@ -16,7 +16,7 @@ from typing import Any
 from narrows.asof import Asof
 from narrows.config.constraints import unknown
 from narrows.config.origins import SettingsError, Variables, located, overridden, read_toml
-from narrows.config.refusal import Refusal, validated
+from narrows.config.refusal import Refusal, refusal_of, validated
 from narrows.config.sections import (
     SECTIONS,
     MlflowSettings,
@@ -134,9 +134,11 @@ def _pipeline(chosen: PipelineSettings, base: Path) -> Pipeline:
         sys.path.append(str(base))
     try:
         return Pipeline.load(chosen.rooms)
-    except (ImportError, ValueError) as error:
+    except ImportError as error:
         remedy = "Give a module that lists its rooms in PIPELINE"
         raise Refusal(("pipeline", "rooms"), f"= {chosen.rooms!r} cannot be loaded: {error}. {remedy}.") from error
+    except ValueError as error:
+        raise refusal_of(error).below("pipeline") from error
 
 
 def _section(name: str, kind: type, values: Mapping[str, Any]) -> Any:
@@ -157,4 +159,4 @@ def _check(name: str, room: Stage, settings: Settings) -> None:
     except Refusal as refusal:
         raise refusal.below(name) from refusal
     except ValueError as error:
-        raise Refusal((name, ""), str(error), of_table=True) from error
+        raise refusal_of(error).below(name) from error

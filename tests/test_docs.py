@@ -7,15 +7,17 @@ import sqlite3
 
 import pytest
 
+import stages
 from narrows.cli.airflow import ROOT
 from narrows.cli.main import build_parser
 from narrows.cli.reference import descriptions, pages, write
-from narrows.run.narrowing import narrowing_rooms
+from narrows.pipeline import Pipeline
 from narrows.serving.schema import ddl
 from narrows.settings import SECTIONS, load_settings
-from narrows.stage import inputs, load_room, settings_of
-from stages import PIPELINE
+from narrows.stage import settings_of
 from stages.recall.channels import CHANNELS
+
+PIPELINE = Pipeline.of(stages.PIPELINE)
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DECISIONS = sorted((ROOT / "docs" / "decisions").iterdir())
@@ -68,7 +70,7 @@ def test_commands_exist(page):
 
 
 def commands() -> set[str]:
-    (found,) = (set(action.choices) for action in build_parser()._actions if action.dest == "command")
+    (found,) = (set(action.choices) for action in build_parser(PIPELINE)._actions if action.dest == "command")
     return found
 
 
@@ -78,19 +80,19 @@ def test_every_command_has_its_section():
 
 
 def test_the_readme_draws_every_room_in_order_then_lists_it():
-    assert ROOM_LINK.findall(README) == [(name, name) for name in PIPELINE] * 2
+    assert ROOM_LINK.findall(README) == [(name, name) for name in PIPELINE.names] * 2
 
 
-@pytest.mark.parametrize("name", narrowing_rooms())
+@pytest.mark.parametrize("name", PIPELINE.narrowing)
 def test_the_readme_says_how_many_a_room_keeps(name):
     row = next(line for line in README.splitlines() if line.startswith(f"| [**{name}**]"))
-    assert [int(number) for number in re.findall(r"\d+", row)] == [settings_of(load_room(name)())["n"]]
+    assert [int(number) for number in re.findall(r"\d+", row)] == [settings_of(PIPELINE.room(name)())["n"]]
 
 
-@pytest.mark.parametrize("name", PIPELINE)
+@pytest.mark.parametrize("name", PIPELINE.names)
 def test_the_readme_says_what_a_room_reads(name):
     row = next(line for line in README.splitlines() if line.startswith(f"| [{name}](stages/{name}/)"))
-    assert set(re.findall(r"`(\w+)`", row.split("|")[2])) == set(inputs(load_room(name)))
+    assert set(re.findall(r"`(\w+)`", row.split("|")[2])) == set(PIPELINE.inputs(name))
 
 
 def test_the_settings_in_the_readme_are_accepted(tmp_path):
@@ -153,9 +155,9 @@ def test_writing_the_pages_again_changes_nothing(tmp_path):
     assert write(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", [*SECTIONS, *PIPELINE])
+@pytest.mark.parametrize("name", [*SECTIONS, *PIPELINE.names])
 def test_every_setting_is_explained(name):
-    kind = (SECTIONS | {room: load_room(room) for room in PIPELINE})[name]
+    kind = (SECTIONS | {room.name: room for room in PIPELINE.rooms})[name]
     page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     section = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
     for key, text in descriptions(kind).items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import traceback
 from datetime import timedelta
 from pathlib import Path
@@ -109,7 +108,7 @@ def test_the_horizon_is_a_multiple_of_the_grain(tmp_path, horizon, grain, length
             "[pipeline]\nrooms = 'no_rooms'",
             "[pipeline] rooms = 'no_rooms' cannot be loaded: No module named 'no_rooms'",
         ),
-        ("[pipeline]\nrooms = 'json'", "[pipeline] rooms = 'json' cannot be loaded: the module json has no rooms"),
+        ("[pipeline]\nrooms = 'json'", "[pipeline] the module json has no rooms: list them in PIPELINE"),
         ("[pipeline]\nimports = ['no_plugin']", "[pipeline] imports = 'no_plugin' cannot be imported: No module named"),
         ("[pipeline]\nimports = 'own'", "[pipeline] imports = 'own' has the wrong type: give a list"),
         ("[recommendations]\nclock = 'sun'", "[recommendations] clock = 'sun': give auto, wall or asof"),
@@ -151,6 +150,7 @@ def test_wrong_settings_name_the_file_the_key_and_the_remedy(tmp_path, text, say
         ),
         ("NARROWS_SOURCE__HORIZON_DAYS", "14", 'NARROWS_SOURCE__HORIZON_DAYS = 14 is now horizon = "14d".'),
         ("NARROWS_SOURCE__HORIZON", "1h", """NARROWS_SOURCE__HORIZON = "1h" is no multiple of grain = "day": set"""),
+        ("NARROWS_EXAMPLES__SCORED_WINDOWS", "9", "NARROWS_EXAMPLES__SCORED_WINDOWS = 9, [pipeline] windows = 8: give"),
         ("NARROWS_EVALUATION__CUTOFFS", "[5, 0]", "NARROWS_EVALUATION__CUTOFFS = [5, 0]: give numbers of 1 or more"),
         ("NARROWS_SOURCE__EVENT_COLUMNS__USER_ID__X", "y", "EVENT_COLUMNS__USER_ID__X = {'x': 'y'} has the wrong type"),
     ],
@@ -192,45 +192,6 @@ def test_bounds_are_data():
     assert evaluation["cutoffs"]["items"] == {"type": "integer", "minimum": 1}
     assert allowed(evaluation["confidence"]) == "a number between 0 and 1"
     assert allowed(bounds(Recommendations)["clock"]) == "auto, wall or asof"
-
-
-OWN_ROOMS = """
-from typing import ClassVar
-from pydantic import Field
-from narrows.stage import TableStage, room
-import seen
-
-@room
-class Shelf(TableStage):
-    name: ClassVar[str] = "shelf"
-    n: int = Field(3, ge=1)
-    color: str = "red"
-
-    def check(self, settings):
-        if self.color not in seen.COLORS:
-            raise ValueError(f"color = {self.color!r}: give {' or '.join(seen.COLORS)}, in {settings.base.name}.")
-
-PIPELINE = (Shelf,)
-"""
-
-
-def test_a_pipeline_of_your_own_lies_beside_the_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    (tmp_path / "own_rooms.py").write_text(OWN_ROOMS)
-    (tmp_path / "seen.py").write_text("COLORS = ['red']")
-    (tmp_path / "own_plugin.py").write_text("import seen\nseen.COLORS.append('blue')")
-    own = "[pipeline]\nrooms = 'own_rooms'\n"
-    checked = settings(tmp_path, own + "[shelf]\nn = 5")
-    assert checked.pipeline.names == ("shelf",)
-    assert checked.rooms["shelf"].n == 5
-    with pytest.raises(SettingsError, match=r"\[shelf\] n = 0: give 1 or more"):
-        settings(tmp_path, own + "[shelf]\nn = 0")
-    with pytest.raises(SettingsError, match=r"'rank' is not a known section\. .*: source, .*, shelf"):
-        settings(tmp_path, own + "[rank]")
-    with pytest.raises(SettingsError, match=rf"narrows.toml: \[shelf\] color = 'blue': give red, in {tmp_path.name}."):
-        settings(tmp_path, own + "[shelf]\ncolor = 'blue'")
-    blue = settings(tmp_path, own + "imports = ['own_plugin']\n[shelf]\ncolor = 'blue'")
-    assert blue.rooms["shelf"].color == "blue", "modules are imported before the checks"
 
 
 def test_a_wrong_policy_is_one_line_at_the_start(tmp_path):

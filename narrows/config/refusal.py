@@ -52,6 +52,13 @@ def validated(kind: type[T], values: Mapping[str, Any], path: Path = ()) -> T:
     raise refusal.below(*path)  # here and not above: as its context pydantic's error would show secrets
 
 
+def refusal_of(error: Exception) -> Refusal:
+    """What a class's own check says of its table, ``key = value: remedy.`` or any other sentence."""
+    key, equals, rest = str(error).partition(" = ")
+    named = bool(equals) and key.isidentifier()
+    return Refusal((key if named else "",), f"= {rest}" if named else str(error), of_table=not named)
+
+
 def joined(subject: str, complaint: str) -> str:
     """A sentence: ``[rank] n = 0: give 1 or more.``, ``[serving] url: give a URL.``"""
     return f"{subject}{'' if complaint.startswith(':') else ' '}{complaint}".strip()
@@ -94,9 +101,7 @@ def _refusal(error: Mapping[str, Any], whole: Mapping[str, Any], values: Any) ->
         fields.pop()
     field = fields[-1]
     if kind == "value_error" and "properties" in field:
-        key, _, rest = str(error["ctx"]["error"]).partition(" = ")
-        named = key in field["properties"]
-        return Refusal((*path, key), f"= {rest}" if named else str(error["ctx"]["error"]), of_table=not named)
+        return refusal_of(error["ctx"]["error"]).below(*path)
     if "properties" in field:
         return Refusal(path, f"must be a section: write {table_of(path)} and its keys below.")
     if "properties" in field.get("items", {}) and kind.endswith("_type"):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 import numpy as np
 import pyarrow as pa
 
-from narrows.stage import Narrowed, Shard
+from narrows.stage import Asof, Narrowed, Shard
 
-ASOF = date(2017, 11, 30)
+ASOF = Asof.parse("2017-11-30")
 
 
 def shard(scores: list[list[float]], categories: list[str | None], segments: list[str | None] | None = None) -> Shard:
