@@ -18,7 +18,7 @@ def markdown() -> str:
     ]
     for title, module, features in (
         ("User", user, user.FEATURES),
-        ("User, by thing (lists)", history, history.FEATURES),
+        ("User, by item, category, subcategory and brand (lists)", history, history.FEATURES),
         ("Item", item, (*item.BY_EVENT, *item.BY_USER)),
         ("Pair of a user and an item", pair, tuple(pair.FEATURES.values())),
     ):

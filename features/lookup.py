@@ -64,29 +64,29 @@ class Catalogue:
         return vocabulary, starts, item[order], order
 
 
-def locate(starts: Array, stops: Array, listed: Array, bounds: Array, wanted: Array, size: int) -> Array:
-    """Place of every wanted code in its user's list.
+def locate(starts: Array, stops: Array, entries: Array, bounds: Array, queries: Array, size: int) -> Array:
+    """Place of every queried code in its user's list.
 
     One scratch row of `size` is written and erased per user: linear time, and the row stays in cache.
 
     Args:
-        starts: of each user's list in `listed`, int (users,).
+        starts: of each user's list in `entries`, int (users,).
         stops: the ends, int (users,).
-        listed: codes below `size`; `listed[starts[u]:stops[u]]` are user u's.
-        bounds: int (users + 1,); `wanted[bounds[u]:bounds[u + 1]]` are looked up in user u's list.
-        wanted: codes below `size`, -1 = unknown.
+        entries: codes below `size`; `entries[starts[u]:stops[u]]` are user u's.
+        bounds: int (users + 1,); `queries[bounds[u]:bounds[u + 1]]` are looked up in user u's list.
+        queries: codes below `size`, -1 = unknown.
         size: of the vocabulary.
 
     Returns:
-        int32 (wanted,): the index in `listed`, -1 where absent.
+        int32 (queries,): the index in `entries`, -1 where absent.
     """
     scratch = np.full(size + 1, -1, dtype=np.int32)  # the last cell takes code -1
-    place = np.empty(len(wanted), dtype=np.int32)
+    place = np.empty(len(queries), dtype=np.int32)
     for u in np.flatnonzero(np.diff(bounds)):
-        keys = listed[starts[u] : stops[u]]
+        keys = entries[starts[u] : stops[u]]
         scratch[keys] = np.arange(starts[u], stops[u], dtype=np.int32)
         scratch[-1] = -1
-        place[bounds[u] : bounds[u + 1]] = scratch[wanted[bounds[u] : bounds[u + 1]]]
+        place[bounds[u] : bounds[u + 1]] = scratch[queries[bounds[u] : bounds[u + 1]]]
         scratch[keys] = -1
     return place
 
@@ -153,11 +153,11 @@ class Pairs:
         if kind not in self._cache:
             offsets, names = flat(self.users, "history_item" if kind == "history" else f"{kind}_name")
             if kind == "history":
-                listed, wanted, size = codes(names, self.catalogue.ids), self.item, len(self.catalogue.ids)
+                entries, queries, size = codes(names, self.catalogue.ids), self.item, len(self.catalogue.ids)
             else:
                 vocabulary = self.catalogue.vocabulary[kind]
-                listed, wanted, size = codes(names, vocabulary), self.catalogue.code[kind][self.item], len(vocabulary)
-            self._cache[kind] = locate(offsets[:-1], offsets[1:], listed, self.bounds, wanted, size)
+                entries, queries, size = codes(names, vocabulary), self.catalogue.code[kind][self.item], len(vocabulary)
+            self._cache[kind] = locate(offsets[:-1], offsets[1:], entries, self.bounds, queries, size)
         return self._cache[kind]
 
     def of_list(self, kind: str, name: str) -> Array:
@@ -172,12 +172,12 @@ class Pairs:
 
     def of_context(self, name: str) -> Array:
         """`context_<name>` of the item at the user's favourite context, 0 where it has no entry."""
-        vocabulary, starts, listed, order = self.catalogue.contexts
+        vocabulary, starts, entries, order = self.catalogue.contexts
         if "context" not in self._cache:
             code = codes(self.users["favourite_context"], vocabulary)
             begin = np.where(code < 0, 0, starts[code])
             end = np.where(code < 0, 0, starts[code + 1])
-            self._cache["context"] = locate(begin, end, listed, self.bounds, self.item, len(self.catalogue.ids))
+            self._cache["context"] = locate(begin, end, entries, self.bounds, self.item, len(self.catalogue.ids))
         values = flat(self.items, f"context_{name}")[1].cast(pa.float32()).to_numpy(zero_copy_only=False)[order]
         return np.append(values, np.float32(0))[self._cache["context"]]
 

@@ -1,4 +1,4 @@
-"""Mean gaps between the days on which a user had a thing."""
+"""Mean gaps between the days on which a user had an item or a category."""
 
 from __future__ import annotations
 

@@ -25,6 +25,16 @@ class Prerank(NarrowingStage):
     users: ClassVar[str] = "user_profiles"
     items: ClassVar[str] = "item_profiles"
     past: ClassVar[dict[str, str | int]] = {"examples": "windows"}
+    renamed: ClassVar[dict[str, str]] = {
+        "windows": "windows = {} in [pipeline]",
+        "members": "ensemble_size = {}",
+        "chance_trees": "pointwise_trees = {}",
+        "order_trees": "lambdarank_trees = {}",
+        "good_per_tree": "positives_per_tree = {}",
+        "chance_leaves": "pointwise_leaves = {}",
+        "order_leaves": "lambdarank_leaves = {}",
+    }
+    """Former keys, and how they are written now."""
 
     n: int = Field(100, ge=1)
     """The most candidates of a user."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from narrows.stage import Narrowed, NarrowingStage, Past, Recent, Shard, Table, room
-from stages.rank.rankers import BUILT_IN, check_registered
+from stages.rank.rankers import check_registered
 
 if TYPE_CHECKING:
+    from narrows.settings import Settings
     from stages.rank.model import RankModel
 
 
@@ -25,6 +26,12 @@ class Rank(NarrowingStage):
     users: ClassVar[str] = "user_profiles"
     items: ClassVar[str] = "item_profiles"
     past: ClassVar[dict[str, str | int]] = {"examples": "windows", "user_profiles": "windows"}
+    renamed: ClassVar[dict[str, str]] = {
+        "windows": "windows = {} in [pipeline]",
+        "members": "ensemble_size = {}",
+        "width": "embedding_size = {}",
+    }
+    """Former keys, and how they are written now."""
 
     n: int = Field(60, ge=1)
     """The most candidates of a user."""
@@ -65,10 +72,9 @@ class Rank(NarrowingStage):
     seed: int = Field(1, ge=0)
     """Of the first weights, the order of the users, and dropout."""
 
-    def check(self, settings: Any) -> None:
-        """A misspelt ranker is refused at once, unless a plug-in may register it: then the fit checks it."""
-        if not settings.pipeline_settings.imports:
-            check_registered(self.model, BUILT_IN)
+    def check(self, settings: Settings) -> None:
+        """A ranker that neither is built in nor was registered by a module of ``[pipeline] imports`` is refused."""
+        check_registered(self.model)
 
     def fit(self, examples: Recent, user_profiles: Past, item_profiles: Table) -> RankModel:
         """Networks, encoder and stack."""

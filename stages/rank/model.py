@@ -95,7 +95,7 @@ class Window:
 
 
 def fit(room: Rank, examples: pa.Table, profiles: dict[Asof, pa.Table], items: pa.Table) -> RankModel:
-    """Networks on all windows; the stack on users of the latest windows that prerank scored without having seen.
+    """Fit the networks on all windows, and the stack on users of the latest windows that prerank scored out of sample.
 
     Raises:
         ValueError: the examples have no positive, or ``[rank] model`` is not registered.
@@ -123,7 +123,7 @@ def fit(room: Rank, examples: pa.Table, profiles: dict[Asof, pa.Table], items: p
 
 
 def _stacked(model: RankModel, windows: list[Window], catalogue: Catalogue) -> RankModel:
-    """The model with the stack that suits the held-out rows, and what it is worth there."""
+    """The model with the stack fitted on the held-out rows, and its calibration error on them by cross-fitting."""
     logit, score, label, weight, group = [], [], [], [], []
     for k, window in enumerate(windows):
         lists, labels = window.part(model.encoder, catalogue, window.held)

@@ -124,5 +124,5 @@ def ranker_class(name: str) -> type[nn.Module]:
     Raises:
         ValueError: none is.
     """
-    check_registered(name, RANKERS)
+    check_registered(name)
     return RANKERS[name]

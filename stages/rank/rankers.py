@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -44,10 +44,15 @@ def ranker(name: str) -> Callable[[Net], Net]:
     return register
 
 
-def check_registered(name: str, known: Iterable[str]) -> None:
-    """Raise a ValueError with the remedy where ``[rank] model`` is none of the known rankers."""
+def check_registered(name: str) -> None:
+    """Refuse a ``model`` that is neither built in nor registered.
+
+    Raises:
+        ValueError: with the names there are, and the remedy.
+    """
+    known = dict.fromkeys((*BUILT_IN, *RANKERS))
     if name not in known:
         raise ValueError(
-            f"[rank] model = {name!r} is not a registered ranker. The rankers are: {', '.join(known)}. Name one of them, "
-            "or the module that registers yours in [pipeline] imports."
+            f"model = {name!r} is not a registered ranker. The rankers are: {', '.join(known)}. Name one of them, or the "
+            "module that registers yours in [pipeline] imports."
         )

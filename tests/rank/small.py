@@ -34,7 +34,7 @@ def examples(asked: Shard, scored: bool = True) -> pa.Table:
     if not scored:
         columns |= {n: pa.nulls(len(label), pairs[n].type) for n in ("prerank_score", "prerank_rank")}
     more = {"label": label, "weight": np.ones(len(label), np.float32)}
-    return pa.concat_tables([pa.table({**columns, **more, "asof": pa.array([str(day)] * len(label))}) for day in DAYS])
+    return pa.concat_tables([pa.table({**columns, **more, "asof": [str(day)] * len(label)}) for day in DAYS])
 
 
 def small_shard() -> Shard:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from features.lookup import Pairs
 from features.pair import FEATURES, candidate_score, feature
+from narrows.settings import Settings, load_settings
 from stages.prerank import Prerank, learn
 from stages.rank import Rank
 from stages.rank import model as rank_model
@@ -22,9 +24,16 @@ FEATURE = shown("add-a-pair-feature.md", "python")
 RANKER = shown("add-a-ranker.md", "python")
 
 
+def settings_shown(page: str, folder: Path) -> Settings:
+    """The settings of the page's ``narrows.toml``, which imports its module."""
+    (folder / "narrows.toml").write_text(shown(page, "toml"))
+    return load_settings(folder / "narrows.toml", {})
+
+
 def test_a_ranker_from_outside_is_fitted_narrows_and_is_the_same_after_a_reload(tmp_path):
     asked, room = small_shard(), replace(RANK, model="last_item")
     with imported(tmp_path, "my_company.rankers", RANKER, RANKERS):
+        assert settings_shown("add-a-ranker.md", tmp_path).rooms["rank"].model == "last_item"
         model = rank_model.fit(room, examples(asked), dict.fromkeys(DAYS, asked.users), asked.items)
         assert type(model.nets[0]).__module__ == "my_company.rankers"
         narrowed = room.narrow(model, asked)
@@ -39,6 +48,7 @@ def test_a_pair_feature_from_outside_is_a_column_of_both_models(tmp_path):
     asked = small_shard()
     with imported(tmp_path, "my_company.features", FEATURE, FEATURES):
         assert list(FEATURES)[-1] == "my_price_gap"
+        assert settings_shown("add-a-pair-feature.md", tmp_path).pipeline_settings.imports == ("my_company.features",)
         pairs = Pairs(asked.users, asked.items, asked.candidates)
         np.testing.assert_array_equal(FEATURES["my_price_gap"](pairs), np.ones(len(pairs), np.float32))
         rows = examples(asked)
@@ -66,9 +76,3 @@ def test_a_name_that_is_taken_is_an_error_that_names_both_modules():
     with pytest.raises(ValueError, match=r"'din' is defined twice, in stages\.rank\.net and tests"):
         ranker("din")(type("Other", (), {"__module__": "tests"}))
     assert tuple(RANKERS) == BUILT_IN
-
-
-def test_the_settings_that_the_pages_show_name_what_they_define():
-    assert 'imports = ["my_company.features"]' in shown("add-a-pair-feature.md", "toml")
-    assert 'model = "last_item"' in shown("add-a-ranker.md", "toml")
-    assert '@ranker("last_item")' in RANKER

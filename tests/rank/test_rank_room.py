@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 
+from narrows.settings import SettingsError, load_settings
 from narrows.stage import Shard
 from stages.rank import Rank, stack
 from stages.rank import model as rank_model
@@ -79,7 +79,7 @@ def test_nothing_to_rank_and_nothing_to_learn(asked):
         rank_model.fit(ROOM, rows, dict.fromkeys(DAYS, asked.users), asked.items)
 
 
-REFUSAL = re.escape("[rank] model = 'mlp' is not a registered ranker. The rankers are: din, wide_deep. Name one")
+REFUSAL = re.escape("model = 'mlp' is not a registered ranker. The rankers are: din, wide_deep. Name one")
 
 
 def test_an_unknown_ranker_is_refused_by_the_fit(asked):
@@ -88,10 +88,20 @@ def test_an_unknown_ranker_is_refused_by_the_fit(asked):
         fit(asked, Rank(model="mlp"))
 
 
-def test_an_unknown_ranker_is_refused_with_the_settings_unless_a_plug_in_may_register_it():
-    with pytest.raises(ValueError, match=REFUSAL):
-        Rank(model="mlp").check(SimpleNamespace(running=SimpleNamespace(imports=())))
-    Rank(model="mlp").check(SimpleNamespace(running=SimpleNamespace(imports=("my_company.rankers",))))
+def test_an_unknown_ranker_is_refused_with_the_settings(tmp_path):
+    (tmp_path / "narrows.toml").write_text('[rank]\nmodel = "mlp"')
+    with pytest.raises(SettingsError, match=re.escape("narrows.toml: [rank] ") + REFUSAL):
+        load_settings(tmp_path / "narrows.toml", {})
+
+
+@pytest.mark.parametrize(
+    ("section", "old", "new"),
+    [("rank", "width", r"embedding_size = 8"), ("prerank", "windows", r"windows = 8 in \[pipeline\]")],
+)
+def test_a_former_setting_says_what_it_is_called_now(section, old, new, tmp_path):
+    (tmp_path / "narrows.toml").write_text(f"[{section}]\n{old} = 8")
+    with pytest.raises(SettingsError, match=rf"\[{section}\] {old} = 8 is now {new}"):
+        load_settings(tmp_path / "narrows.toml", {})
 
 
 @pytest.mark.parametrize("name", ["n", "ensemble_size", "length", "embedding_size", "units", "epochs", "batch"])
