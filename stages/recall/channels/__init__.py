@@ -29,15 +29,13 @@ def build(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Channel]:
         settings: of single channels, by name; a channel that is not there has its defaults.
 
     Raises:
-        Refusal: an unknown channel or key, a wrong value, or no channel with a quota.
+        Refusal: an unknown channel or key, a wrong value, or no channel with a quota; a ValueError.
     """
-    for name, table in settings.items():
+    for name in settings:
         if name not in CHANNELS:
             raise Refusal(("channels", name), unknown(name, CHANNELS, "channel"), of_table=True)
-        if not isinstance(table, Mapping):
-            raise Refusal(("channels", name), f"= {table!r}: give a table of settings, such as {{quota = 20}}.")
     channels = {name: validated(kind, settings.get(name, {}), ("channels", name)) for name, kind in CHANNELS.items()}
     used = {name: each for name, each in channels.items() if each.quota}
     if not used:
-        raise Refusal(("channels",), "every channel has quota = 0; give one of them 1 or more.", of_table=True)
+        raise Refusal(("channels",), ": every channel has quota = 0; give one of them 1 or more.")
     return used
