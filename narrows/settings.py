@@ -116,11 +116,13 @@ def load_settings(path: Path | None = None, env: Mapping[str, str] | None = None
 
 
 def import_plugins(settings: Settings) -> None:
-    """Import the modules of ``[pipeline] imports``.
+    """Import the modules in which rooms register what others read, then those of ``[pipeline] imports``.
 
     Raises:
         Refusal: one cannot be imported.
     """
+    for module in (module for room in settings.pipeline.rooms for module in room.registers):
+        importlib.import_module(module)
     for module in settings.pipeline_settings.imports:
         try:
             importlib.import_module(module)
