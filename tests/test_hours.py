@@ -70,7 +70,11 @@ def test_between_refits_the_last_models_narrow(hourly: Line):
 
 def test_the_dag_makes_the_tables_of_the_hour(hourly: Line, tmp_path):
     file = world.write_hours(tmp_path)
-    for name in ("events", "items", "users"):  # the same files with the same times, which are part of the source's identity
+    for name in (
+        "events",
+        "items",
+        "users",
+    ):  # the same files with the same times, which are part of the source's identity
         subprocess.run(["cp", "-p", hourly.file.parent / f"{name}.parquet", tmp_path], check=True)
     command = [sys.executable, "-m", "narrows", "--file", file, "dag", "--asof", "2024-01-01T13"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)

@@ -213,9 +213,7 @@ def ui(settings: Settings, args: Namespace) -> int:
 def catalogue(settings: Settings, args: Namespace) -> int:
     """The feature catalogue, with the features that plug-ins register."""
     from features.definitions import markdown
-    from narrows.run import plugins
 
-    plugins.load(settings)
     print(markdown(), end="")
     return 0
 
