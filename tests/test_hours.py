@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import timedelta
 
 import polars as pl
@@ -20,8 +19,8 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture(scope="module")
-def hourly(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
-    yield run_line(world.write_hours(tmp_path_factory.mktemp("hours")), world.HOURLY)
+def hourly(tmp_path_factory: pytest.TempPathFactory) -> Line:
+    return run_line(world.write_hours(tmp_path_factory.mktemp("hours")), world.HOURLY)
 
 
 def test_every_room_makes_its_hour_and_knows_nothing_of_the_next(hourly: Line):
