@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from narrows.source.errors import SourceError
+from narrows.source.named import described
 from narrows.stage import Stage, load_room
 from stages import PIPELINE
 
@@ -180,6 +182,7 @@ def load_settings(path: Path | None = None, env: Mapping[str, str] | None = None
             if section not in kinds:
                 raise SettingsError(f"environment variable {variable}: {_unknown(section, kinds, 'section')}")
             overrides.setdefault(section, {})[key] = text
+    values["source"] = _with_data_set(values.get("source", {}), overrides.get("source", {}), file)
     made = {
         name: _section(kind, values.get(name, {}), overrides.get(name, {}), str(file), name)
         for name, kind in kinds.items()
@@ -192,6 +195,24 @@ def load_settings(path: Path | None = None, env: Mapping[str, str] | None = None
         )
     sections = {name: made[name] for name in SECTIONS}
     return Settings(base=file.parent, rooms={name: made[name] for name in PIPELINE}, **sections)
+
+
+def _with_data_set(given: dict[str, Any], overrides: dict[str, str], file: Path) -> dict[str, Any]:
+    """The section ``[source]``, completed by the data set that it names."""
+
+    def check(section: dict[str, Any], label: str) -> Any:
+        return _section(SourceSettings, _in_days(section), {}, label, "source")
+
+    name = _section(SourceSettings, given, overrides, str(file), "source").name
+    try:
+        return _in_days(described(name, {**given, **overrides}, file.parent, check)) | given
+    except SourceError as error:
+        raise SettingsError(f"{file}: {error}") from error
+
+
+def _in_days(section: dict[str, Any]) -> dict[str, Any]:
+    days = {"horizon_days": int(section["horizon"].removesuffix("d"))} if "horizon" in section else {}
+    return {**days, **{key: value for key, value in section.items() if key not in ("horizon", "grain")}}
 
 
 def _section(kind: type, values: dict[str, Any], overrides: dict[str, str], file: str, section: str) -> Any:
