@@ -1,4 +1,4 @@
-"""Source rows to clean, typed, deduplicated events; rows that break the contract go to quarantine."""
+"""Source rows to clean, typed, deduplicated events, items and users; rows that break the contract go to quarantine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class Events(TableStage):
     """Typed, deduplicated events that had happened and arrived by the as-of, partitioned by day.
 
-    Rows that break the contract are kept in the quarantine with the reason and the original row.
+    Rows that break the contract are kept in the quarantine with the reason and the original row. Beside the events lie
+    the source's tables of items and users, one row per id.
     """
 
     name: ClassVar[str] = "events"
@@ -33,5 +34,7 @@ class Events(TableStage):
     def transform(self, *, session: Any, source: Source, asof: date, earlier: Table | None = None) -> Made:
         """The rows as of a day; those of the days that ``earlier``, a partition of the same source, has are its files."""
         from stages.events.clean import clean
+        from stages.events.side_tables import with_side_tables
 
-        return clean(source.events(session), source.settings, self, asof, earlier)
+        made = clean(source.events(session), source.settings, self, asof, earlier)
+        return with_side_tables(made, source, session)

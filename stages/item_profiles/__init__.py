@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from narrows.stage import Table, TableStage
-
-if TYPE_CHECKING:
-    from narrows.source.files import Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +25,7 @@ class ItemProfiles(TableStage):
         if self.group_days < 1:
             raise ValueError(f"group_days = {self.group_days}: give 1 or more.")
 
-    def transform(self, events: Table, *, session: Any, source: Source, asofs: list[date]) -> Any:
+    def transform(self, events: Table, items: Table, users: Table, *, session: Any, asofs: list[date]) -> Any:
         from stages.item_profiles.profile import profile
 
-        return profile(session, events, source.items(session), source.users(session), self, asofs)
+        return profile(session, events, items, users, self, asofs)

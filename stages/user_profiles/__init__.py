@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from narrows.stage import Table, TableStage
-
-if TYPE_CHECKING:
-    from narrows.source.files import Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +32,7 @@ class UserProfiles(TableStage):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key} = {getattr(self, key)}: give 1 or more.")
 
-    def transform(self, events: Table, *, session: Any, source: Source, asofs: list[date]) -> Any:
+    def transform(self, events: Table, items: Table, users: Table, *, session: Any, asofs: list[date]) -> Any:
         from stages.user_profiles.profile import profile
 
-        return profile(session, events, source.items(session), source.users(session), self, asofs)
+        return profile(session, events, items, users, self, asofs)
