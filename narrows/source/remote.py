@@ -89,7 +89,7 @@ class Location:
 
 def _refuse(verb: str, name: str, url: str, error: Exception) -> NoReturn:
     """Say without its credentials why a place cannot be reached; the error itself may show them, so it is not chained."""
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
     raise SourceError(f"[source] {redacted(f'cannot {verb} {name}: {reason}', url)}") from None
 
 
@@ -119,7 +119,7 @@ def fetched(fs: Any, url: str, name: str, stamp: str | None, cache: Path) -> Pat
     cache.mkdir(parents=True, exist_ok=True)
     part = cache / f".{uuid4().hex}"
     try:
-        fs.get(name, str(part))
+        fs.get_file(name, str(part))  # not get: that takes the question mark of a query for a glob
         if not stamp:
             with part.open("rb") as content:
                 stamp = hashlib.file_digest(content, "sha256").hexdigest()

@@ -20,7 +20,7 @@ MIN_SECRET = 8
 """A shorter secret is hidden where it is a word: it may be part of other words."""
 USER = re.compile(r"[^/?#]*@|[^/?#@]*:(?!\d{1,5}[/?#])[^@]*@")
 """What stands before a URL's host; the second form is a secret that has an unescaped slash."""
-PARAMETER = re.compile(r"(?P<start>[?&;#])(?P<name>[^=&;#?]+)=(?P<value>[^&;#]+)")
+PARAMETER = re.compile(r"(?P<start>[?&;#])(?P<name>[^=&;#?]+)=(?!\*\*\*)(?P<value>[^&;#]+)")
 SECRET_NAME = re.compile(r"token|sig|key|secret|pass|pwd|cred|auth|code|session|policy", re.I)
 SECRET_VALUE = re.compile(r"[A-Za-z0-9+/_~%=.-]{20,}")
 """Longer than a date, a name or a number: it may be a token, whatever its parameter is called."""
