@@ -83,7 +83,9 @@ def test_a_narrowing_room_stands_in_the_cascade_the_ledger_and_the_report(own: L
     assert set(removed["reason"].to_pylist()) == {"category"}
     assert {item[0] for item in removed["item_id"].to_pylist()} == {"a"}
     assert "a" not in {item[0] for item in own.table("recommendations").arrow(["item_id"])["item_id"].to_pylist()}
-    judged = {(row["kind"], row["list"], row["metric"], row["detail"]) for row in own.table("evaluation").arrow().to_pylist()}
+    judged = {
+        (row["kind"], row["list"], row["metric"], row["detail"]) for row in own.table("evaluation").arrow().to_pylist()
+    }
     assert ("ledger", "adults", "count", "category") in judged
     assert ("flow", "adults", "survival", "") in judged
     with forgotten():
