@@ -148,9 +148,10 @@ def _pipeline(chosen: PipelineSettings, base: Path) -> Pipeline:
 
 def _with_data_set(given: Any, file: Path) -> Any:
     """The section ``[source]``, completed by the data set that it names."""
-    name = given.get("name", SourceSettings().name) if isinstance(given, dict) else None
-    if not isinstance(name, str):
+    if not isinstance(given, dict):
         return given  # refused below, as any wrong section
+    time = ("horizon", "grain")  # these two must fit each other, and the data set may give one of them
+    own = _section("source", SourceSettings, {"source": {key: given[key] for key in given if key not in time}})
 
     def check(section: dict[str, Any], label: str) -> Any:
         try:
@@ -159,7 +160,7 @@ def _with_data_set(given: Any, file: Path) -> Any:
             raise SourceError(f"{label}: {refusal}") from refusal
 
     try:
-        return described(name, given, file.parent, check) | given
+        return described(own.name, given, file.parent, check) | given
     except SourceError as error:
         raise SettingsError(f"{file}: {error}") from error
 

@@ -7,13 +7,13 @@ import csv
 import gzip
 import io
 import json
-from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from narrows.asof import Asof
 from narrows.settings import SourceSettings, load_settings
 from narrows.source.files import Source, open_source
 from stages.events import Events
@@ -54,7 +54,7 @@ def typed_events(opened: Source, spark) -> list[dict]:
 
 def cleaned(opened: Source, spark, folder: Path) -> list[dict]:
     """The events that the room publishes, by user."""
-    made = Events(max_bad_share=1).transform(session=spark, source=opened, asof=date(2100, 1, 1))
+    made = Events(max_bad_share=1).transform(session=spark, source=opened, asof=Asof.parse("2100-01-01"), force=True)
     made.data.save(folder / "cleaned")
     return pq.read_table(folder / "cleaned").sort_by("user_id").to_pylist()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import fsspec
 import pytest
 
+from narrows.asof import Asof
 from narrows.settings import SettingsError
 from narrows.source.errors import SourceError
 from narrows.source.tabular import reading
@@ -165,7 +165,7 @@ def test_nothing_that_is_kept_of_a_run_has_the_credentials(spark, tmp_path, capl
     with web(content=text) as url:
         opened = source(tmp_path, url, items="i.csv")
         (tmp_path / "i.csv").write_text("item_id,title\nx,short,long\n")
-        made = Events().transform(session=spark, source=opened, asof=date(2024, 1, 9))
+        made = Events().transform(session=spark, source=opened, asof=Asof.parse("2024-01-09"), force=True)
         kept = [made.notes, opened.fingerprint(), caplog.text, *(tmp_path / "state").rglob("*")]
     assert SECRET not in str(kept)
     assert TOKEN not in str(kept)

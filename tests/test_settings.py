@@ -49,12 +49,12 @@ def test_file_and_environment(tmp_path):
 
 
 def test_the_file_may_be_named_by_the_environment(tmp_path):
-    (tmp_path / "other.toml").write_text("[source]\nevent_type = 'click'")
-    assert load_settings(env={"NARROWS_FILE": str(tmp_path / "other.toml")}).source.event_type == "click"
+    (tmp_path / "other.toml").write_text("[source]\nhorizon = '14d'")
+    assert load_settings(env={"NARROWS_FILE": str(tmp_path / "other.toml")}).source.horizon == "14d"
 
 
 def test_a_variable_may_lead_into_a_table(tmp_path):
-    text = "[source.event_columns]\nuser_id = 'who'\nitem_id = 'what'"
+    text = "[source]\nname = 'files'\n[source.event_columns]\nuser_id = 'who'\nitem_id = 'what'"
     checked = settings(tmp_path, text, NARROWS_SOURCE__EVENT_COLUMNS__ITEM_ID="thing", NARROWS_STORE__ROOT="7")
     assert checked.source.event_columns == {"user_id": "who", "item_id": "thing"}
     assert checked.store.root == "7", "text needs no quotes, whatever it looks like"
@@ -174,7 +174,9 @@ def test_no_secret_is_in_a_message(tmp_path, section, key):
             settings(tmp_path, text, **env)
         assert section in str(raised.value) or env
         assert secret not in "".join(traceback.format_exception(raised.value))
-    assert secret not in repr(settings(tmp_path, f"[{section}]\n{key} = 'sqlite://{secret}'"))
+    files = "name = 'files'\nevents = 'e.csv'\n" if section == "source" and key != "events" else ""
+    files = "name = 'files'\n" if section == "source" and key == "events" else files
+    assert secret not in repr(settings(tmp_path, f"[{section}]\n{files}{key} = 'sqlite://{secret}'"))
 
 
 def test_every_number_has_a_bound():
