@@ -102,6 +102,7 @@ def test_the_settings_in_the_readme_are_accepted(tmp_path):
         load_settings(file, {})
     variables = dict(re.findall(r"(NARROWS_\w+)=(\S+)", "\n".join(fenced(README, "sh"))))
     assert variables
+    file.write_text("")
     load_settings(file, variables)
 
 
