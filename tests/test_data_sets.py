@@ -7,14 +7,17 @@ import re
 import shutil
 import sys
 import zipfile
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
 from narrows.settings import SettingsError, load_settings
 from narrows.source.errors import SourceError
+from narrows.source.files import open_source
 from narrows.source.named import SHIPPED
+from tests.random_events import published
 from tests.source_files import EXPECTED, cleaned, ids, named_source, source, written
 
 SHOP = """
@@ -202,3 +205,30 @@ def test_a_wheel_must_be_the_one_that_was_meant(tmp_path, index):
         source(tmp_path, f"wheel://recbole==1.2.1/absent.csv#sha256={sha256(index)}").fingerprint()
     with pytest.raises(SourceError, match=r"names no file of a wheel. Give wheel://name==version/path"):
         source(tmp_path, f"wheel://recbole==1.2.1/{member}").fingerprint()
+
+
+def test_the_page_adds_a_data_set_from_outside_the_package(spark, tmp_path):
+    """Its files, written where it says; no line of code, and no file inside the package."""
+    page = (Path(__file__).parents[1] / "docs/add-a-data-set.md").read_text(encoding="utf-8")
+    files = re.findall(r"`([\w./-]+\.\w+)`(?:, or [^:]*)?:\n\n *```\w+\n(.*?)\n *```", page, re.DOTALL)
+    assert [name for name, _ in files] == [
+        "shop/log/2024-01.csv", "shop/products.csv", "shop/customers.csv", "shop/shop.toml"
+    ]  # fmt: skip
+    for name, text in files:
+        data_set(tmp_path / name, dedent(text) + "\n")
+    [named] = re.findall(r"```toml\n( *\[source\]\n *name = .*?)```", page, re.DOTALL)
+    data_set(tmp_path / "narrows.toml", dedent(named))
+    opened = open_source(load_settings(tmp_path / "narrows.toml", {}))
+    assert opened.settings.horizon_days == 7
+    events, items, users = published(spark, tmp_path / "tables", opened, date(2024, 1, 3))
+    orders = events.arrow().sort_by("event_time").to_pylist()
+    assert [(row["user_id"], row["item_id"], row["price"], row["context"]) for row in orders] == [
+        ("anna", "p1", 2.5, "north"), ("bert", "p2", 12.0, "south"), ("anna", "p3", 0.8, "north")
+    ]  # fmt: skip
+    assert {row["event_type"] for row in orders} == {"order"}
+    about = items.arrow().sort_by("item_id").to_pylist()
+    assert [(row["item_id"], row["title"], row["category"], row["subcategory"]) for row in about] == [
+        ("p1", "Rye bread", "food", "bread"), ("p2", "Spade", "home", "garden"), ("p3", "Apple", "food", "fruit")
+    ]  # fmt: skip
+    segments = {row["user_id"]: row["segment"] for row in users.arrow().to_pylist()}
+    assert segments == {"anna": "family", "bert": "single"}

@@ -13,14 +13,14 @@ from narrows.source.errors import SourceError
 from narrows.source.mapped import COLUMNS, NEEDED, mapped
 from narrows.source.named import FILES
 from narrows.source.remote import Location
-from narrows.source.tabular import read, reading
+from narrows.source.tabular import read
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
     from narrows.settings import Settings, SourceSettings
 
-__all__ = ["Source", "SourceError", "open_source", "reading"]
+__all__ = ["Source", "SourceError", "open_source"]
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from narrows.columns import (
 )
 from narrows.engine.spark import Parts, part_writer
 from narrows.settings import SourceSettings
-from narrows.source.delimited import SourceError
+from narrows.source.errors import SourceError
 from narrows.source.tabular import reading
 from narrows.stage import Asof, Made, Table
 
