@@ -39,30 +39,28 @@ def read_lists(rerank: Table) -> pa.Table:
 
 def read_users(profiles: Table) -> pa.Table:
     """user_id and, where the table has it, segment."""
-    return profiles.arrow([name for name in (USER, "segment") if name in profiles_columns(profiles)])
+    return profiles.arrow([name for name in (USER, "segment") if name in columns_of(profiles)])
 
 
 def read_items(profiles: Table) -> pa.Table:
     """item_id and its popularity, overall and by segment."""
     wanted = (ITEM, "users_7d", "users_28d", *GROUPS)
-    return profiles.arrow([name for name in profiles_columns(profiles) if name in wanted])
+    return profiles.arrow([name for name in columns_of(profiles) if name in wanted])
 
 
-def profiles_columns(table: Table) -> list[str]:
+def columns_of(table: Table) -> list[str]:
     """The columns that a table has."""
-    import pyarrow.dataset as ds
-
-    return ds.dataset(table.path / "data", format="parquet").schema.names
+    return table.arrow(where=pc.scalar(False)).column_names
 
 
-def blocked(fates: pa.Table) -> set[str]:
-    """The items that the policy never shows; ``fates`` are item_id and reason of the rerank table."""
-    return set(pc.unique(fates.filter(pc.field(REASON) == BLOCKED)[ITEM]).to_pylist())
+def blocked(reasons: pa.Table) -> set[str]:
+    """The items that the policy never shows; ``reasons`` are item_id and reason of the rerank table."""
+    return set(pc.unique(reasons.filter(pc.field(REASON) == BLOCKED)[ITEM]).to_pylist())
 
 
-def offered(fates: pa.Table) -> pa.Array:
+def offered(reasons: pa.Table) -> pa.Array:
     """Items that reached rerank for somebody and that the policy lets pass: eligible and fit to be shown."""
-    passed = fates.filter(pc.field(REASON) != BLOCKED)[ITEM]
+    passed = reasons.filter(pc.field(REASON) != BLOCKED)[ITEM]
     return pc.unique(passed.combine_chunks())
 
 
