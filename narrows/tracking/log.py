@@ -16,7 +16,7 @@ from stages import PIPELINE
 
 
 @dataclass
-class Journal:
+class RunLog:
     """Logs what a run of ``asof`` publishes; MLflow is imported when there is something to log."""
 
     settings: Settings

@@ -13,9 +13,9 @@ from narrows.stage import Made, Table, TableStage, Truth
 class Evaluation(TableStage):
     """One row per number: population, kind, list, metric, k, detail, value, low, high, users.
 
-    The population of quality is the users with a good item in the horizon; who has no list counts as zero.
+    The population of quality is the users with a positive in the horizon; who has no list counts as zero.
     The headline (kind ``published``) is computed from the rows of the recommendations table alone. Beside the
-    numbers lie ``fates`` (every good item: the stage it reached, why it went no further, its position) and
+    numbers lie ``outcomes`` (every positive: the stage it reached, why it went no further, its position) and
     ``ledger``.
     """
 

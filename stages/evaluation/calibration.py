@@ -32,9 +32,7 @@ def reliability(score: np.ndarray, label: np.ndarray, bins: int = 15) -> tuple[n
 
 
 def expected_calibration_error(score: np.ndarray, label: np.ndarray, bins: int = 15) -> float:
-    """``sum over bins of rows/all * |observed - predicted|`` with equal-mass bins (Naeini et al. 2015); nan
-    if empty.
-    """
+    """``sum over bins of rows/all * |observed - predicted|`` with equal-mass bins (Naeini et al. 2015); nan if empty."""
     count, predicted, observed = reliability(score, label, bins)
     return float(np.average(np.abs(observed - predicted), weights=count)) if len(count) else float("nan")
 
@@ -46,5 +44,5 @@ def log_loss(score: np.ndarray, label: np.ndarray) -> float:
     """
     if not len(score):
         return float("nan")
-    said = np.where(np.asarray(label, bool), score, 1 - np.asarray(score, float))
-    return float(-np.log(said.clip(1e-12)).mean())
+    likelihood = np.where(np.asarray(label, bool), score, 1 - np.asarray(score, float))
+    return float(-np.log(likelihood.clip(1e-12)).mean())

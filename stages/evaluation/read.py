@@ -29,9 +29,7 @@ def run(
     truth: Table,
     last: date,
 ) -> Run:
-    """Read the tables of a run; ``truth`` is events, of which those after the as-of and up to ``last`` are
-    good.
-    """
+    """Read the tables of a run; ``truth`` is events, of which those after the as-of and up to ``last`` are positives."""
     scene = pc.field("scene") == settings.scene if "scene" in columns(recommendations) else None
     begin, end = (pa.scalar(end_of(day), pa.timestamp("us", "UTC")) for day in (truth.asof, last))
     horizon = (pc.field(EVENT_TIME) >= begin) & (pc.field(EVENT_TIME) < end)
