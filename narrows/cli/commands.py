@@ -106,7 +106,8 @@ def report(settings: Settings, args: Namespace) -> int:
         quarantine=notes.get("events", {}).get("quarantine"),
         next_steps=[
             "make ui          Airflow, MLflow and the data docs in the browser (127.0.0.1)",
-            "narrows show 1   the list that user 1 is served;  narrows why USER ITEM   what happened to an item",
+            "narrows show 1   the list that user 1 is served",
+            "narrows why USER ITEM   what happened to an item",
         ],
     )  # fmt: skip
     if getattr(args, "json", False):

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from narrows.serving.gates import FALLBACK_PLACE, PLACE, GateError, gate, require, without
 from narrows.serving.releases import BECAUSE, collect, drop_lists, end_of, settle, take_writer_lock
-from narrows.serving.schema import STAGED, fallback, recommendation, release, takedown
+from narrows.serving.schema import LIVE, STAGED, fallback, recommendation, release, takedown
 
 CHUNK = 10_000
 """Rows per insert."""
@@ -52,7 +52,7 @@ def publish(
 
     Returns:
         release_id, rows, fallback_rows, taken_down (rows left out), live, kept_because (why it is not live, else
-        empty), collected (ids of the dropped).
+        empty), swapped (whether this call made it live), collected (ids of the dropped).
 
     Raises:
         GateError: a gate failed.
@@ -117,12 +117,15 @@ def _counts(connection: sa.Connection, release_id: str) -> dict[str, int] | None
 
 
 def _settled(connection: sa.Connection, release_id: str, keep: int, hold: str) -> dict[str, Any]:
-    because, counts = settle(connection, release_id, hold), _counts(connection, release_id) or {}
+    state = sa.select(release.c.state).where(release.c.release_id == release_id)
+    before, counts = connection.scalar(state), _counts(connection, release_id) or {}
+    because = settle(connection, release_id, hold)
     return {
         "release_id": release_id,
         **counts,
         "live": not because,
         BECAUSE: because,
+        "swapped": not because and before != LIVE,
         "collected": collect(connection, keep),
     }
 

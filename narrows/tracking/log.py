@@ -1,10 +1,9 @@
-"""What the runner did, told to MLflow: one child run a room below the pipeline run's parent."""
+"""The log of a run: what the runner publishes, told to MLflow as one child run a room below the run's parent."""
 
 from __future__ import annotations
 
 import subprocess
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 from narrows.settings import Settings
 from narrows.stage import Table, settings_of
 from narrows.store.partitions import Store
-from stages import PIPELINE
 
 
 @dataclass
@@ -21,11 +19,19 @@ class RunLog:
 
     settings: Settings
     run_id: str
-    asof: date
-    release: dict[str, Any] = field(default_factory=dict)
+    asof: Any
 
     def __call__(self, room: Any, table: Table, audit: Any, model: Path | None) -> None:
-        """Log one publication: of the run's own partition, or of a model."""
+        """Log one publication: of the run's own partition, or of a model.
+
+        What a room with a ``publish`` method published is a version of the release; see `release`.
+
+        Args:
+            room: with its settings.
+            table: what was published.
+            audit: of its contract; None for a model.
+            model: the folder of the model's files; None for a table.
+        """
         if table.asof != self.asof and not model:
             return
         from narrows.tracking import models
@@ -36,26 +42,31 @@ class RunLog:
             fingerprint=table.meta["fingerprint"], asof=table.asof, settings=settings_of(room),
             inputs=_flat(table.meta["inputs"]), metrics={"rows": table.rows, **notes}, cost=table.meta["cost"],
             audit=audit,
-            tags={"code": _code_version(), "partition": table.asof.isoformat(), "source": self.settings.source.name},
+            tags={"code": _code_version(), "partition": str(table.asof), "source": self.settings.source.name},
             model_folder=model,
         )  # fmt: skip
-        if room.name == "recommendations":
-            version = models.register_release(self._client, self._parent, self.manifest())
-            if notes.get("live", True):
-                models.promote(self._client, version)
+        if hasattr(room, "publish") and not model and (audit is None or audit.success):
+            self.release(room.name, notes.get("live", True))
+
+    def release(self, room: str, live: bool) -> None:
+        """Register the release that ``room`` published, the same one again as the same version; if it is live, as champion."""
+        from narrows.tracking import models
+
+        version = models.register_release(self._client, self._parent, self.manifest(room))
+        if live:
+            models.promote(self._client, version)
 
     def open(self) -> None:
         """Open the run now rather than with the first entry: MLflow takes seconds to import."""
         _ = self._parent
 
-    def manifest(self) -> dict[str, Any]:
-        """Which versions of tables and models make up the run of the as-of."""
-        store = Store(self.settings.state / "tables")
-        found = {name: store.current(name, self.asof) for room in PIPELINE for name in (room, f"{room}.model")}
-        versions = {
-            name: table.meta["fingerprint"] for name, table in found.items() if table and table.name != "evaluation"
-        }
-        return {"asof": self.asof.isoformat(), "code": _code_version(), "stages": versions}
+    def manifest(self, room: str) -> dict[str, Any]:
+        """The versions of the tables and models of the as-of up to the room that publishes: what the release is made of."""
+        store, names = Store(self.settings.state / "tables"), list(self.settings.rooms)
+        rooms = names[: names.index(room) + 1]
+        current = {name: store.current(name, self.asof) for each in rooms for name in (each, f"{each}.model")}
+        versions = {name: table.meta["fingerprint"] for name, table in current.items() if table}
+        return {"asof": str(self.asof), "code": _code_version(), "stages": versions}
 
     def finish(self, metrics: dict[str, Any], status: str = "FINISHED") -> None:
         """Close the parent run with the headline numbers."""
