@@ -71,7 +71,7 @@ def trace(user: str, item: str, tables: Mapping[str, Table | pa.Table]) -> dict[
         if not rows:
             break
         place = _place(rows[0], room)
-        if RANK in rows[0]:  # this room made the list
+        if RANK in rows[0]:  # this room composes the list
             place |= {"score": rows[0].get(SCORE), "rank": rows[0].get(RANK)}
         facts["stages"].append(place | {"of": len(pool), "kept": rows[0][KEPT], "reason": rows[0].get(REASON)})
     published = _rows(tables["recommendations"], USER, user)

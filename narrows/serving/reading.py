@@ -29,8 +29,8 @@ def current(
 
     Args:
         engine: of ``schema.open_engine``.
-        user_id: who.
-        scene: where.
+        user_id: the user.
+        scene: where the list is shown.
         n: how many items.
         segment: for users that the release does not know; by default what the release knows.
 
@@ -59,7 +59,7 @@ def takedown(engine: sa.Engine, item_id: str, reason: str, since: datetime) -> N
 
     Args:
         engine: of ``schema.open_engine``.
-        item_id: which.
+        item_id: the item.
         reason: why, for people.
         since: an aware datetime, when it was decided.
     """
@@ -93,9 +93,9 @@ def releases(engine: sa.Engine) -> list[dict[str, Any]]:
 def state(engine: sa.Engine, release_id: str) -> dict[str, Any]:
     """Whether a release serves: ``live``, and ``kept_because``, why it does not (empty = it does)."""
     with engine.connect() as connection:
-        found = newest_first(connection)
-    this = next((row for row in found if row.release_id == release_id), None)
-    other = live_release(found)
+        every = newest_first(connection)
+    this = next((row for row in every if row.release_id == release_id), None)
+    other = live_release(every)
     if this is None:
         because = "it is not in the serving database; the next run of its as-of publishes it again"
     elif this.state == LIVE:

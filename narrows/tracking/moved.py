@@ -48,7 +48,7 @@ def _tables(connection: sqlite3.Connection) -> list[str]:
 
 
 def _moved(connection: sqlite3.Connection, here: Path) -> list[str]:
-    """The URIs of experiments whose files are said to lie in another folder than ``here``."""
+    """The URIs of experiments whose files lie, as the database has it, in another folder than ``here``."""
     query = "SELECT DISTINCT artifact_location FROM experiments WHERE artifact_location LIKE 'file:%'"
     return [uri for (uri,) in connection.execute(query) if _is_elsewhere(Path(unquote(urlsplit(uri).path)), here)]
 

@@ -17,8 +17,8 @@ CALIBRATED = "rank"
 
 def outcomes_of(run: Run) -> pa.Table:
     """``ledger.outcomes`` of the run, and ``new`` bool: the item was not in the user's history."""
-    found = outcomes(run.truth, run.rooms, run.published, run.users, run.items)
-    return found.append_column("new", pa.array(run.judge.candidates(found).new))
+    positives = outcomes(run.truth, run.rooms, run.published, run.users, run.items)
+    return positives.append_column("new", pa.array(run.judge.candidates(positives).new))
 
 
 def calibration(run: Run, bins: int, out: MetricRows) -> None:
@@ -42,25 +42,25 @@ def calibration(run: Run, bins: int, out: MetricRows) -> None:
             out.add("candidates", name, metric, float(value), users, at)
 
 
-def flow(run: Run, found: pa.Table, out: MetricRows) -> None:
+def flow(run: Run, positives: pa.Table, out: MetricRows) -> None:
     """Survival per gate for all, new and repeated items and per user segment; the ledger for the first three.
 
     Args:
         run: the run.
-        found: of ``outcomes_of``.
+        positives: of ``outcomes_of``.
         out: where the rows go.
     """
-    new = found["new"].to_numpy()
+    new = positives["new"].to_numpy()
     groups = {"all": np.ones(len(new), bool), "new": new, "repeat": ~new}
     for population, some in groups.items():
-        part = found.filter(pa.array(some))
+        part = positives.filter(pa.array(some))
         _survival(run, population, part, out)
         for row in ledger(part, run.rooms).to_pylist():
             for metric in ("count", "share"):
                 name = ("ledger", row[STAGE_REACHED])
                 out.add(population, name, metric, row[metric], _users(part), detail=row[REASON])
-    for segment in sorted(pc.unique(found["segment"].drop_null()).to_pylist()):
-        part = found.filter(pc.field("segment") == segment)
+    for segment in sorted(pc.unique(positives["segment"].drop_null()).to_pylist()):
+        part = positives.filter(pc.field("segment") == segment)
         _survival(run, f"segment {segment}", part, out)
 
 
@@ -90,14 +90,14 @@ def own_rank(room: str, table: pa.Table) -> str:
     return RANK if RANK in table.column_names else stage_rank(room)
 
 
-def _survival(run: Run, population: str, found: pa.Table, out: MetricRows) -> None:
+def _survival(run: Run, population: str, positives: pa.Table, out: MetricRows) -> None:
     """``ledger.survival`` with intervals from resampling users; it counts positives, so busy users weigh more."""
-    known, names = pc.unique(found[USER]), gates(run.rooms)
-    user = pc.index_in(found[USER], value_set=known).to_numpy()
-    passed = found["passed"].to_numpy()
+    known, names = pc.unique(positives[USER]), gates(run.rooms)
+    user = pc.index_in(positives[USER], value_set=known).to_numpy()
+    passed = positives["passed"].to_numpy()
     counts = [np.bincount(user[passed >= gate], minlength=len(known)) for gate in range(len(names) + 1)]
     _, low, high = run.intervals(counts[1:] * 2, [*counts[:-1], *[counts[0]] * len(names)])
-    for at, row in enumerate(survival(found, run.rooms).to_pylist()):
+    for at, row in enumerate(survival(positives, run.rooms).to_pylist()):
         name, users = ("flow", row["gate"]), len(known)
         out.add(population, name, "survival", row["survival"], users, low=low[at], high=high[at])
         joint = {"low": low[len(names) + at], "high": high[len(names) + at]}

@@ -28,8 +28,8 @@ def stages(rooms: Iterable[str]) -> tuple[str, ...]:
 
 def codes(values: pa.ChunkedArray | pa.Array, vocabulary: pa.Array) -> np.ndarray:
     """The position of each value in ``vocabulary`` as int64 (rows,); -1 where it is not there."""
-    found = pc.fill_null(pc.index_in(values.cast(vocabulary.type), value_set=vocabulary), -1)
-    return found.to_numpy().astype(np.int64)
+    position = pc.fill_null(pc.index_in(values.cast(vocabulary.type), value_set=vocabulary), -1)
+    return position.to_numpy().astype(np.int64)
 
 
 def find_pairs(wanted: pa.Table, table: pa.Table) -> np.ndarray:
@@ -42,7 +42,7 @@ def find_pairs(wanted: pa.Table, table: pa.Table) -> np.ndarray:
     rows = np.flatnonzero((user >= 0) & (item >= 0))
     keys = user[rows] * width + item[rows]
     order = np.argsort(keys, kind="stable")
-    keys, rows = np.append(keys[order], -1), np.append(rows[order], -1)  # the sentinel answers "not found"
+    keys, rows = np.append(keys[order], -1), np.append(rows[order], -1)  # the sentinel answers "not there"
     sought = codes(wanted[USER], users) * width + codes(wanted[ITEM], items)
     at = np.searchsorted(keys[:-1], sought)
     return np.where(keys[at] == sought, rows[at], -1)
@@ -120,17 +120,17 @@ def head(reason: str) -> str:
     return ":".join(reason.split(": ")[0].split(":")[:2])
 
 
-def ledger(found: pa.Table, rooms: Iterable[str]) -> pa.Table:
+def ledger(positives: pa.Table, rooms: Iterable[str]) -> pa.Table:
     """Where the positives ended: stage_reached str, reason str, count int64, share f64 of all positives.
 
     Ordered as the cascade runs, the most frequent reason first; the counts sum to the positives.
 
     Args:
-        found: of ``outcomes``.
+        positives: of ``outcomes``.
         rooms: the narrowing rooms, in order.
     """
     counts: dict[tuple[str, str], int] = {}
-    for stage, reason in zip(found[STAGE_REACHED].to_pylist(), found[REASON].to_pylist(), strict=True):
+    for stage, reason in zip(positives[STAGE_REACHED].to_pylist(), positives[REASON].to_pylist(), strict=True):
         counts[stage, head(reason)] = counts.get((stage, head(reason)), 0) + 1
     order = stages(rooms)
     rows = sorted(counts.items(), key=lambda row: (order.index(row[0][0]), -row[1], row[0][1]))
@@ -139,16 +139,16 @@ def ledger(found: pa.Table, rooms: Iterable[str]) -> pa.Table:
             STAGE_REACHED: pa.array([stage for (stage, _), _ in rows], pa.string()),
             REASON: pa.array([reason for (_, reason), _ in rows], pa.string()),
             "count": pa.array([count for _, count in rows], pa.int64()),
-            "share": pa.array([count / found.num_rows for _, count in rows], pa.float64()),
+            "share": pa.array([count / positives.num_rows for _, count in rows], pa.float64()),
         }
     )
 
 
-def survival(found: pa.Table, rooms: Iterable[str]) -> pa.Table:
+def survival(positives: pa.Table, rooms: Iterable[str]) -> pa.Table:
     """``P(positive passes gate | passed the gates before)``, counted over positives (a busy user weighs more).
 
     Args:
-        found: of ``outcomes``.
+        positives: of ``outcomes``.
         rooms: the narrowing rooms, in order.
 
     Returns:
@@ -156,7 +156,7 @@ def survival(found: pa.Table, rooms: Iterable[str]) -> pa.Table:
         nothing was received), joint f64 (the product so far = passed / all positives). An item that was
         shown without passing every gate (a pinned or fallback row) counts where the cascade lost it.
     """
-    names, passed = gates(rooms), found["passed"].to_numpy()
+    names, passed = gates(rooms), positives["passed"].to_numpy()
     counts = np.array([(passed >= gate).sum() for gate in range(len(names) + 1)])
     received, through = counts[:-1], counts[1:]
     return pa.table(

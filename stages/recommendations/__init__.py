@@ -104,11 +104,11 @@ class Recommendations(TableStage):
         from narrows.serving import publication, schema
         from stages.recommendations import lists
 
-        made = draft.meta["notes"]
+        draft_notes = draft.meta["notes"]
         engine = schema.open_engine(settings.serving_url)
         try:
             schema.create(engine)
-            notes = publication.ensure(engine, made["release_id"], keep=self.keep, hold=hold)
+            notes = publication.ensure(engine, draft_notes["release_id"], keep=self.keep, hold=hold)
             if notes is None:
                 notes = publication.publish(
                     engine,
@@ -125,7 +125,7 @@ class Recommendations(TableStage):
         finally:
             engine.dispose()
         LOG.info("release %s is %s", notes["release_id"], serving_state(notes))
-        return notes | {"taken_down": made["received"] - notes["rows"]}
+        return notes | {"taken_down": draft_notes["received"] - notes["rows"]}
 
 
 def serving_state(notes: dict[str, Any]) -> str:

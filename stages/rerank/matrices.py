@@ -101,8 +101,10 @@ def unknown_names(policy: Policy, items: pa.Table) -> list[str]:
         known = (
             pc.unique(items[column].cast(pa.string())) if column in items.column_names else pa.array([], pa.string())
         )
-        found = pc.is_in(pa.array(names, pa.string()), value_set=known).to_pylist()
-        lines += [f"{rule}: no item has {name!r}" for name, exists in zip(names, found, strict=True) if not exists]
+        known_names = pc.is_in(pa.array(names, pa.string()), value_set=known).to_pylist()
+        lines += [
+            f"{rule}: no item has {name!r}" for name, exists in zip(names, known_names, strict=True) if not exists
+        ]
     return lines
 
 
