@@ -108,7 +108,7 @@ def test_the_champion_moves_with_the_live_release_alone(settings, run_log):
         """Publish a release; the champion after it: its version and its recommendations."""
         publish(settings, "rerank", fingerprint[::-1])
         publish(settings, "evaluation", fingerprint)
-        table = publish(settings, "recommendations", fingerprint, live=live)
+        table = publish(settings, "recommendations", fingerprint, live=live, release_id=f"r{fingerprint[0]}")
         run_log(room, table, held(table, success), None)
         champion = models.champion(client(settings))
         return champion and (champion[0], champion[1]["stages"]["recommendations"])
@@ -119,13 +119,18 @@ def test_the_champion_moves_with_the_live_release_alone(settings, run_log):
     assert made("4" + "0" * 63, live=True, success=False) == ("2", "2" + "0" * 63)  # its contract is broken
     publish(settings, "recommendations", "1" + "0" * 63)
     publish(settings, "rerank", "0" * 63 + "1")
-    run_log.release("recommendations", live=True)  # an earlier release again, as after a change that was taken back
+    run_log.release(
+        "recommendations", {"live": True, "release_id": "r1"}
+    )  # an earlier release again, as after a change that was taken back
     version, manifest = models.champion(client(settings)) or ("", {})
     assert version == "1"
     assert manifest["asof"] == "2017-11-30"
     assert manifest["stages"]["rerank"] == "0" * 63 + "1"
     assert "evaluation" not in manifest["stages"]  # it judges the release, and comes later
     assert len(client(settings).search_model_versions("name = 'release'")) == 3
+    assert models.promote_published(client(settings), "r2") == "2"  # a rollback
+    assert models.champion(client(settings))[0] == "2"
+    assert models.promote_published(client(settings), "r9") is None
 
 
 def test_the_state_folder_can_be_moved(tmp_path):

@@ -131,6 +131,8 @@ def build_parser() -> argparse.ArgumentParser:
     made.add_argument("--reason", default="", help="kept beside it")
     made.add_argument("--undo", action="store_true", help="put it back")
     made.add_argument("--force", action="store_true", help="also an item that no list and no item profile has yet")
+    made = command("rollback", "Let an earlier release serve again, until the next run.")
+    made.add_argument("release", nargs="?", help="its id (default: the newest one before the live one)")
     made = command("ui", "Serve the Airflow UI, the MLflow UI and the data docs on 127.0.0.1 until Ctrl-C.")
     made.add_argument(
         "--port", type=int, default=8080, help="of the first page; the others take the next two (default 8080)"

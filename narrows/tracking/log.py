@@ -46,14 +46,20 @@ class RunLog:
             model_folder=model,
         )  # fmt: skip
         if hasattr(room, "publish") and not model and (audit is None or audit.success):
-            self.release(room.name, notes.get("live", True))
+            self.release(room.name, notes)
 
-    def release(self, room: str, live: bool) -> None:
-        """Register the release that ``room`` published, the same one again as the same version; if it is live, as champion."""
+    def release(self, room: str, notes: dict[str, Any]) -> None:
+        """Register the release that a room published, and make it the champion if it is live.
+
+        Args:
+            room: the room that published it.
+            notes: what its ``publish`` returned: ``release_id`` and ``live``.
+        """
         from narrows.tracking import models
 
-        version = models.register_release(self._client, self._parent, self.manifest(room))
-        if live:
+        published = notes.get("release_id", "")
+        version = models.register_release(self._client, self._parent, self.manifest(room), published)
+        if notes.get("live", True):
             models.promote(self._client, version)
 
     def open(self) -> None:

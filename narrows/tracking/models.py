@@ -49,6 +49,7 @@ __all__ = [
     "parent_run",
     "prepare",
     "promote",
+    "promote_published",
     "register",
     "register_release",
     "tracking",
@@ -171,12 +172,31 @@ def load(client: MlflowClient, name: str, version: str = CHAMPION, folder: Path 
     return Path(download_artifacts(artifact_uri=source, dst_path=where, tracking_uri=client.tracking_uri))
 
 
-def register_release(client: MlflowClient, run_id: str, manifest: Mapping[str, Any]) -> str:
-    """Register a manifest (JSON values) as a version of `release`; the same manifest is the same version."""
+def register_release(client: MlflowClient, run_id: str, manifest: Mapping[str, Any], published: str = "") -> str:
+    """Register a manifest (JSON values) as a version of `release`; the same manifest is the same version.
+
+    Args:
+        client: of `tracking`.
+        run_id: the run that made it.
+        manifest: the versions of its tables and models.
+        published: the release's id in the serving database, to find the version by.
+    """
     text = json.dumps(manifest, indent=1, sort_keys=True)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "manifest.json").write_text(text)
-        return register(client, RELEASE, Path(folder), hashlib.sha256(text.encode()).hexdigest(), run_id)
+        version = register(client, RELEASE, Path(folder), hashlib.sha256(text.encode()).hexdigest(), run_id)
+    if published:
+        client.set_model_version_tag(RELEASE, version, "published", published)
+    return version
+
+
+def promote_published(client: MlflowClient, published: str) -> str | None:
+    """Make the newest version of `release` with this id in the serving database the champion; None if there is none."""
+    versions = client.search_model_versions(f"name = '{RELEASE}' and tags.published = '{quotable(published)}'")
+    version = str(max(int(each.version) for each in versions)) if versions else None
+    if version:
+        promote(client, version)
+    return version
 
 
 def promote(client: MlflowClient, version: str) -> None:

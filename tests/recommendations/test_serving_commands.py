@@ -7,14 +7,17 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from serving import ASOF, ITEMS, publish
 
+from narrows.cli import commands
 from narrows.cli.main import main
 from narrows.serving import reading, schema
+from narrows.serving.gates import GateError
 from narrows.store.partitions import Store
 from narrows.store.write import write_table
 
@@ -123,3 +126,21 @@ def test_an_unknown_item_is_not_taken_down_unless_forced(narrows, live):
     assert reading.taken_down(live) == {}
     assert narrows("takedown", "typo", "--force")[0] == 0
     assert reading.taken_down(live) == {"typo": ""}
+
+
+def test_a_rollback_serves_the_earlier_release_again(narrows, live):
+    publish(live, "r2", ASOF + timedelta(days=1), places={"u0": ["i5"]})
+    status, printed, _ = narrows("rollback")
+    assert (status, printed.splitlines()[0]) == (0, "release r1 is LIVE; the next run replaces it")
+    assert reading.state(live, "r1")["live"]
+    status, printed, lines = narrows("rollback", "r9")
+    assert (status, printed) == (2, "")
+    assert lines == ["narrows: r9 is not a kept release; kept are: r2"]
+
+
+def test_a_release_that_fails_a_gate_is_one_line(narrows, monkeypatch):
+    def fails(*_: object) -> int:
+        raise GateError("the release is not published: there are no rows")
+
+    monkeypatch.setitem(commands.COMMANDS, "list", fails)
+    assert narrows("list") == (2, "", ["narrows: the release is not published: there are no rows"])
