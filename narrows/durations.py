@@ -32,3 +32,10 @@ def text(length: timedelta) -> str:
         if length > timedelta() and not length % one:
             return f"{length // one}{unit}"
     raise ValueError(f"{length} is not a positive whole number of minutes.")
+
+
+def in_words(length: timedelta) -> str:
+    """``7 days``, ``1 hour``, ``30 minutes``."""
+    short = text(length)
+    count, unit = int(short[:-1]), {"d": "day", "h": "hour", "m": "minute"}[short[-1]]
+    return f"{count} {unit}{'s' * (count != 1)}"

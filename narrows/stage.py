@@ -68,12 +68,26 @@ class Shard:
 
 @dataclass(frozen=True)
 class Narrowed:
-    """What a narrowing room did to a shard; kept + removed = received."""
+    """What a narrowing room did to a shard; kept + removed = received. What it added counts beside them."""
 
     kept: pa.Table
     """The survivors with this room's columns added, grouped by user, best first."""
     removed: pa.Table
     """The others, same columns plus ``reason``."""
+    added: pa.Table | None = None
+    """Rows that no earlier room proposed (a pin's), same columns plus ``reason``; they go on with the survivors."""
+
+    @property
+    def survivors(self) -> pa.Table:
+        """What the next room receives: the kept and then the added rows of each user, grouped by user."""
+        import numpy as np
+        import pyarrow as pa
+
+        if self.added is None or not self.added.num_rows:
+            return self.kept
+        rows = pa.concat_tables([self.kept, self.added])
+        users = rows["user_id"].combine_chunks().dictionary_encode().indices
+        return rows.take(pa.array(np.argsort(users, kind="stable")))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,20 @@
 """The report: one screen, right numbers, nothing invented."""
 
+import io
 import json
+import re
 
 import pytest
 
 from narrows.cli import report
-from stages import PIPELINE
+from narrows.cli.layout import WIDTH
+from narrows.cli.summary import COSTS as COST_NAMES
+from narrows.cli.summary import summary, to_json
+
+ROOMS = (
+    "events", "user_profiles", "item_profiles", "examples", "recall", "prerank", "rank", "rerank", "recommendations",
+    "evaluation",
+)  # fmt: skip
 
 
 def row(population, kind, name, metric, value, k=0, detail="", low=None, high=None, users=10):
@@ -38,8 +47,10 @@ def evaluation(rank_step=0.01, high=0.02):
         rows += [row("all", "difference", step, metric, value, **cells) for metric in ("recall", "ndcg")]
     for gate in ("channels", "recall", "prerank", "rank", "rerank", "published"):
         rows += [row("all", "flow", gate, "survival", 0.5), row("all", "flow", gate, "joint_survival", 0.25)]
-    fates = [("none", "no channel proposed it"), ("shown", "shown")] + [("rerank", f"reason {n}") for n in range(9)]
-    rows += [row("all", "ledger", stage, "count", 100 - at, detail=reason) for at, (stage, reason) in enumerate(fates)]
+    outcomes = [("none", "no channel proposed it"), ("shown", "shown")] + [("rerank", f"reason {n}") for n in range(9)]
+    rows += [
+        row("all", "ledger", stage, "count", 100 - at, detail=reason) for at, (stage, reason) in enumerate(outcomes)
+    ]
     rows.append(row("all", "published", "published", "users_without_list", 3))
     rows.append(row("all", "published", "published", "novelty", 4.2, 20))
     rows += [
@@ -49,25 +60,25 @@ def evaluation(rank_step=0.01, high=0.02):
     return [*rows, row("candidates", "calibration", "rank", "log_loss", 0.16, detail="one for all")]
 
 
-COSTS = {name: dict.fromkeys(report.SPENT, 1234567.8) for name in PIPELINE}
+COSTS = {name: dict.fromkeys(COST_NAMES, 1234567.8) for name in ROOMS}
 GIVEN = {
     "asof": "2017-11-30",
     "source": "completejourney",
-    "horizon_days": 7,
+    "horizon": "7 days",
     "quarantine": {f"a rather long reason number {n}": 1000 * n for n in range(6)},
     "next_steps": ["make ui", "narrows show 1", "narrows why 1 ITEM"],
 }
 
 
 def test_the_report_is_one_screen():
-    lines = report.text(report.summary(evaluation(), COSTS, **GIVEN)).split("\n")
+    lines = report.text(summary(evaluation(), COSTS, **GIVEN)).split("\n")
     assert len(lines) <= 50
-    assert max(map(len, lines)) <= report.WIDTH
+    assert max(map(len, lines)) <= WIDTH
     assert not any(line != line.rstrip() for line in lines)
 
 
 def test_the_report_says_what_the_tables_say():
-    said = report.text(report.summary(evaluation(), COSTS, **GIVEN))
+    printed = report.text(summary(evaluation(), COSTS, **GIVEN))
     for words in (
         "completejourney · as of 2017-11-30 · judged on the 7 days after", "list of 20 · 1,344 users",
         ".3000 [.200, .400]", "+.0200 [+.010, +.030]", "off by 0.0123", "log loss 0.1200, constant's 0.1600",
@@ -75,12 +86,12 @@ def test_the_report_says_what_the_tables_say():
         "every scoring stage orders at least as well", "4 more reasons",
         "no channel proposed it", "narrows show 1",
     ):  # fmt: skip
-        assert words in said
-    assert [line.split()[0] for line in said.split("\n")[3:13]] == list(PIPELINE)
+        assert words in printed
+    assert [line.split()[0] for line in printed.split("\n")[3:13]] == list(ROOMS)
 
 
 def test_recall_survival_counts_what_no_channel_proposed():
-    stages = report.summary(evaluation(), {}, asof="x")["stages"]
+    stages = summary(evaluation(), {}, asof="x", rooms=ROOMS)["stages"]
     assert {stage["room"]: stage["survival"] for stage in stages if stage["survival"]} == {
         "recall": 0.25, "prerank": 0.5, "rank": 0.5, "rerank": 0.5, "recommendations": 0.5,
     }  # fmt: skip
@@ -88,26 +99,93 @@ def test_recall_survival_counts_what_no_channel_proposed():
 
 @pytest.mark.parametrize(("high", "doubt"), [(0.02, True), (-0.001, False)])
 def test_a_stage_that_orders_worse_is_flagged(high, doubt):
-    said = report.text(report.summary(evaluation(-0.01, high), COSTS, **GIVEN))
-    assert "!! rank orders worse than prerank: recall -.0100" in said
-    assert ("the interval holds 0" in said) == doubt
+    printed = report.text(summary(evaluation(-0.01, high), COSTS, **GIVEN))
+    assert "!! rank orders worse than prerank: recall -.0100" in printed
+    assert ("the interval holds 0" in printed) == doubt
 
 
 def test_what_rerank_costs_is_relative_to_rank():
-    steps = report.summary(evaluation(), {}, asof="x")["steps"]
+    steps = summary(evaluation(), {}, asof="x")["steps"]
     rank = next(each for each in evaluation() if (each["kind"], each["list"]) == ("stage", "rank"))
     diversity = next(step for step in steps if step["step"] == "diversity" and step["metric"] == "recall")
     assert diversity["share"] == pytest.approx(-0.002 / rank["value"])
 
 
 def test_json_holds_everything_and_a_run_without_truth_reports_costs():
-    assert json.loads(report.to_json(report.summary(evaluation(), COSTS, **GIVEN)))["k"] == 20
-    said = report.text(report.summary([], COSTS, asof="2017-12-31"))
-    assert "nothing to judge yet" in said
-    assert "1,234,568" in said
+    assert json.loads(to_json(summary(evaluation(), COSTS, **GIVEN)))["k"] == 20
+    printed = report.text(summary([], COSTS, asof="2017-12-31"))
+    assert "nothing to judge yet: the horizon after the as-of has not closed" in printed
+    assert "1,234,568" in printed
+
+
+def test_before_the_horizon_has_closed_the_report_says_until_when():
+    given = {"k": 20, "due": "2017-12-31", "known_until": "2017-12-30", "horizon": "7 days"}
+    printed = report.text(summary([], COSTS, asof="2017-12-24", **given))
+    assert ("the lists are judged when 2017-12-31 has closed; the source has events until 2017-12-30") in printed
+    assert "recall@20" in printed
+    assert "@0" not in printed
+    assert "judged on" not in printed
+
+
+def test_a_horizon_without_an_event_has_closed():
     undefined = [
         each | {"value": None, "low": None, "high": None, "users": 0}
         for each in evaluation()
         if each["kind"] != "ledger"
     ]
-    assert "nothing to judge yet" in report.text(report.summary(undefined, {}, asof="x"))
+    printed = report.text(summary(undefined, {}, asof="x"))
+    assert "nothing to judge: the horizon after the as-of has closed without an event" in printed
+
+
+def test_the_work_for_earlier_windows_is_shown_apart():
+    costs = {
+        "recall": {"seconds": 10.0, "cpu_seconds": 15.0, "past_seconds": 40.0, "past_cpu_seconds": 70.0},
+        "rank": {"seconds": 5.0, "cpu_seconds": 5.0},
+    }
+    facts = summary(evaluation(), costs, asof="x")
+    lines = report.text(facts).split("\n")
+    header = next(line for line in lines if line.startswith("stage "))
+    seconds, past, cpu = (header.index(name) + len(name) for name in (" sec", "past s", "cpu s"))
+    values = {line.split()[0]: [line[at - 7 : at].strip() for at in (seconds, past, cpu)] for line in lines if line}
+    assert (values["recall"], values["rank"]) == (["10.0", "40.0", "15.0"], ["5.0", "", "5.0"])
+    assert values["all"] == ["15.0", "40.0", "20.0"]
+    assert "cost         55.0 s, 40.0 of them · 90.0 cpu s, 70.0 of them for earlier windows" in lines
+    assert [stage["past_cpu_seconds"] for stage in json.loads(to_json(facts))["stages"]] == [70.0, None]
+    assert "earlier windows" not in report.text(summary(evaluation(), {"rank": costs["rank"]}, asof="x"))
+
+
+def test_whether_the_lists_are_served_is_in_the_text_and_in_the_json():
+    live = {"release_id": "r1", "live": True, "kept_because": ""}
+    kept = {"release_id": "r1", "live": False, "kept_because": "release r2 as of 2018-01-01 is newer"}
+    assert "serving      release r1 is LIVE" in report.text(summary([], {}, asof="x", serving=live))
+    facts = summary([], {}, asof="x", serving=kept)
+    assert "release r1 is kept, because release r2 as of 2018-01-01 is newer" in report.text(facts)
+    assert json.loads(to_json(facts))["serving"] == kept
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_colours_and_everything_else_plain_text(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    kept = {"release_id": "r1", "live": False, "kept_because": "release r2 is newer"}
+    costs = {name: dict.fromkeys(COST_NAMES, 1234.5) for name in ROOMS}
+    facts = summary(evaluation(-0.01, -0.001), costs, **GIVEN, serving=kept)
+    plain = io.StringIO()
+    report.print_report(facts, plain)
+    assert plain.getvalue() == report.text(facts) + "\n"
+    monkeypatch.setenv("COLUMNS", "120")
+    coloured = Terminal()
+    report.print_report(facts, coloured)
+    assert "\x1b[1;31m!! rank orders worse" in coloured.getvalue()
+    assert "\x1b[1;33mkept, because release r2 is newer" in coloured.getvalue()
+    without = re.sub(r"\x1b\[[\d;]*m", "", coloured.getvalue())
+    for line in report.text(facts).split("\n"):
+        assert line in [each.rstrip() for each in without.split("\n")], line
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = Terminal()
+    report.print_report(facts, narrow)
+    assert narrow.getvalue() == plain.getvalue()

@@ -13,16 +13,19 @@ from typing import Any
 from narrows.asof import Asof
 from narrows.audit.contract import BrokenContract, ContractError
 from narrows.cli import airflow as workflow
+from narrows.cli.published import report, show, takedown, why
 from narrows.engine.java import JavaError, check_java, require_java
 from narrows.run.runner import Pending, Runner
 from narrows.settings import Settings
 from narrows.source.files import SourceError
 from narrows.stage import NarrowingStage, Table
 from narrows.store.partitions import StoreError, open_store
-from narrows.tracking.log import Journal
+from narrows.tracking.log import RunLog
+from narrows.tracking.runs import TrackingError
 
 LOG = logging.getLogger(__name__)
-REMEDIES = (SourceError, StoreError, ContractError, BrokenContract, JavaError, workflow.WorkflowError)
+
+REMEDIES = (SourceError, StoreError, ContractError, BrokenContract, JavaError, TrackingError, workflow.WorkflowError)
 """Errors whose message is all there is to say."""
 
 
@@ -78,108 +81,6 @@ def dag(settings: Settings, args: Namespace) -> int:
         os.environ["NARROWS_FILE"] = str(args.file.absolute())  # the tasks are processes of their own
     code = workflow.run_dag(str(args.asof), settings.state, force=args.force)
     return code or report(settings, args)
-
-
-def report(settings: Settings, args: Namespace) -> int:
-    """One screen about a run."""
-    from narrows.cli import report as page
-
-    store, asof = open_store(settings), args.asof or newest(settings)
-    tables = {room: store.current(room, asof) for room in settings.pipeline.names}
-    if not tables["recommendations"]:
-        days = [str(day) for day in store.partitions("recommendations")]
-        raise StoreError(
-            f"no run as of {asof}. The newest are as of {', '.join(days[-5:])}"
-            if days
-            else f"no run as of {asof}. Run: narrows run --asof {asof}"
-        )
-    judged = tables["evaluation"]
-    notes = {room: table.meta["notes"] for room, table in tables.items() if table}
-    said = page.summary(
-        judged.arrow().to_pylist() if judged else [],
-        {room: cost_of(table) for room, table in tables.items() if table},
-        asof=str(asof), source=settings.source.name, horizon_days=settings.source.horizon_length.days,
-        quarantine=notes.get("events", {}).get("quarantine"),
-        next_steps=[
-            "make ui          Airflow, MLflow and the data docs in the browser (127.0.0.1)",
-            "narrows show 1   the list that user 1 is served;  narrows why USER ITEM   what happened to an item",
-        ],
-    )  # fmt: skip
-    print(page.to_json(said) if getattr(args, "json", False) else page.text(said))
-    return 0
-
-
-def cost_of(table: Table) -> dict[str, float | None]:
-    """A room's rows in (None where it counts none) and out and what it spent, fitting included."""
-    notes, cost = table.meta["notes"], table.meta["cost"]
-    fitted = notes.get("fit_cost", {})
-    spent = {key: cost[key] + fitted.get(key, 0) for key in ("seconds", "cpu_seconds")}
-    peak = max(cost["peak_mb"], fitted.get("peak_mb", 0))
-    return {**spent, "peak_mb": peak, "rows_in": notes.get("received"), "rows_out": notes.get("kept", table.rows)}
-
-
-def show(settings: Settings, args: Namespace) -> int:
-    """A user's list as the serving database has it."""
-    from narrows.cli import explain as story
-    from narrows.serving import reading, schema
-
-    engine = schema.open_published(settings.serving_url)
-    rows = reading.current(engine, args.user, args.scene)
-    titles = titles_of(settings, [row["item_id"] for row in rows])
-    for row in rows:
-        row["title"] = titles.get(row["item_id"])
-    print(json.dumps(rows, default=str, indent=1) if args.json else story.show(args.user, rows))
-    return 0
-
-
-def titles_of(settings: Settings, items: list[str]) -> dict[str, str]:
-    """What to call items: the title, or else category and subcategory."""
-    import pyarrow.compute as pc
-
-    table = open_store(settings).current("item_profiles", newest(settings))
-    if not table:
-        return {}
-    columns = ["item_id", "title", "category", "subcategory"]
-    rows = table.arrow(columns, pc.field("item_id").isin(items)).to_pylist()
-    return {r["item_id"]: r["title"] or " / ".join(filter(None, [r["category"], r["subcategory"]])) for r in rows}
-
-
-def why(settings: Settings, args: Namespace) -> int:
-    """One item's way through the cascade, and what became of it since."""
-    from narrows.cli import explain as story
-    from narrows.serving import reading, schema
-
-    store, asof = open_store(settings), args.asof or newest(settings)
-    rooms = ("user_profiles", "item_profiles", "recall", "prerank", "rank", "rerank", "recommendations")
-    tables = {room: store.current(room, asof) for room in rooms}
-    if missing := [room for room, table in tables.items() if not table]:
-        raise StoreError(f"no {missing[0]} as of {asof}. Run: narrows run --asof {asof}")
-    told = story.trace(args.user, args.item, tables)
-    engine = schema.open_published(settings.serving_url)
-    told["taken_down"] = reading.taken_down(engine).get(args.item)
-    scene = settings.rooms["recommendations"].scene  # type: ignore[attr-defined]
-    filled = [row for row in reading.current(engine, args.user, scene) if row["reason"] == "fallback"]
-    told["fallback"] = next((row["rank"] for row in filled if row["item_id"] == args.item), 0)
-    print(json.dumps(told, default=str, indent=1) if args.json else "\n".join(story.words(told)))
-    return 0
-
-
-def takedown(settings: Settings, args: Namespace) -> int:
-    """Hide an item from every list, or put it back."""
-    from narrows.serving import reading, schema
-
-    engine = schema.open_engine(settings.serving_url)
-    schema.create(engine)
-    if args.undo:
-        print(
-            f"item {args.item} is back"
-            if reading.put_back(engine, args.item)
-            else f"item {args.item} was not taken down"
-        )
-        return 0
-    reading.takedown(engine, args.item, args.reason, datetime.now(UTC))
-    print(f"item {args.item} is gone from every list; undo: narrows takedown {args.item} --undo")
-    return 0
 
 
 def list_rooms(settings: Settings, args: Namespace) -> int:
@@ -241,22 +142,10 @@ def doctor(settings: Settings, args: Namespace) -> int:
     return 2 if java else 0
 
 
-def connect(settings: Settings, run_id: str, asof: Asof, force: bool = False) -> tuple[Runner, Journal]:
+def connect(settings: Settings, run_id: str, asof: Asof, force: bool = False) -> tuple[Runner, RunLog]:
     """A runner that logs to MLflow."""
-    journal = Journal(settings, run_id, asof)
-    return Runner(settings, run_id, journal, beside=True, force=force), journal
-
-
-def newest(settings: Settings) -> Asof:
-    """The newest partition with lists.
-
-    Raises:
-        StoreError: there is none.
-    """
-    days = open_store(settings).partitions("recommendations")
-    if not days:
-        raise StoreError("nothing is published yet. Run: make run")
-    return days[-1]
+    run_log = RunLog(settings, run_id, asof)
+    return Runner(settings, run_id, run_log, beside=True, force=force), run_log
 
 
 COMMANDS: dict[str, Callable[[Settings, Any], int]] = {

@@ -8,10 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from narrows.cli.report import Row, cells, short
+from narrows.cli.layout import Row, cells, short
 from narrows.columns import ITEM, KEPT, PROPENSITY, RANK, REASON, SCORE, USER, stage_rank, stage_score
 from narrows.stage import Table
-from stages.evaluation.ledger import NARROWING
 from stages.recall.channels import CHANNELS
 
 MEANING = {
@@ -20,6 +19,7 @@ MEANING = {
     "policy:boost": "a boosted item took its place",
     "policy:pin": "a pinned item took its place",
     "diversity": "a less similar item took its place",
+    "pinned": "the policy pins it to this place",
     "exploration": "the exploration slot drew another item",
     "prerank_cut": "not among the best by prerank's score",
     "rank_cut": "not among the best by rank's score",
@@ -36,69 +36,69 @@ def trace(user: str, item: str, tables: Mapping[str, Table | pa.Table]) -> dict[
     Args:
         user: user_id.
         item: item_id.
-        tables: the run's user_profiles, item_profiles, recall, prerank, rank, rerank and recommendations.
+        tables: the run's user_profiles, item_profiles, recommendations, and those of its narrowing rooms in order.
     """
     profile = _rows(tables["user_profiles"], USER, user)
     known = _rows(tables["item_profiles"], ITEM, item)
-    story: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "user": user,
         "item": item,
         "user_known": bool(profile),
         "item_known": bool(known),
     }
-    story |= {"title": None, "history": None, "channels": [], "candidates": 0, "stages": [], "shown": None}
+    facts |= {"title": None, "history": None, "channels": [], "candidates": 0, "stages": [], "shown": None}
     # what the serving database says now, where it is asked: a takedown's reason, a place that the fallback fills or 0
-    story |= {"taken_down": None, "fallback": None}
+    facts |= {"taken_down": None, "fallback": None}
     if known:
-        story["title"] = known[0].get("title") or known[0].get("subcategory") or known[0].get("category")
+        facts["title"] = known[0].get("title") or known[0].get("subcategory") or known[0].get("category")
     owned = (profile[0].get("history_item") or []) if profile else []
     if item in owned:
         at, row = owned.index(item), profile[0]
-        story["history"] = {"days": row["history_count"][at], "last_days": row["history_last_days"][at]}
-    for room in NARROWING:
+        facts["history"] = {"days": row["history_count"][at], "last_days": row["history_last_days"][at]}
+    facts["rooms"] = [name for name, table in tables.items() if KEPT in _columns(table)]
+    for room in facts["rooms"]:
         pool = _rows(tables[room], USER, user)
-        found = [row for row in pool if row[ITEM] == item]
-        if room == "recall":
-            story["candidates"] = len(pool)
-            story["channels"] = [_place(row, name) for row in found for name in CHANNELS if stage_score(name) in row]
-        if not found:
+        rows = [row for row in pool if row[ITEM] == item]
+        if room == facts["rooms"][0]:
+            facts["candidates"] = len(pool)
+            facts["channels"] = [_place(row, name) for row in rows for name in CHANNELS if stage_score(name) in row]
+        if not rows:
             break
-        place = _place(found[0], room)
-        if room == "rerank":
-            place |= {"score": found[0].get(SCORE), "rank": found[0].get(RANK)}
-        story["stages"].append(place | {"of": len(pool), "kept": found[0][KEPT], "reason": found[0].get(REASON)})
+        place = _place(rows[0], room)
+        if RANK in rows[0]:  # this room composes the list
+            place |= {"score": rows[0].get(SCORE), "rank": rows[0].get(RANK)}
+        facts["stages"].append(place | {"of": len(pool), "kept": rows[0][KEPT], "reason": rows[0].get(REASON)})
     published = _rows(tables["recommendations"], USER, user)
-    story["list_length"] = len(published)
+    facts["list_length"] = len(published)
     for row in published:
         if row[ITEM] == item:
-            story["shown"] = {name: row.get(name) for name in (RANK, SCORE, PROPENSITY, REASON)}
-    return story
+            facts["shown"] = {name: row.get(name) for name in (RANK, SCORE, PROPENSITY, REASON)}
+    return facts
 
 
-def words(story: Mapping[str, Any]) -> list[str]:
+def words(facts: Mapping[str, Any]) -> list[str]:
     """A trace in plain words, line by line."""
-    user, item, past = story["user"], story["item"], story["history"]
-    lines = [f"user {user} · item {item}" + (f" · {story['title']}" if story["title"] else "")]
-    if not story["user_known"]:
+    user, item, past = facts["user"], facts["item"], facts["history"]
+    lines = [f"user {user} · item {item}" + (f" · {facts['title']}" if facts["title"] else "")]
+    if not facts["user_known"]:
         lines.append(f"  user {user} had done nothing by the as-of, so no stage ran for them")
-    if not story["item_known"]:
+    if not facts["item_known"]:
         lines.append(f"  item {item} was not in the catalogue at the as-of, so no channel could propose it")
     if past:
         ago = f"the last {past['last_days']:.1f} days before the end of the as-of"
         lines.append(f"  history   the user has it on {past['days']} day{'s' * (past['days'] != 1)}, {ago}")
-    elif story["user_known"] and story["item_known"]:
+    elif facts["user_known"] and facts["item_known"]:
         lines.append("  history   new to the user")
-    proposed = [each for each in story["channels"] if each["score"] is not None or each["rank"] is not None]
-    if story["channels"]:
-        silent = [each["name"] for each in story["channels"] if each not in proposed]
-        told = [f"{each['name']}{_placed(each)}" for each in proposed] + (
-            [f"not {', '.join(silent)}"] if silent else []
-        )
-        lines.append(f"  channels  {' · '.join(told)}")
-    for stage in story["stages"]:
-        fate = "kept" if stage["kept"] else f"removed: {explain(stage['reason'])}"
-        lines.append(f"  {stage['name']:<10}{fate}{_placed(stage)}, of {stage['of']:,} candidates")
-    return [*lines, f"  => {_verdict(story)}"]
+    proposed = [each for each in facts["channels"] if each["score"] is not None or each["rank"] is not None]
+    if facts["channels"]:
+        silent = [each["name"] for each in facts["channels"] if each not in proposed]
+        parts = [f"{each['name']}{_placed(each)}" for each in proposed]
+        parts += [f"not {', '.join(silent)}"] if silent else []
+        lines.append(f"  channels  {' · '.join(parts)}")
+    for stage in facts["stages"]:
+        outcome = "kept" if stage["kept"] else f"removed: {with_meaning(stage['reason'])}"
+        lines.append(f"  {stage['name']:<10}{outcome}{_placed(stage)}, of {stage['of']:,} candidates")
+    return [*lines, f"  => {_verdict(facts)}"]
 
 
 def why(user: str, item: str, tables: Mapping[str, Table | pa.Table]) -> list[str]:
@@ -111,8 +111,7 @@ def show(user: str, rows: Iterable[Row], titles: Mapping[str, str] | None = None
 
     Args:
         user: whose list it is.
-        rows: rank, item_id, and where known title, score, propensity, reason and ``taken`` (it was a good
-            item).
+        rows: rank, item_id, and where known title, score, propensity, reason and ``taken`` (it was a positive).
         titles: of items by item_id, for rows without one.
     """
     ordered = sorted(rows, key=lambda row: row[RANK])
@@ -128,38 +127,38 @@ def show(user: str, rows: Iterable[Row], titles: Mapping[str, str] | None = None
     return "\n".join(lines)
 
 
-def explain(reason: str | None) -> str:
+def with_meaning(reason: str | None) -> str:
     """A reason code with its meaning, where it has one."""
     known = MEANING | {channel.reason: channel.meaning for channel in reversed(CHANNELS.values())}
-    meanings = [told for code, told in known.items() if reason and (reason == code or reason.startswith(f"{code}:"))]
+    meanings = [text for code, text in known.items() if reason and (reason == code or reason.startswith(f"{code}:"))]
     return f"{reason} ({meanings[0]})" if meanings else reason or "no reason given"
 
 
-def _verdict(story: Mapping[str, Any]) -> str:
-    shown, stages = story["shown"], story["stages"]
-    if story["taken_down"] is not None:
-        said = f"taken down{': ' if story['taken_down'] else ''}{story['taken_down']}; no reader sees it"
-        return said + (f". The run had put it at position {shown[RANK]} of {story['list_length']}" if shown else "")
+def _verdict(facts: Mapping[str, Any]) -> str:
+    shown, stages = facts["shown"], facts["stages"]
+    if facts["taken_down"] is not None:
+        verdict = f"taken down{': ' if facts['taken_down'] else ''}{facts['taken_down']}; no reader sees it"
+        return verdict + (f". The run had put it at position {shown[RANK]} of {facts['list_length']}" if shown else "")
     if shown:
-        said = f"shown at position {shown[RANK]} of {story['list_length']}"
-        said += f", reason {shown[REASON]}" if shown[REASON] else ""
-        return said + (f", shown with probability {shown[PROPENSITY]:.4g}" if shown[PROPENSITY] is not None else "")
-    if not story["list_length"]:
-        said = "no list of their own; the fallback list applies"
-        if story["fallback"] is None:
-            return said
-        place = f"shows it now at position {story['fallback']}" if story["fallback"] else "does not show it now"
-        return f"{said}, and {place}"
-    if story["fallback"]:
-        return f"shown now at position {story['fallback']}, where the fallback list fills up theirs"
-    if not story["item_known"]:
+        verdict = f"shown at position {shown[RANK]} of {facts['list_length']}"
+        verdict += f", reason {shown[REASON]}" if shown[REASON] else ""
+        return verdict + (f", shown with probability {shown[PROPENSITY]:.4g}" if shown[PROPENSITY] is not None else "")
+    if not facts["list_length"]:
+        verdict = "no list of their own; the fallback list applies"
+        if facts["fallback"] is None:
+            return verdict
+        place = f"shows it now at position {facts['fallback']}" if facts["fallback"] else "does not show it now"
+        return f"{verdict}, and {place}"
+    if facts["fallback"]:
+        return f"shown now at position {facts['fallback']}, where the fallback list fills up theirs"
+    if not facts["item_known"]:
         return "not shown"
     if not stages:
-        return f"not shown: no channel proposed it (this user had {story['candidates']:,} candidates)"
+        return f"not shown: no channel proposed it (this user had {facts['candidates']:,} candidates)"
     last = stages[-1]
     if not last["kept"]:
-        return f"not shown: {last['name']} removed it, {explain(last['reason'])}"
-    after = (*NARROWING, "the published list")[len(stages)]
+        return f"not shown: {last['name']} removed it, {with_meaning(last['reason'])}"
+    after = (*facts["rooms"], "the published list")[len(stages)]
     return f"not shown: {last['name']} kept it, but it is not in {after}"
 
 
@@ -168,9 +167,13 @@ def _place(row: Row, name: str) -> dict[str, Any]:
 
 
 def _placed(place: Row) -> str:
-    said = [f"score {place['score']:.4g}"] if place["score"] is not None else []
-    said += [f"rank {place['rank']}"] if place["rank"] is not None else []
-    return f" ({', '.join(said)})" if said else ""
+    parts = [f"score {place['score']:.4g}"] if place["score"] is not None else []
+    parts += [f"rank {place['rank']}"] if place["rank"] is not None else []
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _columns(table: Table | pa.Table) -> list[str]:
+    return (table if isinstance(table, pa.Table) else table.arrow(where=pc.scalar(False))).column_names
 
 
 def _rows(table: Table | pa.Table, column: str, value: str) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from narrows.cli.terminal import degrade
 from narrows.engine.garbage import rarely_collected
 from narrows.pipeline import Pipeline, PipelineError, configured
 from narrows.settings import Settings, SettingsError, load_settings
@@ -42,6 +43,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "100000")
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit status is 0, 1 where a room failed, 2 where the remedy is yours."""
+    for stream in (sys.stdout, sys.stderr):
+        degrade(stream)
     try:
         parser = build_parser(configured(_file(sys.argv[1:] if argv is None else argv)))
     except PipelineError as error:
@@ -140,6 +143,7 @@ def build_parser(pipeline: Pipeline) -> argparse.ArgumentParser:
     made.add_argument("item", help="the item's id")
     made.add_argument("--reason", default="", help="kept beside it")
     made.add_argument("--undo", action="store_true", help="put it back")
+    made.add_argument("--force", action="store_true", help="also an item that no list and no item profile has yet")
     made = command("ui", "Serve the Airflow UI, the MLflow UI and the data docs on 127.0.0.1 until Ctrl-C.")
     made.add_argument(
         "--port", type=int, default=8080, help="of the first page; the others take the next two (default 8080)"

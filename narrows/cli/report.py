@@ -1,276 +1,160 @@
-"""The one-screen report at the end of a run: a summary of plain values, and its text."""
+"""The report at the end of a run: one screen of text, in colours on a terminal."""
 
 from __future__ import annotations
 
-import json
+import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TextIO
 
-WIDTH = 100
-FATES = 8
-"""Reasons that the report lists; the rest share a line."""
-NOTHING = {"value": None, "low": None, "high": None, "users": None}
-SPENT = ("rows_in", "rows_out", "seconds", "cpu_seconds", "peak_mb")
-Row = Mapping[str, Any]
-Key = tuple[str, str, str, str, int, str]
+from narrows.cli.layout import WIDTH, Block, Row, bar, count, interval, seconds, short
+from narrows.cli.summary import COSTS
 
-
-def summary(
-    evaluation: Iterable[Row],
-    costs: Mapping[str, Mapping[str, float | None]],
-    *,
-    asof: str,
-    source: str = "",
-    horizon_days: int = 0,
-    quarantine: Mapping[str, int] | None = None,
-    fallbacks: Mapping[str, int] | None = None,
-    next_steps: Sequence[str] = (),
-) -> dict[str, Any]:
-    """All that the report says, as JSON values.
-
-    Args:
-        evaluation: the rows of the evaluation room's table; none where the horizon has not closed yet.
-        costs: per room seconds, cpu_seconds, peak_mb, rows_in, rows_out; any may be missing.
-        asof: the partition.
-        source: the data set.
-        horizon_days: the days after the as-of that the lists were judged on.
-        quarantine: bad source rows by reason.
-        fallbacks: what a person should know was replaced, e.g. ``users without candidates``, by count.
-        next_steps: lines that say what to do now.
-    """
-    rows: dict[Key, Row] = {
-        (row["population"], row["kind"], row["list"], row["metric"], row["k"], row["detail"]): row for row in evaluation
-    }
-    k = max((key[4] for key in rows if key[1] == "published"), default=0)
-    said: dict[str, Any] = {"asof": asof, "source": source, "horizon_days": horizon_days, "k": k}
-    said["stages"] = [_stage(room, rows, k, costs.get(room, {})) for room in costs]
-    names = dict.fromkeys((key[1], key[2]) for key in rows if key[1] in ("published", "channel", "baseline"))
-    said["lists"] = [_list(kind, name, rows, k) for kind, name in names]
-    said["steps"] = [
-        {"step": key[2], "against": key[5], "metric": key[3], "share": _relative(key, rows), **row}
-        for key, row in rows.items()
-        if key[0] == "all" and key[1] == "difference" and key[2] != "published"
-    ]
-    said["ledger"] = [
-        {"stage": key[2], "reason": key[5], "count": int(row["value"])}
-        for key, row in rows.items()
-        if key[0] == "all" and key[1] == "ledger" and key[3] == "count"
-    ]
-    for name, key in {
-        "users_without_list": ("all", "published", "published", "users_without_list", 0, ""),
-        "joint_survival": ("all", "flow", "published", "joint_survival", 0, ""),
-        "coverage": ("served", "published", "published", "coverage", k, ""),
-        "novelty": ("all", "published", "published", "novelty", k, ""),
-        "calibration_error": ("candidates", "calibration", "rank", "ece", 0, ""),
-        "log_loss": ("candidates", "calibration", "rank", "log_loss", 0, ""),
-        "log_loss_one_for_all": ("candidates", "calibration", "rank", "log_loss", 0, "one for all"),
-    }.items():
-        said[name] = rows.get(key, NOTHING)["value"]
-    said["users"] = rows.get(("all", "published", "published", "recall", k, ""), NOTHING)["users"]
-    said |= {
-        "quarantine": dict(quarantine or {}),
-        "fallbacks": dict(fallbacks or {}),
-        "next": list(next_steps),
-    }
-    return said
+REASONS = 8
+"""Lines of the ledger; the reasons beyond them share the last."""
+LABEL = 13
+"""Width of the names at the report's end."""
 
 
-def to_json(said: Row) -> str:
-    """The summary as JSON text."""
-    return json.dumps(said, indent=1, default=str)
-
-
-def text(said: Row) -> str:
+def text(facts: Row) -> str:
     """The summary as one screen of text, at most 100 columns wide."""
-    title = ["narrows", said["source"], f"as of {said['asof']}"]
-    title += [f"judged on the {said['horizon_days']} days after"] if said["horizon_days"] and said["users"] else []
-    blocks = [[" · ".join(part for part in title if part)], _stages(said)]
-    if said["users"]:
-        blocks += [[*_lists(said), *_verdicts(said["steps"])], _ledger(said)]
+    return f"\n{'─' * WIDTH}\n".join("\n".join(block.lines()) for block in blocks(facts))
+
+
+def print_report(facts: Row, file: TextIO | None = None) -> None:
+    """Print the report: with colours on a terminal that is wide enough, else as plain text."""
+    file = file or sys.stdout
+    if file.isatty():
+        from narrows.cli import styled
+
+        if styled.print_blocks(blocks(facts), file):
+            return
+    print(text(facts), file=file)
+
+
+def blocks(facts: Row) -> list[Block]:
+    """The parts of the report, in order."""
+    title = ["narrows", facts["source"], f"as of {facts['asof']}"]
+    title += [f"judged on the {facts['horizon']} after"] if facts["horizon"] and facts["users"] else []
+    parts = [Block(" · ".join(part for part in title if part)), _stages(facts)]
+    if facts["users"]:
+        parts += [_lists(facts), _ledger(facts)]
     else:
-        blocks.append(["nothing to judge yet: no event of the horizon after the as-of is known"])
-    blocks.append(_tail(said))
-    return f"\n{'─' * WIDTH}\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
+        parts.append(Block(notes=textwrap.wrap(_why_not_judged(facts), WIDTH)))
+    return [*parts, Block(notes=_tail(facts))]
 
 
-def _stage(room: str, rows: Mapping[Key, Row], k: int, cost: Mapping[str, float | None]) -> dict[str, Any]:
-    """``survival`` counts good items: recall's out of all there are, a later room's out of what it
-    received.
-    """
-    kind, name = ("published", "published") if room == "recommendations" else ("stage", room)
-    gate = name if kind == "published" else room
-    survival = ("all", "flow", gate, "joint_survival" if room == "recall" else "survival", 0, "")
-    found = {"room": room, **{key: cost.get(key) for key in SPENT}}
-    found["survival"] = rows.get(survival, NOTHING)["value"]
-    for metric in ("recall", "ndcg"):
-        found[metric] = rows.get(("all", kind, name, metric, k, ""), NOTHING)["value"]
-    return found
+def _why_not_judged(facts: Row) -> str:
+    if facts["judged"]:
+        return "nothing to judge: the horizon after the as-of has closed without an event of a known user"
+    if not facts["due"]:
+        return "nothing to judge yet: the horizon after the as-of has not closed"
+    until = f"; the source has events until {facts['known_until']}" if facts["known_until"] else ""
+    return f"the lists are judged when {facts['due']} has closed{until}"
 
 
-def _list(kind: str, name: str, rows: Mapping[Key, Row], k: int) -> dict[str, Any]:
-    keys: dict[str, Key] = {
-        "recall": ("all", kind, name, "recall", k, ""),
-        "ndcg": ("all", kind, name, "ndcg", k, ""),
-        "new_recall": ("new", kind, name, "recall", k, ""),
-        "coverage": ("served", kind, name, "coverage", k, ""),
-        "lead": ("all", "difference", "published", "recall", k, f"{kind} {name}"),
-    }
-    found = {what: rows.get(key, NOTHING) for what, key in keys.items()}
-    return {
-        "kind": kind,
-        "list": name,
-        **{what: {key: row[key] for key in NOTHING} for what, row in found.items()},
-    }
-
-
-def _relative(key: Key, rows: Mapping[Key, Row]) -> float | None:
-    """A difference as a share of what it is measured against."""
-    before = rows.get(("all", "stage", key[5].removeprefix("stage "), key[3], key[4], ""), NOTHING)["value"]
-    return rows[key]["value"] / before if before and rows[key]["value"] is not None else None
-
-
-def _stages(said: Row) -> list[str]:
-    k, stages, widths = said["k"], said["stages"], (-16, 11, 11, -20, 10, 9, 7, 8, 8)
-    total = dict.fromkeys((*SPENT, "recall", "ndcg")) | {"room": "all", "survival": said["joint_survival"]}
-    total |= {key: sum(stage[key] or 0 for stage in stages) for key in ("seconds", "cpu_seconds")}
+def _stages(facts: Row) -> Block:
+    k, stages = facts["k"], facts["stages"]
+    total: dict[str, Any] = dict.fromkeys((*COSTS, "recall", "ndcg"))
+    total |= {"room": "all", "survival": facts["joint_survival"]}
+    total |= {key: sum(stage[key] or 0 for stage in stages) for key in COSTS if key.endswith("seconds")}
     total |= {"peak_mb": max((stage["peak_mb"] or 0 for stage in stages), default=0)}
-    head = (
-        "stage",
-        "in",
-        "out",
-        "  good items survive",
-        f"recall@{k}",
-        f"ndcg@{k}",
-        "sec",
-        "cpu s",
-        "peak MB",
-    )
-    lines = [cells(head, widths)]
+    rows = []
     for stage in (*stages, total):
-        whole = [_count(stage[key]) for key in ("rows_in", "rows_out", "peak_mb")]
-        spent = [_count(stage[key], 1) for key in ("seconds", "cpu_seconds")]
-        row = (
-            stage["room"],
-            *whole[:2],
-            _bar(stage["survival"]),
-            short(stage["recall"]),
-            short(stage["ndcg"]),
-        )
-        lines.append(cells((*row, *spent, whole[2]), widths))
-    return lines
+        rows_in, rows_out, peak = (count(stage[key]) for key in ("rows_in", "rows_out", "peak_mb"))
+        spent = [seconds(stage[key]) for key in ("seconds", "past_seconds", "cpu_seconds")]
+        quality = (bar(stage["survival"]), short(stage["recall"]), short(stage["ndcg"]))
+        rows.append((stage["room"], rows_in, rows_out, *quality, *spent, peak))
+    header = ("stage", "in", "out", "  survival", f"recall@{k}", f"ndcg@{k}", "sec", "past s", "cpu s", "peak MB")
+    return Block(widths=(-16, 10, 10, -17, 10, 8, 7, 7, 7, 8), header=header, rows=rows)
 
 
-def _lists(said: Row) -> list[str]:
-    k, widths = said["k"], (-31, -20, -20, -7, -22)
-    lines = [
-        cells(
-            (f"list of {k} · {said['users']:,} users", f"recall@{k}", f"ndcg@{k}", "new", "lead (recall)"),
-            widths,
-        )
-    ]
-    for each in said["lists"]:
+def _lists(facts: Row) -> Block:
+    k, rows = facts["k"], []
+    for each in facts["lists"]:
         name = each["list"] if each["kind"] == "published" else f"{each['kind']} {each['list']}"
-        row = (
-            name[:30],
-            _interval(each["recall"]),
-            _interval(each["ndcg"]),
-            short(each["new_recall"]["value"]),
-        )
-        lines.append(cells((*row, _interval(each["lead"], signed=True)), widths))
-    return lines
+        numbers = (interval(each["recall"]), interval(each["ndcg"]), short(each["new_recall"]["value"]))
+        rows.append((name[:30], *numbers, interval(each["lead"], signed=True)))
+    header = (f"list of {k} · {facts['users']:,} users", f"recall@{k}", f"ndcg@{k}", "new", "lead (recall)")
+    return Block(widths=(-31, -20, -20, -7, -22), header=header, rows=rows, notes=_verdicts(facts))
 
 
-def _verdicts(steps: Sequence[Row]) -> list[str]:
-    """Each scoring stage that orders worse than the one before it, and what the steps of rerank cost."""
-    scoring = [step for step in steps if step["step"] in ("prerank", "rank") and step["value"] is not None]
+def _verdicts(facts: Row) -> list[str]:
+    """Each scoring stage that orders worse than the one before it, and what the steps of the last room cost."""
+    steps, narrowing = facts["steps"], facts["narrowing"]
+    scoring = [step for step in steps if step["step"] in narrowing[1:-1] and step["value"] is not None]
     lines = []
     for step in scoring:
         if step["value"] < 0:
             doubt = "" if step["high"] is not None and step["high"] < 0 else " (the interval holds 0)"
             before = step["against"].removeprefix("stage ")
-            what = f"{step['metric']} {_interval(step, signed=True)}{doubt}"
+            what = f"{step['metric']} {interval(step, signed=True)}{doubt}"
             lines.append(f"!! {step['step']} orders worse than {before}: {what}")
     if scoring and not lines:
         lines.append("every scoring stage orders at least as well as the one before it")
+    last, before = narrowing[-1:], narrowing[-2:-1]
     costs: dict[str, list[str]] = {}
     for step in steps:
-        if step["against"] == "stage rank" and step["share"] is not None:
+        if [step["against"]] == [f"stage {room}" for room in before] and step["share"] is not None:
             costs.setdefault(step["step"], []).append(f"{100 * step['share']:+.2f}%")
     if costs:
-        told = [f"{'all' if name == 'rerank' else name} {'/'.join(both)}" for name, both in costs.items()]
-        lines += textwrap.wrap(f"rerank against rank's order (recall/ndcg): {' · '.join(told)}", WIDTH)
+        parts = [f"{'all' if name in last else name} {'/'.join(both)}" for name, both in costs.items()]
+        line = f"{last[0]} against {before[0]}'s order (recall/ndcg): {' · '.join(parts)}"
+        lines += textwrap.wrap(line, WIDTH)
     return lines
 
 
-def _ledger(said: Row) -> list[str]:
-    fates = sorted(said["ledger"], key=lambda row: -row["count"])
-    total = sum(row["count"] for row in fates)
-    shown = [
-        ((f"{row['stage']}: " if row["stage"] not in ("none", "shown") else "") + row["reason"], row["count"])
-        for row in fates
+def _ledger(facts: Row) -> Block:
+    outcomes = sorted(facts["ledger"], key=lambda row: -row["count"])
+    total = sum(row["count"] for row in outcomes)
+    named = [
+        (row["reason"] if row["stage"] in ("none", "shown") else f"{row['stage']}: {row['reason']}", row["count"])
+        for row in outcomes
     ]
-    if len(shown) > FATES:
-        rest = sum(count for _, count in shown[FATES - 1 :])
-        shown = [*shown[: FATES - 1], (f"{len(shown) - FATES + 1} more reasons", rest)]
-    lines = [f"where the {total:,} good items went"]
-    for name, count in shown:
-        row = (
-            f"  {name[:40]}",
-            f"{count:,}",
-            f"{100 * count / total:.1f}%",
-            "  " + "█" * round(36 * count / total),
-        )
-        lines.append(cells(row, (-43, 9, 8, -40)))
-    return lines
+    if len(named) > REASONS:
+        rest = sum(positives for _, positives in named[REASONS - 1 :])
+        named = [*named[: REASONS - 1], (f"{len(named) - REASONS + 1} more reasons", rest)]
+    rows = [
+        (f"  {name[:40]}", f"{n:,}", f"{100 * n / total:.1f}%", "  " + "█" * round(36 * n / total)) for name, n in named
+    ]
+    return Block(f"where the {total:,} positives went", (-43, 9, 8, -40), rows=rows)
 
 
-def _tail(said: Row) -> list[str]:
+def _tail(facts: Row) -> list[str]:
     rows: list[tuple[str, str]] = []
-    if said["calibration_error"] is not None:
-        told = f"probabilities are off by {said['calibration_error']:.4f} on average (ECE)"
-        if said["log_loss"] is not None:
-            told += f" · log loss {said['log_loss']:.4f}, constant's {said['log_loss_one_for_all']:.4f}"
-        rows.append(("calibration", told))
-    if said["coverage"] is not None and said["novelty"] is not None:
-        shown = f"{100 * said['coverage']:.1f}% of the catalogue shown · novelty {said['novelty']:.1f} bits"
+    if serving := facts["serving"]:
+        state = "LIVE" if serving["live"] else f"kept, because {serving['kept_because']}"
+        rows.append(("serving", f"release {serving['release_id']} is {state}"))
+    rows += [("cost", line) for line in _past(facts["stages"])]
+    if facts["calibration_error"] is not None:
+        calibration = f"probabilities are off by {facts['calibration_error']:.4f} on average (ECE)"
+        if facts["log_loss"] is not None:
+            calibration += f" · log loss {facts['log_loss']:.4f}, constant's {facts['log_loss_one_for_all']:.4f}"
+        rows.append(("calibration", calibration))
+    if facts["coverage"] is not None and facts["novelty"] is not None:
+        shown = f"{100 * facts['coverage']:.1f}% of the catalogue shown · novelty {facts['novelty']:.1f} bits"
         rows.append(("variety", shown))
-    without = int(said["users_without_list"] or 0)
-    fallbacks = said["fallbacks"] | ({"judged users without a list (worth 0)": without} if without else {})
-    for name, some in (("quarantine", said["quarantine"]), ("fallbacks", fallbacks)):
-        rows.append((name, " · ".join(f"{reason} {count:,}" for reason, count in some.items()) or "none"))
-    rows += [("next" if not at else "", step) for at, step in enumerate(said["next"])]
+    without = int(facts["users_without_list"] or 0)
+    fallbacks = facts["fallbacks"] | ({"judged users without a list (worth 0)": without} if without else {})
+    for name, counts in (("quarantine", facts["quarantine"]), ("fallbacks", fallbacks)):
+        rows.append((name, " · ".join(f"{reason} {n:,}" for reason, n in counts.items()) or "none"))
+    rows += [("next" if not at else "", step) for at, step in enumerate(facts["next"])]
     lines = []
-    for name, told in rows:
-        parts = textwrap.wrap(told, WIDTH - 13, drop_whitespace=False) or [""]
-        lines += [f"{name if not at else '':<13}{part}" for at, part in enumerate(parts)]
+    for name, content in rows:
+        parts = textwrap.wrap(content, WIDTH - LABEL, drop_whitespace=False) or [""]
+        lines += [f"{name if not at else '':<{LABEL}}{part}" for at, part in enumerate(parts)]
     return lines
 
 
-def cells(values: Sequence[str], widths: Sequence[int]) -> str:
-    """Values side by side; a negative width aligns left."""
-    sides = "".join(f"{{:{'<' if width < 0 else '>'}{abs(width)}}}" for width in widths)
-    return sides.format(*values)[:WIDTH]
-
-
-def short(value: float | None, signed: bool = False, digits: int = 4) -> str:
-    """``.3321``, ``+.0610``; nothing for None."""
-    if value is None:
-        return ""
-    plain = f"{abs(value):.{digits}f}".removeprefix("0")
-    return ("-" if value < 0 else "+" if signed else "") + plain
-
-
-def _interval(row: Row, signed: bool = False) -> str:
-    """``.3321 [.319, .345]``; nothing where there is no value."""
-    if row["value"] is None or row["low"] is None:
-        return short(row["value"], signed)
-    return f"{short(row['value'], signed)} [{short(row['low'], signed, 3)}, {short(row['high'], signed, 3)}]"
-
-
-def _count(value: float | None, digits: int = 0) -> str:
-    return "" if value is None else f"{value:,.{digits}f}"
-
-
-def _bar(share: float | None) -> str:
-    return "" if share is None else f"  {'█' * round(10 * share):░<10} {short(share)}"
+def _past(stages: Sequence[Row]) -> list[str]:
+    """What of all that was spent went into earlier windows; no line where nothing did."""
+    own, past = (
+        [sum(stage[f"{kind}{name}"] or 0 for stage in stages) for name in ("seconds", "cpu_seconds")]
+        for kind in ("", "past_")
+    )
+    if not any(past):
+        return []
+    parts = [
+        f"{seconds(a + b)} {unit}, {seconds(b)} of them" for a, b, unit in zip(own, past, ("s", "cpu s"), strict=True)
+    ]
+    return [f"{' · '.join(parts)} for earlier windows"]

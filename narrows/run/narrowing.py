@@ -37,15 +37,15 @@ def fuse(rooms: list[tuple[NarrowingStage, Any]], shard: Shard) -> list[Narrowed
     done = []
     for room, model in rooms:
         done.append(check(room, shard, room.narrow(model, shard)))
-        shard = Shard(shard.users, shard.items, received(done[-1].kept), shard.asof)
+        shard = Shard(shard.users, shard.items, received(done[-1].survivors), shard.asof)
     return done
 
 
 def flow(narrowed: Narrowed) -> pa.Table:
-    """Kept and removed rows as one table with ``kept`` and ``reason``: the log of what the room did."""
+    """Surviving and removed rows as one table with ``kept`` and ``reason``: the log of what the room did."""
     import pyarrow as pa
 
-    kept, removed = narrowed.kept, narrowed.removed
+    kept, removed = narrowed.survivors, narrowed.removed
     if REASON not in kept.column_names:
         kept = kept.append_column(REASON, pa.nulls(kept.num_rows, pa.string()))
     both = [
@@ -55,14 +55,16 @@ def flow(narrowed: Narrowed) -> pa.Table:
 
 
 def check(room: Stage, shard: Shard, narrowed: Narrowed) -> Narrowed:
-    """Kept + removed = received, and every removed row has a reason.
+    """Kept + removed = received, and every removed or added row has a reason.
 
     Raises:
-        AssertionError: the room lost or invented candidates.
+        AssertionError: the room lost candidates, or invented some that it does not call added.
     """
     out = narrowed.kept.num_rows + narrowed.removed.num_rows
     if shard.candidates is not None and shard.candidates.num_rows != out:
         raise AssertionError(f"{room.name} received {shard.candidates.num_rows} candidates and accounts for {out}")
     if narrowed.removed.num_rows and narrowed.removed[REASON].null_count:
         raise AssertionError(f"{room.name} removed candidates without a reason")
+    if narrowed.added is not None and narrowed.added[REASON].null_count:
+        raise AssertionError(f"{room.name} added candidates without a reason")
     return narrowed

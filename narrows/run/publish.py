@@ -116,14 +116,8 @@ class Publisher:
     def publish_again(self, room: Any, table: Table, swap: Callable[[Table], dict[str, Any]]) -> None:
         """Make sure that a cached table is what the system outside the store serves; the log hears of it."""
         notes = {**table.notes, **swap(table)}
-        self._state(notes)
         if self.log:
-            self.log.serves(table, notes)
-
-    @staticmethod
-    def _state(notes: dict[str, Any]) -> None:
-        if "live" in notes:
-            LOG.info("  %-16s %s", "", "LIVE" if notes["live"] else f"kept, because {notes.get('kept_because', '')}")
+            self.log.release(room.name, notes)
 
     def _done(self, room: Any, table: Table, audit: Audit | None, model: Path | None) -> None:
         self.made.append(table)
@@ -131,7 +125,6 @@ class Publisher:
         what = "model" if model else f"{table.rows:>9,} rows"
         spent = f"{cost['seconds']:6.1f} s  {cost['peak_mb']:6.0f} MB"
         LOG.info("  %-16s %s  made  %s  %s  %s", room.name, table.asof, table.version, what, spent)
-        self._state(table.notes)
         if self.log:
             self.log(room, table, audit, model)
 

@@ -19,7 +19,7 @@ from narrows.stage import NarrowingStage, Table
 from narrows.store.partitions import Store, open_store
 
 if TYPE_CHECKING:
-    from narrows.tracking.log import Journal
+    from narrows.tracking.log import RunLog
 
 __all__ = ["Pending", "Runner"]
 
@@ -35,7 +35,7 @@ class Runner:
 
     settings: Settings
     run_id: str = ""
-    log: Journal | None = None
+    log: RunLog | None = None
     """See `Publisher`, as of the next."""
     beside: bool = False
     force: bool = False

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from narrows.serving.schema import EVERYONE
+from narrows.serving.schema import EVERYONE, ServingError
 
 PLACE = ("scene", "user_id")
 """What names a list."""
@@ -16,7 +16,7 @@ FALLBACK_PLACE = ("scene", "segment")
 """What names a fallback list."""
 
 
-class GateError(RuntimeError):
+class GateError(ServingError):
     """The release must not be served; the message says why. What was live stays live."""
 
 
@@ -34,16 +34,16 @@ def gate(rows: pa.Table, fallbacks: pa.Table, forbidden: Collection[str] = ()) -
         if nulls:
             failed.append(f"{name}: nulls in {', '.join(nulls)}")
             continue
-        holes = _broken_ranks(table, place)
-        if holes:
-            failed.append(f"{name}: ranks are not 1 to m in {holes[0]} of them, first {holes[1]}")
-        once = table.select([*place, "item_id"]).group_by([*place, "item_id"]).aggregate([]).num_rows
-        if once < table.num_rows:
-            failed.append(f"{name}: {table.num_rows - once} rows repeat an item of their list")
+        broken = _broken_ranks(table, place)
+        if broken:
+            failed.append(f"{name}: ranks are not 1 to m in {broken[0]} of them, first {broken[1]}")
+        distinct = table.select([*place, "item_id"]).group_by([*place, "item_id"]).aggregate([]).num_rows
+        if distinct < table.num_rows:
+            failed.append(f"{name}: {table.num_rows - distinct} rows repeat an item of their list")
         bad = table.filter(pc.is_in(table["item_id"], value_set=pa.array(sorted(forbidden), pa.string())))["item_id"]
         if len(bad):
-            which = sorted(set(bad.to_pylist()))
-            failed.append(f"{name}: {len(bad)} rows of blocked or taken-down items, e.g. {', '.join(which[:3])}")
+            examples = sorted(set(bad.to_pylist()))
+            failed.append(f"{name}: {len(bad)} rows of blocked or taken-down items, e.g. {', '.join(examples[:3])}")
     low, high = (pc.min_max(rows["propensity"])[each].as_py() for each in ("min", "max"))
     if rows.num_rows and low is not None and not 0 < low <= high <= 1:
         failed.append(f"lists: propensities from {low} to {high}, not in (0, 1]")
@@ -83,8 +83,8 @@ def _starts(table: pa.Table, place: tuple[str, ...]) -> np.ndarray:
 
 def _broken_ranks(table: pa.Table, place: tuple[str, ...]) -> tuple[int, str] | None:
     """How many lists do not hold 1..m, and the name of the first."""
-    about = [("rank", "min"), ("rank", "max"), ("rank", "count"), ("rank", "count_distinct")]
-    lists = table.group_by(list(place)).aggregate(about)
+    aggregates = [("rank", "min"), ("rank", "max"), ("rank", "count"), ("rank", "count_distinct")]
+    lists = table.group_by(list(place)).aggregate(aggregates)
     same = pc.and_(pc.equal(lists["rank_max"], lists["rank_count"]), pc.equal(lists["rank_min"], 1))
     bad = lists.filter(pc.invert(pc.and_(same, pc.equal(lists["rank_count_distinct"], lists["rank_count"]))))
     if not bad.num_rows:

@@ -8,12 +8,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from narrows.serving import schema
-from narrows.serving.publication import AGE
+from narrows.serving.releases import BECAUSE, live_release, newest_first
 from narrows.serving.schema import (
     EVERYONE,
     LIVE,
     current_fallback,
     current_recommendation,
+    fallback,
     recommendation,
     release,
 )
@@ -28,8 +29,8 @@ def current(
 
     Args:
         engine: of ``schema.open_engine``.
-        user_id: who.
-        scene: where.
+        user_id: the user.
+        scene: where the list is shown.
         n: how many items.
         segment: for users that the release does not know; by default what the release knows.
 
@@ -40,17 +41,17 @@ def current(
     columns = (view.item_id, view.score, view.propensity, view.reason, view.release_id)
     own = sa.select(*columns).where(view.scene == scene, view.user_id == user_id).order_by(view.rank).limit(n)
     with engine.connect() as connection:
-        found = [dict(row) for row in connection.execute(own).mappings()]
-        if len(found) < n:
+        rows = [dict(row) for row in connection.execute(own).mappings()]
+        if len(rows) < n:
             segment = segment or connection.scalar(_segment(user_id, scene))
-            shown = {row["item_id"] for row in found}
+            shown = {row["item_id"] for row in rows}
             for name in dict.fromkeys([segment, EVERYONE]):
                 for row in connection.execute(_fallback(scene, name)).mappings() if name else ():
-                    if len(found) < n and row["item_id"] not in shown:
-                        found.append({**row, "propensity": 1.0, "reason": "fallback"})
+                    if len(rows) < n and row["item_id"] not in shown:
+                        rows.append({**row, "propensity": 1.0, "reason": "fallback"})
                         shown.add(row["item_id"])
     order = ("item_id", "score", "propensity", "reason", "release_id")
-    return [{"rank": rank, **{key: row[key] for key in order}} for rank, row in enumerate(found, start=1)]
+    return [{"rank": rank, **{key: row[key] for key in order}} for rank, row in enumerate(rows, start=1)]
 
 
 def takedown(engine: sa.Engine, item_id: str, reason: str, since: datetime) -> None:
@@ -58,7 +59,7 @@ def takedown(engine: sa.Engine, item_id: str, reason: str, since: datetime) -> N
 
     Args:
         engine: of ``schema.open_engine``.
-        item_id: which.
+        item_id: the item.
         reason: why, for people.
         since: an aware datetime, when it was decided.
     """
@@ -86,7 +87,41 @@ def put_back(engine: sa.Engine, item_id: str) -> bool:
 def releases(engine: sa.Engine) -> list[dict[str, Any]]:
     """Every release that is there, newest first: release_id, created_at, asof, state, serves_at, manifest."""
     with engine.connect() as connection:
-        return [dict(row) for row in connection.execute(sa.select(release).order_by(*AGE)).mappings()]
+        return [dict(row._mapping) for row in newest_first(connection)]
+
+
+def state(engine: sa.Engine, release_id: str) -> dict[str, Any]:
+    """Whether a release serves: ``live``, and ``kept_because``, why it does not (empty = it does)."""
+    with engine.connect() as connection:
+        every = newest_first(connection)
+    this = next((row for row in every if row.release_id == release_id), None)
+    other = live_release(every)
+    if this is None:
+        because = "it is not in the serving database; the next run of its as-of publishes it again"
+    elif this.state == LIVE:
+        because = ""
+    else:
+        because = this.manifest.get(BECAUSE) or (
+            f"release {other.release_id} as of {other.asof} is live now" if other else "no release is live"
+        )
+    return {"live": not because, BECAUSE: because}
+
+
+def scenes(engine: sa.Engine) -> list[str]:
+    """The scenes that the live release has lists for."""
+    query = sa.select(fallback.c.scene).distinct().join_from(fallback, release).where(release.c.state == LIVE)
+    with engine.connect() as connection:
+        return sorted(connection.scalars(query))
+
+
+def knows(engine: sa.Engine, item_id: str) -> bool:
+    """Whether a live list or fallback list holds the item, or it is taken down."""
+    queries = [sa.select(schema.takedown.c.item_id).where(schema.takedown.c.item_id == item_id)]
+    for table in (recommendation, fallback):
+        live = sa.select(table.c.item_id).join_from(table, release)
+        queries.append(live.where(release.c.state == LIVE, table.c.item_id == item_id))
+    with engine.connect() as connection:
+        return any(connection.scalar(query.limit(1)) is not None for query in queries)
 
 
 def _segment(user_id: str, scene: str) -> sa.Select[Any]:

@@ -48,7 +48,7 @@ release = Table(
     METADATA,
     Column("release_id", String, primary_key=True),
     Column("created_at", Instant, nullable=False),
-    Column("asof", String, nullable=False),
+    Column("asof", String, nullable=False),  # 2017-12-01, or 2017-12-01T13
     Column("state", String, nullable=False),
     Column("serves_at", Instant),  # the instant it takes for the present; null = the database's clock
     Column("manifest", sa.JSON, nullable=False),
@@ -105,6 +105,7 @@ def _live(table: Table, *columns: Any) -> sa.Select[Any]:
 
 _r, _f = recommendation.c, fallback.c
 _now = sa.func.coalesce(release.c.serves_at, sa.func.current_timestamp())
+ASOF_AS_TEXT = "ALTER TABLE release ALTER COLUMN asof TYPE VARCHAR USING to_char(asof, 'YYYY-MM-DD')"
 VIEWS = [
     CreateView(
         _live(recommendation, _r.scene, _r.user_id, _r.rank, _r.item_id, _r.score, _r.propensity, _r.reason).where(
@@ -166,8 +167,8 @@ def open_published(url: str) -> sa.Engine:
     """
     engine = open_engine(url)
     try:
-        there = engine.dialect.name != "sqlite" or Path(engine.url.database or "").is_file()
-        if there and current_recommendation.name in sa.inspect(engine).get_view_names():
+        exists = engine.dialect.name != "sqlite" or Path(engine.url.database or "").is_file()
+        if exists and current_recommendation.name in sa.inspect(engine).get_view_names():
             return engine
     except sa.exc.DBAPIError as error:
         raise ServingError(f"the serving database cannot be read: {' '.join(str(error.orig).split())}") from None
@@ -180,16 +181,25 @@ def create(engine: sa.Engine) -> None:
         Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
     with engine.begin() as connection:
         METADATA.create_all(connection)
-        there = set(sa.inspect(connection).get_view_names())
+        _mend_asof(connection)
+        existing = set(sa.inspect(connection).get_view_names())
         for view in VIEWS:
-            if view.table.name not in there:
+            if view.table.name not in existing:
                 connection.execute(view)
+
+
+def _mend_asof(connection: sa.Connection) -> None:
+    """Let a database of an earlier version hold as-ofs of any grain; SQLite keeps text in a DATE column as it is."""
+    if connection.dialect.name == "postgresql":
+        columns = {column["name"]: column["type"] for column in sa.inspect(connection).get_columns(release.name)}
+        if isinstance(columns["asof"], sa.Date):
+            connection.execute(sa.text(ASOF_AS_TEXT))
 
 
 def ddl(dialect: str) -> str:
     """The schema as SQL text for ``sqlite`` or ``postgresql``."""
-    made = {"sqlite": sqlite.dialect, "postgresql": postgresql.dialect}[dialect]()
+    compiler = {"sqlite": sqlite.dialect, "postgresql": postgresql.dialect}[dialect]()
     parts: list[Any] = []
     for table in METADATA.sorted_tables:
         parts += [sa.schema.CreateTable(table), *(sa.schema.CreateIndex(index) for index in table.indexes)]
-    return "\n".join(f"{str(part.compile(dialect=made)).strip()};" for part in [*parts, *VIEWS]) + "\n"
+    return "\n".join(f"{str(part.compile(dialect=compiler)).strip()};" for part in [*parts, *VIEWS]) + "\n"

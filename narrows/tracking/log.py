@@ -1,9 +1,9 @@
-"""What the runner did, told to MLflow: one child run a room below the pipeline run's parent."""
+"""The log of a run: what the runner publishes, told to MLflow as one child run a room below the run's parent."""
 
 from __future__ import annotations
 
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,24 @@ from narrows.store.partitions import open_store
 
 
 @dataclass
-class Journal:
+class RunLog:
     """Logs what a run of ``asof`` publishes; MLflow is imported when there is something to log."""
 
     settings: Settings
     run_id: str
     asof: Asof
-    release: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, room: Any, table: Table, audit: Any, model: Path | None) -> None:
-        """Log one publication: of the run's own partition, or of a model."""
+        """Log one publication: of the run's own partition, or of a model.
+
+        What a room with a ``publish`` method published is a version of the release; see `release`.
+
+        Args:
+            room: with its settings.
+            table: what was published.
+            audit: of its contract; None for a model.
+            model: the folder of the model's files; None for a table.
+        """
         if table.asof != self.asof and not model:
             return
         from narrows.tracking import models
@@ -38,29 +46,33 @@ class Journal:
             tags={"code": _code_version(), "partition": str(table.asof), "source": self.settings.source.name},
             model_folder=model,
         )  # fmt: skip
-        if hasattr(room, "publish"):
-            self.serves(table, notes)
+        if hasattr(room, "publish") and not model and (audit is None or audit.success):
+            self.release(room.name, notes)
 
-    def serves(self, table: Table, notes: dict[str, Any]) -> None:
-        """Register the release that a table is part of; if it is live, it is the champion."""
+    def release(self, room: str, notes: dict[str, Any]) -> None:
+        """Register the release that a room published, and make it the champion if it is live.
+
+        Args:
+            room: the room that published it.
+            notes: what its ``publish`` returned: ``release_id`` and ``live``.
+        """
         from narrows.tracking import models
 
-        if table.asof == self.asof:
-            version = models.register_release(self._client, self._parent, self.manifest())
-            if notes.get("live", True):
-                models.promote(self._client, version)
+        published = notes.get("release_id", "")
+        version = models.register_release(self._client, self._parent, self.manifest(room), published)
+        if notes.get("live", True):
+            models.promote(self._client, version)
 
     def open(self) -> None:
         """Open the run now rather than with the first entry: MLflow takes seconds to import."""
         _ = self._parent
 
-    def manifest(self) -> dict[str, Any]:
-        """Which versions of tables and models make up the run of the as-of."""
-        store, pipeline = open_store(self.settings), self.settings.pipeline
-        last = max(at for at, room in enumerate(pipeline.rooms) if hasattr(room, "publish"))
-        names = [name for room in pipeline.names[: last + 1] for name in (room, f"{room}.model")]
-        found = {name: store.current(name, self.asof) for name in names}
-        versions = {name: table.meta["fingerprint"] for name, table in found.items() if table}
+    def manifest(self, room: str) -> dict[str, Any]:
+        """The versions of the tables and models of the as-of up to the room that publishes: what the release is made of."""
+        store, names = open_store(self.settings), list(self.settings.rooms)
+        rooms = names[: names.index(room) + 1]
+        current = {name: store.current(name, self.asof) for each in rooms for name in (each, f"{each}.model")}
+        versions = {name: table.meta["fingerprint"] for name, table in current.items() if table}
         return {"asof": str(self.asof), "code": _code_version(), "stages": versions}
 
     def finish(self, metrics: dict[str, Any], status: str = "FINISHED") -> None:

@@ -1,4 +1,4 @@
-"""MLflow: what each room was and made, the versions of every model, and which release serves.
+"""MLflow: the settings, inputs, metrics and cost of each room, the versions of every model, and which release serves.
 
 A pipeline run is a parent run; every room has a child run below it, whichever process it ran in. A model is a
 folder of plain files, registered under its room's name and known by its fingerprint. The release is a
@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from narrows.asof import Asof
 from narrows.tracking.runs import (
     TrackingError,
     batches,
@@ -73,7 +72,7 @@ def log_room(
     room: str,
     *,
     fingerprint: str,
-    asof: Asof | str,
+    asof: object,
     settings: Mapping[str, Any],
     inputs: Mapping[str, str],
     metrics: Mapping[str, Any],
@@ -87,25 +86,21 @@ def log_room(
     A room's partition has one child run below `parent`; what a room fitted (with `model_folder`) and what it
     made of it (without) may be logged in two calls. Logging the same again changes nothing.
 
-    Parameters
-    ----------
-    fingerprint
-        Of the model where `model_folder` is given, else of the table; a model's fingerprint has one version
-        only.
-    settings, inputs
-        The room's settings (parameters of the run), and the version of each table it read (tags
-        `input.<table>`).
-    metrics
-        Numbers, nested as they come: `{"recall@20": .3, "survival": {"rank": .9}}` makes `recall_at_20` and
-        `survival.rank`. What is no number is left out.
-    cost
-        `seconds`, `cpu_seconds`, `peak_mb`: metrics `cost.<name>`, and `fit_cost.<name>` with `model_folder`.
-    audit
-        What the contract's audit found.
-    tags
-        More to find it by, e.g. the data interval and the code's version.
-    model_folder
-        The model's files.
+    Args:
+        client: of `tracking`.
+        parent: the pipeline run.
+        room: its name.
+        fingerprint: of the model where `model_folder` is given, else of the table; a model's fingerprint has one
+            version only.
+        asof: the partition.
+        settings: the room's, the parameters of the run.
+        inputs: the version of each table it read: tags `input.<table>`.
+        metrics: numbers, nested as they come: `{"recall@20": .3, "survival": {"rank": .9}}` makes `recall_at_20` and
+            `survival.rank`. What is no number is left out.
+        cost: `seconds`, `cpu_seconds`, `peak_mb`: metrics `cost.<name>`, and `fit_cost.<name>` with `model_folder`.
+        audit: what the contract's audit found.
+        tags: more to find it by, e.g. the data interval and the code's version.
+        model_folder: the model's files.
     """
     from mlflow.entities import Param
 
@@ -144,30 +139,25 @@ def register(client: MlflowClient, name: str, folder: Path, fingerprint: str, ru
     client.log_artifacts(run_id, str(folder), place)
     _ensure_model(client, name)
     location = f"{client.get_run(run_id).info.artifact_uri}/{place}"
-    made = client.create_model_version(name, location, run_id, tags={"fingerprint": fingerprint})
-    return str(made.version)
+    version = client.create_model_version(name, location, run_id, tags={"fingerprint": fingerprint}).version
+    return str(version)
 
 
 def find(client: MlflowClient, name: str, fingerprint: str) -> str | None:
     """The version of a model that has this fingerprint, or None."""
-    found = client.search_model_versions(f"name = '{name}' and tags.fingerprint = '{quotable(fingerprint)}'")
-    return str(min(int(version.version) for version in found)) if found else None
+    versions = client.search_model_versions(f"name = '{name}' and tags.fingerprint = '{quotable(fingerprint)}'")
+    return str(min(int(version.version) for version in versions)) if versions else None
 
 
 def load(client: MlflowClient, name: str, version: str = CHAMPION, folder: Path | None = None) -> Path:
     """A local folder with the files of a model: where they lie, or, of a remote store, a copy.
 
-    Parameters
-    ----------
-    version
-        A version's number or an alias.
-    folder
-        Where to copy them; None = where they lie if that is local, else a temporary folder.
+    Args:
+        version: a version's number or an alias.
+        folder: where to copy them; None = where they lie if that is local, else a temporary folder.
 
-    Raises
-    ------
-    TrackingError
-        No such model, version or alias.
+    Raises:
+        TrackingError: no such model, version or alias.
     """
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
@@ -181,12 +171,22 @@ def load(client: MlflowClient, name: str, version: str = CHAMPION, folder: Path 
     return Path(download_artifacts(artifact_uri=source, dst_path=where, tracking_uri=client.tracking_uri))
 
 
-def register_release(client: MlflowClient, run_id: str, manifest: Mapping[str, Any]) -> str:
-    """Register a manifest (JSON values) as a version of `release`; the same manifest is the same version."""
+def register_release(client: MlflowClient, run_id: str, manifest: Mapping[str, Any], published: str = "") -> str:
+    """Register a manifest (JSON values) as a version of `release`; the same manifest is the same version.
+
+    Args:
+        client: of `tracking`.
+        run_id: the run that made it.
+        manifest: the versions of its tables and models.
+        published: the release's id in the serving database, to find the version by.
+    """
     text = json.dumps(manifest, indent=1, sort_keys=True)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "manifest.json").write_text(text)
-        return register(client, RELEASE, Path(folder), hashlib.sha256(text.encode()).hexdigest(), run_id)
+        version = register(client, RELEASE, Path(folder), hashlib.sha256(text.encode()).hexdigest(), run_id)
+    if published:
+        client.set_model_version_tag(RELEASE, version, "published", published)
+    return version
 
 
 def promote(client: MlflowClient, version: str) -> None:

@@ -7,10 +7,11 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from narrows.asof import Asof, start_of
+from narrows.tracking.moved import follow_move
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -28,10 +29,9 @@ class TrackingError(RuntimeError):
 def tracking(uri: str) -> MlflowClient:
     """A client of the tracking server or database at `uri` (2 s once per process; telemetry off).
 
-    Raises
-    ------
-    TrackingError
-        The URI is empty or a relative SQLite path: MLflow would log into whatever folder the process runs in.
+    Raises:
+        TrackingError: the URI is empty or a relative SQLite path: MLflow would log into whatever folder the process
+            runs in.
     """
     path = uri.removeprefix("sqlite:///").partition("?")[0] if uri.startswith("sqlite:///") else None
     if not uri or (path is not None and not Path(path).is_absolute()):
@@ -47,6 +47,7 @@ def tracking(uri: str) -> MlflowClient:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     if path is not None:
         _create_database(Path(path))
+        follow_move(Path(path))
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
@@ -71,14 +72,10 @@ def _create_database(path: Path) -> None:
 def prepare(uri: str, artifacts: Path | None = None, experiment: str = EXPERIMENT) -> str:
     """Create the database's tables and the experiment, at setup and not in the first task; harmless again.
 
-    Parameters
-    ----------
-    artifacts
-        Folder of the runs' files; None leaves the place to the tracking server.
+    Args:
+        artifacts: folder of the runs' files; None leaves the place to the tracking server.
 
-    Returns
-    -------
-    str
+    Returns:
         The experiment's id.
     """
     return ensure_experiment(tracking(uri), experiment, artifacts)
@@ -87,41 +84,35 @@ def prepare(uri: str, artifacts: Path | None = None, experiment: str = EXPERIMEN
 def ensure_experiment(client: MlflowClient, name: str, artifacts: Path | None = None) -> str:
     """The id of an experiment, created if it does not exist; safe when several processes do so at once.
 
-    Raises
-    ------
-    TrackingError
-        Someone deleted the experiment, and MLflow keeps its name.
+    Raises:
+        TrackingError: someone deleted the experiment, and MLflow keeps its name.
     """
     from mlflow.exceptions import MlflowException
 
-    found = client.get_experiment_by_name(name)
-    if not found:
+    experiment = client.get_experiment_by_name(name)
+    if not experiment:
         try:
             return client.create_experiment(name, artifacts.absolute().as_uri() if artifacts else None)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            found = client.get_experiment_by_name(name)
-    assert found is not None
-    if found.lifecycle_stage != "active":
+            experiment = client.get_experiment_by_name(name)
+    assert experiment is not None
+    if experiment.lifecycle_stage != "active":
         raise TrackingError(
             f"experiment {name!r} was deleted in MLflow. Restore it with `mlflow experiments restore -x "
-            f"{found.experiment_id}`, or choose another name in [mlflow] experiment."
+            f"{experiment.experiment_id}`, or choose another name in [mlflow] experiment."
         )
-    return found.experiment_id
+    return experiment.experiment_id
 
 
-def parent_run(client: MlflowClient, experiment: str, run: str, asof: Asof | str, tags: Mapping[str, Any] = {}) -> str:
+def parent_run(client: MlflowClient, experiment: str, run: str, asof: object, tags: Mapping[str, Any] = {}) -> str:
     """The id of a pipeline run's MLflow run, opened, and created if there is none.
 
-    Parameters
-    ----------
-    run
-        What names the pipeline run, the same in all its processes, e.g. Airflow's run id.
-    asof
-        The partition it makes.
-    tags
-        More to find it by, e.g. the code's version.
+    Args:
+        run: what names the pipeline run, the same in all its processes, e.g. Airflow's run id.
+        asof: the partition it makes.
+        tags: more to find it by, e.g. the code's version.
     """
     named = {"run": run, "asof": asof, **tags}
     run_id = find_or_create(client, experiment, {"run": run}, f"{asof}", named)
@@ -139,24 +130,25 @@ def finish(client: MlflowClient, run_id: str, metrics: Mapping[str, Any] = {}, s
 def find_or_create(
     client: MlflowClient, experiment: str, key: Mapping[str, str], name: str, tags: Mapping[str, Any]
 ) -> str:
-    """The run with the tags of `key`, else a new one; of two processes that do so at once one wins."""
+    """The id of the run with the tags of `key`, else of a new one; of two processes that do so at once one wins."""
     where = " and ".join(f"tags.`{k}` = '{quotable(v)}'" for k, v in key.items())
 
     def oldest() -> str | None:
         runs = client.search_runs([experiment], where)
         return min(((run.info.start_time, run.info.run_id) for run in runs), default=(0, None))[1]
 
-    if found := oldest():
-        log_tags(client, found, tags)
-        return found
-    made = client.create_run(experiment, tags={k: str(v) for k, v in {**tags, **key}.items()}, run_name=name)
+    if existing := oldest():
+        log_tags(client, existing, tags)
+        return existing
+    created = client.create_run(experiment, tags={k: str(v) for k, v in {**tags, **key}.items()}, run_name=name)
     first = oldest()
-    if first and first != made.info.run_id:
-        client.delete_run(made.info.run_id)
-    return first or made.info.run_id
+    if first and first != created.info.run_id:
+        client.delete_run(created.info.run_id)
+    return first or created.info.run_id
 
 
 def log_tags(client: MlflowClient, run_id: str, tags: Mapping[str, Any]) -> None:
+    """Log tags, whatever their number; values as text."""
     from mlflow.entities import RunTag
 
     for some in batches([RunTag(name_of(k), str(v)) for k, v in tags.items()]):
@@ -186,14 +178,21 @@ def name_of(name: str) -> str:
 
 
 def batches(entries: list[Any]) -> Iterator[list[Any]]:
+    """The entries in lists that MLflow takes in one request."""
     return (entries[at : at + BATCH] for at in range(0, len(entries), BATCH))
 
 
-def milliseconds(asof: Asof | str) -> int:
-    return int(start_of(str(asof)).timestamp() * 1000)
+def milliseconds(asof: object) -> int:
+    """The start of an as-of (its text is ISO 8601) since 1970."""
+    return int(datetime.fromisoformat(str(asof)).replace(tzinfo=UTC).timestamp() * 1000)
 
 
 def quotable(text: str) -> str:
+    """The text, if MLflow's search can quote it.
+
+    Raises:
+        TrackingError: it holds an apostrophe.
+    """
     if "'" in text:
         raise TrackingError(f"{text!r} cannot name a run: MLflow's search has no way to quote an apostrophe")
     return text

@@ -7,16 +7,16 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from narrows.stage import Asof, Made, Table, TableStage, Truth, room
+from narrows.stage import Asof, Flow, Made, Table, TableStage, Truth, room
 
 
 @room
 class Evaluation(TableStage):
     """One row per number: population, kind, list, metric, k, detail, value, low, high, users.
 
-    The population of quality is the users with a good item in the horizon; who has no list counts as zero.
+    The population of quality is the users with a positive in the horizon; who has no list counts as zero.
     The headline (kind ``published``) is computed from the rows of the recommendations table alone. Beside the
-    numbers lie ``fates`` (every good item: the stage it reached, why it went no further, its position) and
+    numbers lie ``outcomes`` (every positive: the stage it reached, why it went no further, its position) and
     ``ledger``.
     """
 
@@ -38,10 +38,7 @@ class Evaluation(TableStage):
     def transform(
         self,
         recommendations: Table,
-        rerank: Table,
-        rank: Table,
-        prerank: Table,
-        recall: Table,
+        flow: Flow,
         user_profiles: Table,
         item_profiles: Table,
         events: Truth,
@@ -52,6 +49,5 @@ class Evaluation(TableStage):
         from stages.evaluation import read
         from stages.evaluation.assess import assess
 
-        rooms = {"recall": recall, "prerank": prerank, "rank": rank, "rerank": rerank}
-        run = read.run(self, recommendations, rooms, user_profiles, item_profiles, events, asof + horizon)
+        run = read.run(self, recommendations, flow, user_profiles, item_profiles, events, asof + horizon)
         return assess(run, self.calibration_bins)

@@ -9,44 +9,42 @@ import pyarrow as pa
 from narrows.stage import Made
 from stages.evaluation import cascade, quality
 from stages.evaluation.ledger import ledger
-from stages.evaluation.run import Numbers, Run
+from stages.evaluation.run import MetricRows, Run
 
 
 def assess(run: Run, bins: int) -> Made:
     """Judge a run; see ``Evaluation`` for what comes out."""
-    out = Numbers()
+    out = MetricRows()
     shown, fresh = quality.lists(run)
     for population, lists in (("all", shown), ("new", shown), ("discovery", fresh)):
         quality.worth(run, population, lists, out)
     for population in ("all", "new"):
         quality.differences(run, population, shown, out)
     quality.spread(run, shown, out)
-    good = cascade.fates(run)
+    outcomes = cascade.outcomes_of(run)
     cascade.calibration(run, bins, out)
-    cascade.flow(run, good, out)
+    cascade.flow(run, outcomes, out)
     cascade.widths(run, out)
     table = out.table()
-    return Made(table, headlines(table, run.depth), {"fates": good, "ledger": ledger(good)})
+    return Made(table, headlines(table, run.depth), {"outcomes": outcomes, "ledger": ledger(outcomes, run.rooms)})
 
 
 def headlines(table: pa.Table, k: int) -> dict[str, Any]:
-    """The few numbers a tracker should plot: flat names to floats, e.g. ``recall_20`` and
-    ``survival_prerank``.
-    """
-    found: dict[str, Any] = {}
+    """The few numbers a tracker should plot: flat names to floats, e.g. ``recall_20`` and ``survival_prerank``."""
+    plotted: dict[str, Any] = {}
     for row in table.to_pylist():
         population, kind, name, metric = (row[key] for key in ("population", "kind", "list", "metric"))
         prefix = "" if population == "all" else f"{population}_"
         if row["value"] is None:
             continue
         if kind == "published" and row["k"] == k and metric != "coverage":
-            found[f"{prefix}{metric}_{k}"] = row["value"]
+            plotted[f"{prefix}{metric}_{k}"] = row["value"]
         elif metric == "coverage" and kind == "published":
-            found[f"coverage_{k}"] = row["value"]
+            plotted[f"coverage_{k}"] = row["value"]
         elif kind == "stage" and population == "all" and row["k"] == k and metric in ("recall", "ndcg"):
-            found[f"{metric}_{k}_after_{name}"] = row["value"]
+            plotted[f"{metric}_{k}_after_{name}"] = row["value"]
         elif metric == "survival" and population == "all":
-            found[f"survival_{name}"] = row["value"]
+            plotted[f"survival_{name}"] = row["value"]
         elif metric == "ece":
-            found["calibration_error"] = row["value"]
-    return found
+            plotted["calibration_error"] = row["value"]
+    return plotted

@@ -7,13 +7,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from narrows.columns import ITEM, USER
-from stages.evaluation.judge import Judge, Lists, Pool
+from stages.evaluation.judge import Judge, JudgedLists, Pool
 from stages.evaluation.ledger import codes
 
 POPULARITY = (("users_7d", "descending"), ("users_28d", "descending"), (ITEM, "ascending"))
 
 
-def popular(judge: Judge, users: pa.Table, items: pa.Table, n: int, new: bool = False) -> Lists:
+def popular(judge: Judge, users: pa.Table, items: pa.Table, n: int, new: bool = False) -> JudgedLists:
     """The most popular items of the last 7 days (then of 28, then by item_id) for every user.
 
     Args:
@@ -33,7 +33,9 @@ def popular(judge: Judge, users: pa.Table, items: pa.Table, n: int, new: bool = 
     return pool.top(rank, n, new=True)
 
 
-def own_then_popular(judge: Judge, users: pa.Table, items: pa.Table, n: int, by: str = "history_decayed") -> Lists:
+def own_then_popular(
+    judge: Judge, users: pa.Table, items: pa.Table, n: int, by: str = "history_decayed"
+) -> JudgedLists:
     """The user's own items by ``by`` descending (ties in profile order), then the popular ones they lack.
 
     Args:

@@ -12,5 +12,5 @@ def log_loss(score: np.ndarray, label: np.ndarray) -> float:
     """
     if not len(score):
         return float("nan")
-    said = np.where(np.asarray(label, bool), score, 1 - np.asarray(score, float))
-    return float(-np.log(said.clip(1e-12)).mean())
+    likelihood = np.where(np.asarray(label, bool), score, 1 - np.asarray(score, float))
+    return float(-np.log(likelihood.clip(1e-12)).mean())

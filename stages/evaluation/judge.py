@@ -2,10 +2,10 @@
 
 Three populations, each of the users who have something to find:
 
-- ``all``: the list as it is, against all good items;
-- ``new``: the list as it is, against the good items that are new to the user (not in their history at the
+- ``all``: the list as it is, against all positives;
+- ``new``: the list as it is, against the positives that are new to the user (not in their history at the
   as-of);
-- ``discovery``: the list's new items moved up to the front, against the same new good items: what a shelf of
+- ``discovery``: the list's new items moved up to the front, against the same new positives: what a shelf of
   only new items in this order would be worth, which is *not* what was shown.
 
 A user of the population who has no list counts as zero.
@@ -21,13 +21,12 @@ import pyarrow.compute as pc
 
 from narrows.candidates import positions
 from narrows.columns import ITEM, RANK, USER
-from stages.evaluation.bootstrap import intervals
-from stages.evaluation.ledger import codes, numbers, pairs
+from stages.evaluation.ledger import codes, floats, pairs
 from stages.evaluation.metrics import per_user
 
 
 @dataclass(frozen=True)
-class Lists:
+class JudgedLists:
     """Lists of many users as codes: three int64 arrays (rows,); place 1 is the top."""
 
     user: np.ndarray
@@ -41,12 +40,12 @@ class Lists:
 
 @dataclass(frozen=True)
 class Population:
-    """The users with at least one good item, and these items."""
+    """The users with at least one positive, and the positives."""
 
     row: np.ndarray
     """int64 (all users,): the user's row here, -1 = not judged."""
-    good: np.ndarray
-    """int64 (judged users,): how many good items each has."""
+    positives: np.ndarray
+    """int64 (judged users,): how many positives each has."""
     keys: np.ndarray
     """int64, ascending: the (user, item) pairs."""
 
@@ -72,8 +71,8 @@ class Judge:
     def __init__(self, truth: pa.Table, users: pa.Table | None = None, items: pa.Table | None = None) -> None:
         self.users, self.items = _union(users, truth, USER), _union(items, truth, ITEM)
         self.catalogue = items.num_rows if items is not None else len(self.items)
-        good = pairs(truth)
-        keys = np.sort(self.keys(codes(good[USER], self.users), codes(good[ITEM], self.items)))
+        positives = pairs(truth)
+        keys = np.sort(self.keys(codes(positives[USER], self.users), codes(positives[ITEM], self.items)))
         self.seen = np.zeros(0, np.int64)
         if users is not None and "history_item" in users.column_names:
             history = users["history_item"].combine_chunks()
@@ -89,12 +88,12 @@ class Judge:
         return user * len(self.items) + item
 
     def _population(self, keys: np.ndarray) -> Population:
-        users, good = np.unique(keys // max(len(self.items), 1), return_counts=True)
+        users, positives = np.unique(keys // max(len(self.items), 1), return_counts=True)
         row = np.full(len(self.users), -1)
         row[users] = np.arange(len(users))
-        return Population(row, good, keys)
+        return Population(row, positives, keys)
 
-    def lists(self, table: pa.Table) -> Lists:
+    def lists(self, table: pa.Table) -> JudgedLists:
         """A table of lists (user_id, item_id, rank), as published.
 
         Users outside profiles and truth are left out, an unknown item keeps its place and is no hit.
@@ -111,7 +110,7 @@ class Judge:
             if grain.num_rows < table.num_rows:
                 raise ValueError(f"some user has two rows with one {what}; the grain of a list is (user_id, {what})")
         known = user >= 0
-        return Lists(user[known], item[known], place[known])
+        return JudgedLists(user[known], item[known], place[known])
 
     def pool(self, user: np.ndarray, item: np.ndarray) -> Pool:
         """Candidates from codes."""
@@ -121,23 +120,23 @@ class Judge:
         """Candidates from a table's user_id and item_id."""
         return self.pool(codes(table[USER], self.users), codes(table[ITEM], self.items))
 
-    def good(self, user: np.ndarray, item: np.ndarray, population: str = "all") -> np.ndarray:
-        """Whether each coded (user, item) is a good item: bool (rows,); unknown ones are not."""
+    def is_positive(self, user: np.ndarray, item: np.ndarray, population: str = "all") -> np.ndarray:
+        """Whether each coded (user, item) is a positive: bool (rows,); unknown ones are not."""
         return (user >= 0) & (item >= 0) & member(self.keys(user, item), self.populations[population].keys)
 
-    def hits(self, lists: Lists, population: str, depth: int) -> np.ndarray:
-        """Whether each place holds a good item: bool (judged users, depth)."""
-        who = self.populations[population]
-        row = who.row[lists.user]
-        good = (lists.place <= depth) & (row >= 0)
-        good[good] = self.good(lists.user[good], lists.item[good], population)
-        found = np.zeros((len(who.good), depth), bool)
-        found[row[good], lists.place[good] - 1] = True
-        return found
+    def hits(self, lists: JudgedLists, population: str, depth: int) -> np.ndarray:
+        """Whether each place holds a positive: bool (judged users, depth)."""
+        judged = self.populations[population]
+        row = judged.row[lists.user]
+        hit = (lists.place <= depth) & (row >= 0)
+        hit[hit] = self.is_positive(lists.user[hit], lists.item[hit], population)
+        hits = np.zeros((len(judged.positives), depth), bool)
+        hits[row[hit], lists.place[hit] - 1] = True
+        return hits
 
-    def per_user(self, lists: Lists, population: str, k: int) -> dict[str, np.ndarray]:
+    def per_user(self, lists: JudgedLists, population: str, k: int) -> dict[str, np.ndarray]:
         """Metric to f64 (judged users,); see ``metrics.per_user``."""
-        return per_user(self.hits(lists, population, k), self.populations[population].good, k)
+        return per_user(self.hits(lists, population, k), self.populations[population].positives, k)
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ class Pool:
     new: np.ndarray
     """bool (rows,): the item is not in the user's history."""
 
-    def top(self, rank: np.ndarray | pa.ChunkedArray, n: int, new: bool = False) -> Lists:
+    def top(self, rank: np.ndarray | pa.ChunkedArray, n: int, new: bool = False) -> JudgedLists:
         """The first ``n`` of each user by ascending rank; null or infinite = not in this order.
 
         Args:
@@ -157,36 +156,11 @@ class Pool:
             n: list length.
             new: only the items new to the user.
         """
-        rank = rank if isinstance(rank, np.ndarray) else numbers(rank)
+        rank = rank if isinstance(rank, np.ndarray) else floats(rank)
         some = np.flatnonzero(np.isfinite(rank) & (self.user >= 0) & (self.new if new else True))
         place = positions(self.user[some], rank[some])
         first = some[place <= n]
-        return Lists(self.user[first], self.item[first], place[place <= n])
-
-
-def paired_difference(
-    list_a: pa.Table,
-    list_b: pa.Table,
-    truth: pa.Table,
-    metric: str = "recall",
-    k: int = 20,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> tuple[float, float, float]:
-    """Mean over users of ``metric(list_a) - metric(list_b)``, with the 95 % interval of a paired bootstrap.
-
-    Args:
-        list_a: user_id, item_id, rank.
-        list_b: the same, for the same users; who is missing in one counts there as zero.
-        truth: user_id, item_id.
-
-    Returns:
-        mean, low, high.
-    """
-    judge = Judge(truth)
-    a, b = (judge.per_user(judge.lists(lists), "all", k)[metric] for lists in (list_a, list_b))
-    value, low, high = intervals((a - b)[:, None], resamples=resamples, seed=seed)
-    return float(value[0]), float(low[0]), float(high[0])
+        return JudgedLists(self.user[first], self.item[first], place[place <= n])
 
 
 def _union(table: pa.Table | None, truth: pa.Table, column: str) -> pa.Array:

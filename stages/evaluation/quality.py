@@ -7,21 +7,22 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
-from narrows.columns import KEPT, RANK, stage_rank
+from narrows.columns import KEPT, RANK
 from stages.evaluation import baselines
-from stages.evaluation.judge import Lists
-from stages.evaluation.ledger import NARROWING, numbers
+from stages.evaluation.cascade import own_rank
+from stages.evaluation.judge import JudgedLists
+from stages.evaluation.ledger import floats
 from stages.evaluation.metrics import METRICS, coverage, self_information
-from stages.evaluation.run import Numbers, Run
+from stages.evaluation.run import MetricRows, Run
 
 Name = tuple[str, str]
 """A list's kind (published, stage, policy, channel, baseline) and its name."""
 PUBLISHED = ("published", "published")
-POLICY = ("diversity", "policy", "exploration")
-"""What rerank did, each step alone on rank's order: column ``rank_after_<step>``."""
+STEP = "rank_after_"
+"""Before the name of a step, the column of what it alone makes of the order of the room before: ``rank_after_policy``."""
 
 
-def lists(run: Run) -> tuple[dict[Name, Lists], dict[Name, Lists]]:
+def lists(run: Run) -> tuple[dict[Name, JudgedLists], dict[Name, JudgedLists]]:
     """Every list twice: as it is, and with only the items new to the user moved up.
 
     A stage's list is the first items of what it kept, by its own rank; a channel's is the first it proposed.
@@ -29,9 +30,9 @@ def lists(run: Run) -> tuple[dict[Name, Lists], dict[Name, Lists]]:
     judge, n = run.judge, run.depth
     shown = {PUBLISHED: judge.lists(run.published)}
     fresh = {PUBLISHED: judge.candidates(run.published).top(run.published[RANK], n, new=True)}
-    for room in NARROWING:
-        pool = judge.candidates(run.rooms[room])
-        for name, rank in orders(room, run.rooms[room]).items():
+    for room, table in run.rooms.items():
+        pool = judge.candidates(table)
+        for name, rank in orders(run.rooms, room).items():
             shown[name] = pool.top(rank, n)
             fresh[name] = pool.top(rank, n, new=True)
     given = (judge, run.users, run.items, n)
@@ -41,40 +42,44 @@ def lists(run: Run) -> tuple[dict[Name, Lists], dict[Name, Lists]]:
     return shown, fresh
 
 
-def orders(room: str, table: pa.Table) -> dict[Name, np.ndarray]:
-    """The orders that a narrowing room's table holds: name to f64 (rows,), +inf = not in this order."""
-    own = numbers(table[RANK if room == "rerank" else stage_rank(room)])
-    found = {("stage", room): np.where(table[KEPT].to_numpy(), own, np.inf)}
-    if room == "recall":
-        for column in table.column_names:
-            if column.endswith("_rank") and column != stage_rank(room):
-                found["channel", column.removesuffix("_rank")] = numbers(table[column])
-    if room == "rerank":
-        for step in POLICY:
-            if f"rank_after_{step}" in table.column_names:
-                found["policy", step] = numbers(table[f"rank_after_{step}"])
-    return found
+def orders(rooms: Mapping[str, pa.Table], room: str) -> dict[Name, np.ndarray]:
+    """The orders that a narrowing room's table holds: name to f64 (rows,), +inf = not in this order.
+
+    The ``<name>_rank`` columns of the first room are the orders of channels.
+
+    Args:
+        rooms: per narrowing room, in order, its kept and removed rows.
+        room: the room's name.
+    """
+    table, own, channels = rooms[room], own_rank(rooms, room), room == next(iter(rooms))
+    ranks = {("stage", room): np.where(table[KEPT].to_numpy(), floats(table[own]), np.inf)}
+    for column in table.column_names:
+        if channels and column.endswith("_rank") and column != own:
+            ranks["channel", column.removesuffix("_rank")] = floats(table[column])
+        if column.startswith(STEP):
+            ranks["policy", column.removeprefix(STEP)] = floats(table[column])
+    return ranks
 
 
-def worth(run: Run, population: str, judged: Mapping[Name, Lists], out: Numbers) -> None:
+def worth(run: Run, population: str, judged: Mapping[Name, JudgedLists], out: MetricRows) -> None:
     """Recall, NDCG, MRR, hit rate and novelty of every list, with intervals over users.
 
     Novelty is the mean self-information of what a user was shown, so users without a list have none;
     everywhere else they count as zero, and ``users_without_list`` says how many they are.
     """
-    who, judge = run.judge.populations[population], run.judge
-    users = len(who.good)
+    judged_users, judge = run.judge.populations[population], run.judge
+    users = len(judged_users.positives)
     surprise = _surprise(run)
     names: list[tuple[Name, str, int]] = []
     top: list[np.ndarray] = []
     bottom: list[np.ndarray] = []
     for name, each in judged.items():
         for k in run.cutoffs:
-            found = judge.per_user(each, population, k)
+            values = judge.per_user(each, population, k)
             names += [(name, metric, k) for metric in METRICS]
-            top += [found[metric] for metric in METRICS]
+            top += [values[metric] for metric in METRICS]
             bottom += [np.ones(users)] * len(METRICS)
-        row = who.row[each.user]
+        row = judged_users.row[each.user]
         some = (row >= 0) & (each.item >= 0) & (each.place <= run.depth)
         listed = np.bincount(row[some], minlength=users)
         bits = np.bincount(row[some], surprise[each.item[some]], users)
@@ -84,31 +89,31 @@ def worth(run: Run, population: str, judged: Mapping[Name, Lists], out: Numbers)
     value, low, high = run.intervals(top, bottom)
     for at, (name, metric, k) in enumerate(names):
         out.add(population, name, metric, value[at], users, k, low=low[at], high=high[at])
-    row = who.row[judged[PUBLISHED].user]
+    row = judged_users.row[judged[PUBLISHED].user]
     missing = users - len(np.unique(row[row >= 0]))
     out.add(population, PUBLISHED, "users_without_list", missing, users)
 
 
-def differences(run: Run, population: str, shown: Mapping[Name, Lists], out: Numbers) -> None:
+def differences(run: Run, population: str, shown: Mapping[Name, JudgedLists], out: MetricRows) -> None:
     """Pairs of lists over the same users (``detail`` = the list that is subtracted), paired bootstrap.
 
-    Each scoring stage against the one before; each step of rerank, and rerank, against rank; the published
-    list against every stage, channel and baseline.
+    Each narrowing room, and each step of the last one, against the room before; the published list against every
+    stage, channel and baseline.
     """
-    stages = [("stage", room) for room in NARROWING]
+    stages = [("stage", room) for room in run.rooms]
     compared = list(zip(stages[1:], stages, strict=False))
-    compared += [(name, ("stage", "rank")) for name in shown if name[0] == "policy"]
+    compared += [(name, stages[-2]) for name in shown if name[0] == "policy"]
     compared += [(PUBLISHED, name) for name in shown if name[0] in ("stage", "channel", "baseline")]
     values = {name: run.judge.per_user(each, population, run.depth) for name, each in shown.items()}
     names = [(a, b, metric) for a, b in compared for metric in ("recall", "ndcg")]
     value, low, high = run.intervals([values[a][metric] - values[b][metric] for a, b, metric in names])
-    users = len(run.judge.populations[population].good)
+    users = len(run.judge.populations[population].positives)
     for at, (a, b, metric) in enumerate(names):
         cells = {"k": run.depth, "detail": " ".join(b), "low": low[at], "high": high[at]}
         out.add(population, ("difference", a[1]), metric, value[at], users, **cells)
 
 
-def spread(run: Run, shown: Mapping[Name, Lists], out: Numbers) -> None:
+def spread(run: Run, shown: Mapping[Name, JudgedLists], out: MetricRows) -> None:
     """Catalogue coverage, over the lists of all users who have one, judged or not."""
     for name, each in shown.items():
         items = each.item[each.place <= run.depth]

@@ -28,9 +28,7 @@ def run(
     truth: Table,
     last: Asof,
 ) -> Run:
-    """Read the tables of a run; ``truth`` is events, of which those after the as-of and up to ``last`` are
-    good.
-    """
+    """Read the tables of a run; ``truth`` is events, of which those after the as-of and up to ``last`` are positives."""
     scene = pc.field("scene") == settings.scene if "scene" in recommendations.columns else None
     begin, end = (pa.scalar(asof.end, pa.timestamp("us", "UTC")) for asof in (truth.asof, last))
     horizon = (pc.field(EVENT_TIME) >= begin) & (pc.field(EVENT_TIME) < end)

@@ -40,7 +40,7 @@ class Run:
     items: pa.Table
     """item_profiles."""
     rooms: Mapping[str, pa.Table]
-    """Per narrowing room its kept and removed rows."""
+    """Per narrowing room, in order, its kept and removed rows."""
     published: pa.Table
     """user_id, item_id, rank of the published lists: the headline comes from these rows and nothing else."""
     cutoffs: tuple[int, ...] = (5, 10, 20)
@@ -71,7 +71,7 @@ class Run:
 
 
 @dataclass
-class Numbers:
+class MetricRows:
     """Collects rows; grain (population, kind, list, metric, k, detail)."""
 
     rows: list[tuple[Any, ...]] = field(default_factory=list)
@@ -94,5 +94,5 @@ class Numbers:
     def table(self) -> pa.Table:
         """All rows; an undefined number (nan) is null."""
         columns = list(zip(*self.rows, strict=True)) or [()] * len(SCHEMA)
-        made = [pa.array(cells, row.type, from_pandas=True) for cells, row in zip(columns, SCHEMA, strict=True)]
-        return pa.Table.from_arrays(made, schema=SCHEMA)
+        arrays = [pa.array(cells, row.type, from_pandas=True) for cells, row in zip(columns, SCHEMA, strict=True)]
+        return pa.Table.from_arrays(arrays, schema=SCHEMA)

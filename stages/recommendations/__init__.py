@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -11,6 +12,8 @@ from narrows.stage import Asof, Made, Table, TableStage, room, settings_of
 
 if TYPE_CHECKING:
     from narrows.settings import Settings
+
+LOG = logging.getLogger(__name__)
 
 
 @room
@@ -48,7 +51,7 @@ class Recommendations(TableStage):
         versions = [rerank.version, item_profiles.version, user_profiles.version]
         release = lists.release_id(rerank.asof, versions, settings_of(self))
         users, items = lists.read_users(user_profiles), lists.read_items(item_profiles)
-        fates = rerank.arrow(["item_id", "reason"])
+        reasons = rerank.arrow(["item_id", "reason"])
         rows = lists.rows(
             lists.read_lists(rerank),
             users,
@@ -57,7 +60,7 @@ class Recommendations(TableStage):
             batch_id=str(rerank.asof),
             expires_at=lists.expiry(rerank.asof, horizon, self.grace_hours),
         )
-        fallback = lists.fallback(items, users, lists.offered(fates), self.scene, self.fallback_n)
+        fallback = lists.fallback(items, users, lists.offered(reasons), self.scene, self.fallback_n)
         engine = schema.open_engine(settings.serving_url)
         try:
             schema.create(engine)
@@ -71,8 +74,18 @@ class Recommendations(TableStage):
         }  # fmt: skip
         return Made(left, notes, {"fallback": fallback})
 
-    def publish(self, draft: Table, *, rerank: Table, settings: Settings, asof: Asof) -> dict[str, Any]:
-        """Write the release to the serving database and make it live; what the audited ``draft`` holds.
+    def publish(self, draft: Table, *, rerank: Table, settings: Settings, asof: Asof, hold: str = "") -> dict[str, Any]:
+        """Write the release to the serving database and make it live: what the audited ``draft`` holds.
+
+        A release that the database holds already is made live again if it should be, and nothing is written; one
+        that is lost there, in whole or in part, is written again.
+
+        Args:
+            draft: the partition, published or about to be.
+            rerank: the lists with their reasons.
+            settings: for the address of the serving database.
+            asof: the partition.
+            hold: why it must not go live, e.g. that the source has no events of the as-of; empty = it may.
 
         Returns:
             Notes, as ``publication.publish`` returns them; ``taken_down`` counts from the re-ranked lists on.
@@ -83,22 +96,30 @@ class Recommendations(TableStage):
         from narrows.serving import publication, schema
         from stages.recommendations import lists
 
-        fallback = draft.side("fallback").arrow()
-        manifest = {key: draft.meta[key] for key in ("fingerprint", "inputs", "settings", "notes")}
+        draft_notes = draft.meta["notes"]
         engine = schema.open_engine(settings.serving_url)
         try:
             schema.create(engine)
-            notes = publication.publish(
-                engine,
-                manifest,
-                draft.arrow(),
-                fallback,
-                asof=asof,
-                created_at=draft.meta["made_at"],
-                keep=self.keep,
-                clock=self.clock,
-                forbidden=lists.blocked(rerank.arrow(["item_id", "reason"])),
-            )
-            return notes | {"taken_down": notes["taken_down"] + draft.meta["notes"].get("taken_down", 0)}
+            notes = publication.ensure(engine, draft_notes["release_id"], keep=self.keep, hold=hold)
+            if notes is None:
+                notes = publication.publish(
+                    engine,
+                    {key: draft.meta[key] for key in ("fingerprint", "inputs", "settings", "notes")},
+                    draft.arrow(),
+                    draft.side("fallback").arrow(),
+                    asof=asof,
+                    created_at=draft.meta["made_at"],
+                    keep=self.keep,
+                    clock=self.clock,
+                    forbidden=lists.blocked(rerank.arrow(["item_id", "reason"])),
+                    hold=hold,
+                )
         finally:
             engine.dispose()
+        LOG.info("release %s is %s", notes["release_id"], serving_state(notes))
+        return notes | {"taken_down": draft_notes["received"] - notes["rows"]}
+
+
+def serving_state(notes: dict[str, Any]) -> str:
+    """``LIVE``, or ``kept, because ...``."""
+    return "LIVE" if notes["live"] else f"kept, because {notes['kept_because']}"

@@ -48,14 +48,14 @@ def read_items(profiles: Table) -> pa.Table:
     return profiles.arrow([name for name in profiles.columns if name in wanted])
 
 
-def blocked(fates: pa.Table) -> set[str]:
-    """The items that the policy never shows; ``fates`` are item_id and reason of the rerank table."""
-    return set(pc.unique(fates.filter(pc.field(REASON) == BLOCKED)[ITEM]).to_pylist())
+def blocked(reasons: pa.Table) -> set[str]:
+    """The items that the policy never shows; ``reasons`` are item_id and reason of the rerank table."""
+    return set(pc.unique(reasons.filter(pc.field(REASON) == BLOCKED)[ITEM]).to_pylist())
 
 
-def offered(fates: pa.Table) -> pa.Array:
+def offered(reasons: pa.Table) -> pa.Array:
     """Items that reached rerank for somebody and that the policy lets pass: eligible and fit to be shown."""
-    passed = fates.filter(pc.field(REASON) != BLOCKED)[ITEM]
+    passed = reasons.filter(pc.field(REASON) != BLOCKED)[ITEM]
     return pc.unique(passed.combine_chunks())
 
 
@@ -115,7 +115,7 @@ def fallback(items: pa.Table, users: pa.Table, allowed: pa.Array, scene: str, n:
         [("users_7d", "descending"), ("users_28d", "descending"), (ITEM, "ascending")]
     ).combine_chunks()
     weekly = pc.fill_null(items["users_7d"], 0).to_numpy()
-    made = [_list(items, np.arange(items.num_rows)[:n], weekly, users.num_rows, scene, EVERYONE)]
+    lists = [_list(items, np.arange(items.num_rows)[:n], weekly, users.num_rows, scene, EVERYONE)]
     if "segment" in users.column_names and set(GROUPS) <= set(items.column_names):
         size = {each["values"]: each["counts"] for each in pc.value_counts(users["segment"].drop_null()).to_pylist()}
         item = pc.list_parent_indices(items["segment_name"]).to_numpy()
@@ -126,8 +126,8 @@ def fallback(items: pa.Table, users: pa.Table, allowed: pa.Array, scene: str, n:
             best = here[np.lexsort((item[here], -quarter[here], -month[here]))][:n]
             buyers = np.zeros(items.num_rows)
             buyers[item[best]] = month[best]
-            made.append(_list(items, item[best], buyers, size[segment], scene, segment))
-    return pa.concat_tables(made)
+            lists.append(_list(items, item[best], buyers, size[segment], scene, segment))
+    return pa.concat_tables(lists)
 
 
 def _list(items: pa.Table, at: np.ndarray, users: np.ndarray, of: int, scene: str, segment: str) -> pa.Table:

@@ -22,6 +22,8 @@ class Rerank(NarrowingStage):
     score f64 (calibrated probability, as rank gave it), propensity f64 (probability of being in the list; a
     user's sum to the list's length), rerank_score f64 (score after boosts), reason, and what each step alone
     makes of rank's order: rank_after_diversity, rank_after_policy, rank_after_exploration int32.
+    A pinned item that no stage proposed is a row more: reason ``pinned``, score 0 (nothing scored it), propensity 1,
+    null in the columns of the rooms before.
     """
 
     name: ClassVar[str] = "rerank"
@@ -85,10 +87,10 @@ class Rerank(NarrowingStage):
 
     def narrow(self, model: Policy | None, shard: Shard) -> Narrowed:
         """Keep each user's list; removed candidates say why they are not in it."""
-        from stages.rerank.compose import Recipe
+        from stages.rerank.compose import ListRules
         from stages.rerank.lists import narrow
 
-        recipe = Recipe(
+        rules = ListRules(
             n=self.n,
             trade=1 - self.diversity,
             epsilon=self.epsilon,
@@ -101,4 +103,4 @@ class Rerank(NarrowingStage):
             "subcategory": self.subcategory_weight,
             "brand": self.brand_weight,
         }
-        return narrow(shard, model or Policy(), recipe, weights, self.scene, self.seed)
+        return narrow(shard, model or Policy(), rules, weights, self.scene, self.seed)

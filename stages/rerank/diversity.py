@@ -57,20 +57,20 @@ def choose(
         open_ = free if caps is None else free & (used < caps)
         value = gain if trade >= 1 else gain - (1 - trade) * nearest
         pick = np.where(open_, value, -np.inf).argmax(axis=1)
-        found = open_[rows, pick]
+        picked = open_[rows, pick]
         if pins is not None:
             pinned = pins[:, position] >= 0
             pick = np.where(pinned, pins[:, position], pick)
-            found |= pinned
-        order[found, position] = pick[found]
-        free[rows[found], pick[found]] = False
+            picked |= pinned
+        order[picked, position] = pick[picked]
+        free[rows[picked], pick[picked]] = False
         if trade < 1:
             alike = np.zeros((users, width))
             for weight, codes in kinds:
-                alike += weight * _same(codes, pick, found)
+                alike += weight * _same(codes, pick, picked)
             np.maximum(nearest, alike, out=nearest)
         if caps is not None:
-            used += _same(categories, pick, found)
+            used += _same(categories, pick, picked)
     return close_gaps(order) if pins is not None else order
 
 
@@ -104,8 +104,8 @@ def counts(order: Codes, categories: Codes) -> NDArray[np.int32]:
     return used
 
 
-def _same(codes: Codes, pick: NDArray[np.integer], found: Mask) -> Mask:
+def _same(codes: Codes, pick: NDArray[np.integer], picked: Mask) -> Mask:
     """Which candidates agree with the picked one, (users, candidates); -1 agrees with nothing."""
     code = codes[np.arange(len(codes)), pick]
-    code = np.where(found & (code >= 0), code, -2)
+    code = np.where(picked & (code >= 0), code, -2)
     return codes == code[:, None]

@@ -13,62 +13,68 @@ from numpy.typing import NDArray
 
 from narrows.columns import PROPENSITY, RANK, REASON, SCORE
 from narrows.stage import Narrowed, Shard
-from stages.rerank import explore, matrices, reasons
-from stages.rerank.compose import Recipe, compose, places
+from stages.rerank import explore, matrices, pins, reasons
+from stages.rerank.compose import ListRules, compose, places
 from stages.rerank.policy import Policy
 
 LOG = logging.getLogger(__name__)
 
 
-def narrow(shard: Shard, policy: Policy, recipe: Recipe, weights: dict[str, float], scene: str, seed: int) -> Narrowed:
+def narrow(
+    shard: Shard, policy: Policy, rules: ListRules, weights: dict[str, float], scene: str, seed: int
+) -> Narrowed:
     """Compose the list of every user of ``shard``; ``Rerank`` names the columns.
 
     Args:
         shard: with candidates that carry rank_score and rank_rank.
         policy: the rules.
-        recipe: n, trade, epsilon, pool, temperature and position; the policy fills in the rest.
+        rules: n, trade, epsilon, pool, temperature and position; the policy fills in the rest.
         weights: what each column of the item table counts in the similarity of two items; any scale.
         scene: whose pins hold.
         seed: of the exploration draws.
     """
-    candidates = shard.candidates
-    assert candidates is not None
-    for line in matrices.strangers(policy, shard.items):
+    assert shard.candidates is not None
+    received = shard.candidates.num_rows
+    for line in matrices.unknown_names(policy, shard.items):
         LOG.warning("policy: %s", line)
-    made = matrices.build(shard)
-    at, present = made.item, made.row >= 0
-    allowed = present & ~matrices.blocked(policy, shard.items, at)
+    chosen = pins.choose(policy, shard, rules.n, scene)
+    shard = shard if chosen is None else pins.propose(shard, chosen)
+    matrix = matrices.build(shard, received)
+    at, present = matrix.item, (matrix.row >= 0) & ~matrix.added
+    allowed = (matrix.row >= 0) & ~matrices.blocked(policy, shard.items, at)
     factor = matrices.boosts(policy, shard.items, at)
-    relevance = made.score * factor
+    relevance = matrix.score * factor
     total = sum(weights.values())
     kinds = tuple((w / total, matrices.item_codes(shard.items, name, at)[0]) for name, w in weights.items() if w)
     categories, names = matrices.item_codes(shard.items, "category", at)
-    ruled = replace(
-        recipe,
+    by_policy = replace(
+        rules,
         categories=categories,
         caps=matrices.caps(policy, shard.items, at),
-        pins=matrices.pins(policy, shard, made, allowed, recipe.n, scene),
+        pins=None if chosen is None else pins.columns(chosen, shard, matrix),
         minimum=policy.minimum,
     )
-    chance = explore.uniform(made.users, seed, str(shard.asof))
-    full = replace(ruled, kinds=kinds)
+    chance = explore.uniform(matrix.users, seed, str(shard.asof))
+    full = replace(by_policy, kinds=kinds)
     lists = compose(relevance, allowed, full, chance)
-    apart = {
-        "rank_after_diversity": compose(made.score, present, replace(recipe, kinds=kinds, epsilon=0.0), chance),
-        "rank_after_policy": compose(relevance, allowed, replace(ruled, trade=1.0, epsilon=0.0), chance),
-        "rank_after_exploration": compose(made.score, present, replace(recipe, trade=1.0), chance),
+    single_steps = {
+        "rank_after_diversity": compose(matrix.score, present, replace(rules, kinds=kinds, epsilon=0.0), chance),
+        "rank_after_policy": compose(relevance, allowed, replace(by_policy, trade=1.0, epsilon=0.0), chance),
+        "rank_after_exploration": compose(matrix.score, present, replace(rules, trade=1.0), chance),
     }
     pinned = np.zeros(at.shape, bool) if full.pins is None else places(full.pins, at.shape[1]) > 0
-    columns: dict[str, NDArray] = {name: each.place for name, each in apart.items()}
+    columns: dict[str, NDArray] = {name: each.place for name, each in single_steps.items()}
     columns |= {RANK: lists.place, "rerank_score": relevance, PROPENSITY: lists.propensity}
+    candidates = shard.candidates
+    assert candidates is not None
 
     def table(at: tuple[NDArray[np.intp], ...]) -> pa.Table:
-        rows = candidates.take(pa.array(made.row[at]))
+        rows = candidates.take(pa.array(matrix.row[at]))
         values = {name: pa.array(matrix[at]) for name, matrix in columns.items()}
-        for name in (RANK, *apart):
+        for name in (RANK, *single_steps):
             values[name] = pc.if_else(pc.greater(values[name], 0), values[name], pa.scalar(None, pa.int32()))
-        values[SCORE] = rows["rank_score"].cast(pa.float64())
-        for name in (RANK, SCORE, PROPENSITY, "rerank_score", *apart):
+        values[SCORE] = pa.array(matrix.score[at])
+        for name in (RANK, SCORE, PROPENSITY, "rerank_score", *single_steps):
             rows = rows.append_column(name, values[name])
         return rows
 
@@ -76,14 +82,18 @@ def narrow(shard: Shard, policy: Policy, recipe: Recipe, weights: dict[str, floa
     which, column = np.nonzero(listed)
     order = np.lexsort((lists.place[which, column], which))
     inside, outside = (which[order], column[order]), np.nonzero(present & ~listed)
-    kept, removed = table(inside), table(outside)
-    code = reasons.kept(lists, factor, allowed, pinned, recipe.n)[inside]
-    why = pc.if_else(pa.array(code < len(reasons.KEPT)), texts(reasons.KEPT, code), reasons.channels(kept))
-    code = reasons.removed(lists, relevance, allowed, pinned, full)[outside]
+    shown = table(inside)
+    code = reasons.kept(lists, factor, allowed, pinned, rules.n)[inside]
+    why = pc.if_else(pa.array(code < len(reasons.KEPT)), texts(reasons.KEPT, code), reasons.channels(shown))
+    shown, new = shown.append_column(REASON, why), matrix.added[inside]
+    code = reasons.removed(lists, relevance, allowed, pinned, matrix.added, full)[outside]
     capped = code == reasons.REMOVED.index("policy:cap")
     code = np.where(capped, len(reasons.REMOVED) + categories[outside], code)
     why_not = texts((*reasons.REMOVED, *(f"policy:cap:{name}" for name in names)), code)
-    return Narrowed(kept.append_column(REASON, why), removed.append_column(REASON, why_not))
+    removed = table(outside).append_column(REASON, why_not)
+    if not new.any():
+        return Narrowed(shown, removed)
+    return Narrowed(shown.filter(pa.array(~new)), removed, shown.filter(pa.array(new)))
 
 
 def texts(words: Sequence[str], code: NDArray[np.integer]) -> pa.Array:

@@ -28,29 +28,36 @@ class Matrices:
     """Calibrated probability from rank; 0 in padding."""
     item: Codes
     """Row in the item table; -1 = padding or an item that the table lacks."""
+    added: Mask
+    """Whether a pin put the candidate in, so that it has no score."""
 
 
-def build(shard: Shard) -> Matrices:
-    """Lay out ``shard.candidates`` by user and by (score descending, rank).
+def build(shard: Shard, received: int) -> Matrices:
+    """Lay out ``shard.candidates`` by user and by (score descending, rank); rows that were added come last.
+
+    Args:
+        shard: with candidates.
+        received: how many of them came from rank; the rows after these were added by a pin and count with score 0.
 
     Raises:
         ValueError: a candidate has no ``rank_score``, or one that is not a finite number of 0 or more.
     """
     table = shard.candidates
     assert table is not None
-    score = table["rank_score"].cast(pa.float64()).to_numpy()
+    score, added = table["rank_score"].cast(pa.float64()).to_numpy(), np.arange(table.num_rows) >= received
+    score = np.where(added, 0.0, score)
     if not (np.isfinite(score).all() and (score >= 0).all()):  # a null arrives here as nan
         raise ValueError("rank_score must be a probability for every candidate; run the rank room before rerank")
     coded = pc.dictionary_encode(table["user_id"].combine_chunks())
     users = coded.dictionary.to_pylist()
     code = coded.indices.to_numpy()
-    order = np.lexsort((table["rank_rank"].to_numpy(), -score, code))
+    order = np.lexsort((pc.fill_null(table["rank_rank"], UNCAPPED).to_numpy(), added, -score, code))
     size = np.bincount(code, minlength=len(users))
     column = np.arange(len(order)) - np.repeat(np.cumsum(size) - size, size)
     row = np.full((len(users), size.max(initial=0)), -1, np.int32)
     row[code[order], column] = order
     item = pc.fill_null(pc.index_in(table["item_id"], value_set=shard.items["item_id"].combine_chunks()), -1)
-    return Matrices(users, row, spread(score, row, 0.0), spread(item.to_numpy(), row, -1))
+    return Matrices(users, row, spread(score, row, 0.0), spread(item.to_numpy(), row, -1), spread(added, row, False))
 
 
 def spread(values: NDArray, at: Codes, padding: float) -> NDArray:
@@ -71,32 +78,34 @@ def item_codes(items: pa.Table, column: str, at: Codes) -> tuple[Codes, list[str
 
 def item_values(items: pa.Table, column: str, values: dict[str, float], default: float, at: Codes) -> Matrix:
     """The number that ``values`` gives a candidate by its text in ``column``, else ``default``."""
-    found = np.full(items.num_rows, default)
+    number = np.full(items.num_rows, default)
     if column in items.column_names and values:
         keys = pa.array(list(values), pa.string())
         code = pc.fill_null(pc.index_in(items[column].cast(pa.string()), value_set=keys), -1).to_numpy()
-        found = np.where(code >= 0, np.array(list(values.values()), float)[code], default)
-    return spread(found, at, default)
+        number = np.where(code >= 0, np.array(list(values.values()), float)[code], default)
+    return spread(number, at, default)
 
 
 SUBJECTS = {"items": "item_id", "categories": "category", "brands": "brand"}
 
 
-def strangers(policy: Policy, items: pa.Table) -> list[str]:
+def unknown_names(policy: Policy, items: pa.Table) -> list[str]:
     """The names in the policy's rules that no item has, one line each: most likely a typing error."""
     rules = [(f"block.{subject}", subject, names) for subject, names in policy.block.items()]
     rules += [(f"boost.{subject}", subject, list(names)) for subject, names in policy.boost.items()]
     rules += [("cap.categories", "categories", list(policy.category_caps))]
     rules += [("pin", "items", [pin.item for pin in policy.pins])]
-    found = []
+    lines = []
     for rule, subject, names in rules:
         column = SUBJECTS[subject]
         known = (
             pc.unique(items[column].cast(pa.string())) if column in items.column_names else pa.array([], pa.string())
         )
-        there = pc.is_in(pa.array(names, pa.string()), value_set=known).to_pylist()
-        found += [f"{rule}: no item has {name!r}" for name, known in zip(names, there, strict=True) if not known]
-    return found
+        known_names = pc.is_in(pa.array(names, pa.string()), value_set=known).to_pylist()
+        lines += [
+            f"{rule}: no item has {name!r}" for name, exists in zip(names, known_names, strict=True) if not exists
+        ]
+    return lines
 
 
 def blocked(policy: Policy, items: pa.Table, at: Codes) -> Mask:
@@ -121,26 +130,3 @@ def caps(policy: Policy, items: pa.Table, at: Codes) -> NDArray[np.int32] | None
         return None
     cap = item_values(items, "category", {k: float(v) for k, v in policy.category_caps.items()}, policy.cap, at)
     return np.where(cap > 0, cap, UNCAPPED).astype(np.int32)
-
-
-def pins(policy: Policy, shard: Shard, made: Matrices, allowed: Mask, n: int, scene: str) -> Codes | None:
-    """(users, n) the column pinned at each position, -1 = none; None where no pin is for this scene.
-
-    A pin moves a candidate; it never invents one. Of two pins for one position the later in the file wins.
-    """
-    wanted = [pin for pin in policy.pins if pin.scene in ("", scene) and pin.position <= n]
-    if not wanted or not allowed.size:
-        return None
-    ids = shard.items["item_id"].combine_chunks()
-    names = pa.array(made.users, ids.type)
-    at = pc.index_in(names, value_set=shard.users["user_id"].combine_chunks().cast(ids.type))
-    segments = pc.fill_null(pc.take(shard.users["segment"].cast(pa.string()), at), "").to_numpy(zero_copy_only=False)
-    placed = np.full((len(made.users), n), -1, np.int32)
-    for pin in wanted:
-        code = pc.index(ids, pa.scalar(pin.item, ids.type)).as_py()
-        here = (made.item == code) & allowed if code >= 0 else np.zeros(allowed.shape, bool)
-        rows = np.flatnonzero(here.any(axis=1) & ((segments == pin.segment) if pin.segment else True))
-        column = here[rows].argmax(axis=1)
-        placed[rows] = np.where(placed[rows] == column[:, None], -1, placed[rows])  # one item, one position
-        placed[rows, pin.position - 1] = column
-    return placed

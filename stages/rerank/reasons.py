@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from stages.rerank.compose import Lists, Recipe
+from stages.rerank.compose import ComposedLists, ListRules
 from stages.rerank.diversity import Mask, Matrix, close_gaps, counts
 
 RECALL_REASON = "recall_reason"
@@ -18,31 +18,33 @@ KEPT = ("pinned", "explore", "filled", "boosted")
 REMOVED = ("policy:block", "exploration", "policy:cap", "policy:boost", "policy:pin", "diversity", "rank_cut")
 
 
-def kept(lists: Lists, factor: Matrix, allowed: Mask, pinned: Mask, n: int) -> NDArray[np.int64]:
+def kept(lists: ComposedLists, factor: Matrix, allowed: Mask, pinned: Mask, n: int) -> NDArray[np.int64]:
     """A position in ``KEPT`` for every listed candidate; ``len(KEPT)`` = on merit: the channel's reason."""
     earned = np.cumsum(allowed, axis=1) <= n
     conditions = [pinned, ~lists.greedy, lists.filled, (factor > 1) & ~earned]
     return np.select(conditions, list(range(len(KEPT))), len(KEPT))
 
 
-def removed(lists: Lists, relevance: Matrix, allowed: Mask, pinned: Mask, recipe: Recipe) -> NDArray[np.int64]:
+def removed(
+    lists: ComposedLists, relevance: Matrix, allowed: Mask, pinned: Mask, added: Mask, rules: ListRules
+) -> NDArray[np.int64]:
     """A position in ``REMOVED`` for every candidate outside its list: the first of these that holds.
 
     The policy blocks it; the exploration slot drew another; its category is full and it beats an item that is
     in the list on merit; it would be in the plain list but a boosted, a pinned or a more different item took
     the place; it was not among the best.
     """
-    n, width = recipe.n, relevance.shape[1]
+    n, width = rules.n, relevance.shape[1]
     plain = np.cumsum(allowed, axis=1)  # 1 = best allowed candidate in the rank stage's order
     best = np.argsort(np.where(allowed, -relevance, np.inf), axis=1, kind="stable")
     place = np.empty_like(best)
     np.put_along_axis(place, best, np.arange(1, width + 1)[None, :], axis=1)
     worst = np.where(lists.greedy & ~pinned & ~lists.filled, place, 0).max(axis=1, initial=0)[:, None]
-    lifted = (pinned & (place > n)).sum(axis=1)[:, None]
+    lifted = (pinned & ((place > n) | added)).sum(axis=1)[:, None]  # took a place that another had earned
     full = np.zeros(relevance.shape, bool)
-    if recipe.caps is not None and recipe.categories is not None:
+    if rules.caps is not None and rules.categories is not None:
         listed = close_gaps(np.where(lists.greedy, np.arange(width, dtype=np.int32), -1))[:, :n]
-        full = (counts(listed, recipe.categories) >= recipe.caps) & (place < np.maximum(worst, n + 1))
+        full = (counts(listed, rules.categories) >= rules.caps) & (place < np.maximum(worst, n + 1))
     conditions = [
         ~allowed,
         lists.greedy,

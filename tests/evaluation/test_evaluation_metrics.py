@@ -30,20 +30,20 @@ def test_a_cut_off_sees_only_the_first_places():
     assert per_user(hits, np.array([2]), 10)["recall"] == [1]  # a list shorter than k
 
 
-@pytest.mark.parametrize(("good", "k"), [([0], 3), ([1], 0)])
-def test_metrics_refuse_what_has_no_meaning(good, k):
+@pytest.mark.parametrize(("positives", "k"), [([0], 3), ([1], 0)])
+def test_metrics_refuse_what_has_no_meaning(positives, k):
     with pytest.raises(ValueError):
-        per_user(np.zeros((1, 3), bool), np.array(good), k)
+        per_user(np.zeros((1, 3), bool), np.array(positives), k)
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(0, 8), st.integers(1, 12))
 def test_metrics_agree_with_plain_loops(row, more, k):
-    good = max(sum(row) + more, 1)
-    found = {name: value[0] for name, value in per_user(np.array([row]), np.array([good]), k).items()}
+    positives = max(sum(row) + more, 1)
+    found = {name: value[0] for name, value in per_user(np.array([row]), np.array([positives]), k).items()}
     hits = [place for place, hit in enumerate(row[:k], 1) if hit]
-    ideal = sum(1 / math.log2(place + 1) for place in range(1, min(k, good) + 1))
-    assert found["recall"] == pytest.approx(len(hits) / min(k, good))
+    ideal = sum(1 / math.log2(place + 1) for place in range(1, min(k, positives) + 1))
+    assert found["recall"] == pytest.approx(len(hits) / min(k, positives))
     assert found["ndcg"] == pytest.approx(sum(1 / math.log2(place + 1) for place in hits) / ideal)
     assert found["mrr"] == pytest.approx(1 / hits[0] if hits else 0)
     assert all(0 <= value <= 1 + 1e-12 for value in found.values())

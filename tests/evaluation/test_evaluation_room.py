@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pyarrow as pa
 import pytest
-from small_run import ASOF, PUBLISHED, TRUTH, handles, pairs
+from small_run import ASOF, PUBLISHED, ROOMS, TRUTH, handles, pairs, room
 
 from stages.evaluation import Evaluation
 from stages.evaluation.run import SCHEMA
@@ -59,22 +59,35 @@ def test_differences_are_paired(judged):
     assert found["all", "difference", "diversity", "ndcg", 2, "stage rank"]["value"] == 0
 
 
-def test_only_events_of_the_horizon_are_good(judged):
-    fates = judged.beside["fates"]
-    assert fates.num_rows == TRUTH.num_rows
-    assert "7" not in fates["item_id"].to_pylist()
+def test_only_events_of_the_horizon_are_positives(judged):
+    outcomes = judged.beside["outcomes"]
+    assert outcomes.num_rows == TRUTH.num_rows
+    assert "7" not in outcomes["item_id"].to_pylist()
 
 
 def test_flow_and_ledger(judged):
     found = values(judged)
     assert found["all", "flow", "channels", "survival", 0, ""]["value"] == pytest.approx(4 / 8)
     assert found["repeat", "flow", "published", "joint_survival", 0, ""]["value"] == pytest.approx(1 / 2)
-    assert found["segment old", "flow", "recall", "good_received", 0, ""]["value"] == 4
+    assert found["segment old", "flow", "recall", "positives_received", 0, ""]["value"] == 4
     assert found["all", "ledger", "rerank", "count", 0, "policy:cap"]["value"] == 1
     assert found["candidates", "flow", "recall", "received", 0, ""]["value"] == 6
     assert found["candidates", "flow", "recall", "kept", 0, ""]["value"] == 5
     assert found["candidates", "flow", "prerank", "overlap", 2, "all"]["value"] == 1
     assert sum(judged.beside["ledger"]["count"].to_pylist()) == TRUTH.num_rows
+
+
+def test_a_pinned_row_was_not_received_and_counts_as_shown(tmp_path, monkeypatch):
+    pinned = room("a5").append_column("rank", pa.array([3], pa.int32()))
+    rerank = pa.concat_tables([ROOMS["rerank"], pinned], promote_options="default")
+    monkeypatch.setitem(ROOMS, "rerank", rerank)
+    judged = Evaluation(cutoffs=(1, 3), resamples=50).transform(**handles(tmp_path, pairs("a1 a6 a5 b2")), **WEEK)
+    found = values(judged)
+    assert found["candidates", "flow", "rerank", "received", 0, ""]["value"] == 4
+    assert found["candidates", "flow", "rerank", "kept", 0, ""]["value"] == 4
+    assert found["all", "flow", "rerank", "positives_passed", 0, ""]["value"] == 1  # a1 alone passed the gates
+    assert found["all", "ledger", "shown", "count", 0, "shown"]["value"] == 2
+    assert found["all", "published", "published", "recall", 3, ""]["value"] == pytest.approx((2 / 3) / 3)
 
 
 def test_calibration_counts_every_candidate_that_reached_rank(judged):
@@ -85,6 +98,6 @@ def test_calibration_counts_every_candidate_that_reached_rank(judged):
 
 def test_nothing_to_judge_is_no_error(tmp_path):
     made = Evaluation(resamples=50).transform(**handles(tmp_path, PUBLISHED, TRUTH.slice(0, 0)), **WEEK)
-    assert made.beside["fates"].num_rows == 0
+    assert made.beside["outcomes"].num_rows == 0
     assert values(made)["all", "published", "published", "recall", 20, ""]["value"] is None
     assert isinstance(made.data, pa.Table)

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from serving import ASOF, MADE, publish
 
-from narrows.serving import publication, reading, schema
+from narrows.serving import reading, releases, schema
 
 
 def items(engine, *args, **named) -> list[str]:
@@ -59,7 +59,7 @@ def test_a_takedown_holds_at_the_next_read_everywhere(engine):
     assert items(engine, "u0", n=3) == ["i0", "i2", "i5"]
     assert reading.taken_down(engine) == {"i1": "recalled by the maker"}
     assert "i1" not in items(engine, "nobody", n=6, segment="young")
-    publication.rollback(engine)
+    releases.rollback(engine)
     assert items(engine, "u0", n=2) == ["i0", "i2"]
     with engine.connect() as connection:
         row = connection.execute(sa.select(schema.takedown)).one()

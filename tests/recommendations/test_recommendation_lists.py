@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from serving import ASOF, ITEMS, USERS, WEEK
+from serving import ASOF, ITEMS, USERS, WEEK, release
 
-from narrows.serving import reading, schema
+from narrows.asof import Asof
+from narrows.serving import publication, reading, schema
 from narrows.stage import Table
 from stages.recommendations import Recommendations, lists
 
@@ -30,10 +31,12 @@ def test_fallback_is_popularity_overall_and_by_segment():
 
 
 def test_fallback_offers_only_what_the_policy_lets_pass():
-    fates = pa.table({"item_id": ["i3", "i3", "i0", "i1"], "reason": ["policy:block", "policy:block", "popular", "x"]})
-    made = lists.fallback(ITEMS, USERS, lists.offered(fates), "home", 3)
+    reasons = pa.table(
+        {"item_id": ["i3", "i3", "i0", "i1"], "reason": ["policy:block", "policy:block", "popular", "x"]}
+    )
+    made = lists.fallback(ITEMS, USERS, lists.offered(reasons), "home", 3)
     assert of(made, "all") == ["i1", "i0"]
-    assert lists.blocked(fates) == {"i3"}
+    assert lists.blocked(reasons) == {"i3"}
 
 
 def test_fallback_without_segments():
@@ -50,7 +53,7 @@ def test_a_list_expires_after_its_horizon_and_the_grace():
 
 
 def test_the_room_makes_the_rows(tmp_path):
-    fates = {
+    rerank = {
         "user_id": ["u0", "u0", "u1", "u0"],
         "item_id": ["i1", "i0", "i0", "i4"],
         "rank": pa.array([2, 1, 1, None], pa.int32()),
@@ -59,7 +62,7 @@ def test_the_room_makes_the_rows(tmp_path):
         "reason": ["explore", "because_history", "popular", "rank_cut"],
         "kept": [True, True, True, False],
     }
-    tables = {"rerank": pa.table(fates), "item_profiles": ITEMS, "user_profiles": USERS}
+    tables = {"rerank": pa.table(rerank), "item_profiles": ITEMS, "user_profiles": USERS}
 
     def handle(name: str, version: str = "v") -> Table:
         folder = tmp_path / name / version
@@ -102,15 +105,53 @@ def test_settings_are_checked():
 
 
 def test_release_ids_follow_versions_and_settings():
-    base = lists.release_id(date(2017, 1, 1), ["a"], {"n": 1})
-    assert base == lists.release_id(date(2017, 1, 1), ["a"], {"n": 1})
+    base = lists.release_id(Asof.parse("2017-01-01"), ["a"], {"n": 1})
+    assert base == lists.release_id(Asof.parse("2017-01-01"), ["a"], {"n": 1})
     assert (
         len(
             {
                 base,
-                lists.release_id(date(2017, 1, 1), ["b"], {"n": 1}),
+                lists.release_id(Asof.parse("2017-01-01"), ["b"], {"n": 1}),
                 lists.release_id(ASOF, ["a"], {"n": 1}),
             }
         )
         == 3
     )
+
+
+def test_the_room_publishes_again_only_what_is_lost(tmp_path, monkeypatch, caplog):
+    """A version that exists is published again on every run: a deleted database, a new address."""
+    rerank = pa.table({"item_id": ["i0", "i9"], "reason": ["popular", "policy:block"]})
+    rows, fallback = release("2017-11-30-a")
+    for name, table in {"rec/data": rows, "rec/fallback": fallback, "rerank/data": rerank}.items():
+        (tmp_path / name).mkdir(parents=True)
+        pq.write_table(table, tmp_path / name / "part-00000.parquet")
+    notes = {"release_id": "2017-11-30-a", "received": 7}
+    meta = {"fingerprint": "f", "inputs": {}, "settings": {}, "notes": notes, "made_at": "2017-12-01T03:00:00Z"}
+    draft = Table("recommendations", ASOF, "v", tmp_path / "rec", meta)
+    given = {"rerank": Table("rerank", ASOF, "v", tmp_path / "rerank", {}), "asof": ASOF}
+    room = Recommendations(clock="asof")
+
+    def publish(name: str, **more: str) -> dict:
+        settings = SimpleNamespace(serving_url=f"sqlite:///{tmp_path / name}")
+        return room.publish(draft, **given, settings=settings, **more)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the rows were written again")
+
+    caplog.set_level("INFO")
+    first = publish("a.db")
+    assert (first["live"], first["taken_down"]) == (True, 2)
+    draft.meta["notes"] = notes | first
+    with monkeypatch.context() as patch:
+        patch.setattr(publication, "publish", refuse)
+        assert publish("a.db") == first | {"swapped": False}
+    assert publish("b.db", hold="the source ends on 2017-11-20")["kept_because"] == "the source ends on 2017-11-20"
+    (tmp_path / "a.db").unlink()
+    assert publish("a.db") == first
+    assert caplog.messages == [
+        "release 2017-11-30-a is LIVE",
+        "release 2017-11-30-a is LIVE",
+        "release 2017-11-30-a is kept, because the source ends on 2017-11-20",
+        "release 2017-11-30-a is LIVE",
+    ]

@@ -43,12 +43,14 @@ def shard(scores: list[list[float]], categories: list[str | None], segments: lis
 
 def lists(narrowed: Narrowed) -> dict[str, list[str]]:
     """Each user's items in list order."""
-    made: dict[str, list[str]] = {}
-    for row in narrowed.kept.sort_by([("user_id", "ascending"), ("rank", "ascending")]).to_pylist():
-        made.setdefault(row["user_id"], []).append(row["item_id"])
-    return made
+    items: dict[str, list[str]] = {}
+    for row in narrowed.survivors.sort_by([("user_id", "ascending"), ("rank", "ascending")]).to_pylist():
+        items.setdefault(row["user_id"], []).append(row["item_id"])
+    return items
 
 
 def reasons(narrowed: Narrowed) -> dict[str, str]:
     """The reason of every candidate, by item (for shards of one user)."""
-    return {row["item_id"]: row["reason"] for part in (narrowed.kept, narrowed.removed) for row in part.to_pylist()}
+    return {
+        row["item_id"]: row["reason"] for part in (narrowed.survivors, narrowed.removed) for row in part.to_pylist()
+    }

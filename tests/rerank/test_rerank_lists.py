@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from rerank_shards import lists, reasons, shard
 
+from narrows.run.narrowing import check, flow
 from stages.rerank import Rerank
 from stages.rerank.policy import Pin, Policy
 
@@ -112,6 +115,61 @@ def test_a_pin_takes_its_position_where_its_scene_and_segment_are():
     assert made.kept.to_pylist()[1]["reason"] == "pinned"
 
 
+def test_a_pin_puts_an_eligible_item_in_the_list_that_no_stage_proposed():
+    world = shard([[0.9, 0.8, 0.7], [0.5], []], ["A"] * 5, ["young", None, "young"])
+    assert world.candidates is not None
+    received = world.candidates.num_rows
+    policy = Policy(pins=(Pin("i4", 2), Pin("i3", 1, segment="young"), Pin("i9", 3)), cap=1)
+    narrowed = check(PLAIN, world, PLAIN.narrow(policy, world))
+    assert lists(narrowed) == {"u0": ["i3", "i4"], "u1": ["i0", "i4"], "u2": ["i3", "i4"]}
+    assert narrowed.kept.num_rows + narrowed.removed.num_rows == received
+    assert narrowed.added is not None
+    assert narrowed.added.schema == narrowed.kept.schema
+    for row in narrowed.added.to_pylist():
+        assert (row["reason"], row["propensity"], row["score"], row["rerank_score"]) == ("pinned", 1.0, 0.0, 0.0)
+        assert row["rank_score"] is row["rank_rank"] is row["own_score"] is None
+    log = flow(narrowed)
+    assert log.num_rows == received + narrowed.added.num_rows
+    assert log.filter(pc.field("kept")).num_rows == 6
+    assert Counter(log["reason"].to_pylist()) == {"pinned": 5, "because_history": 1, "policy:cap:A": 3}
+
+
+def test_what_a_pin_displaces_says_so():
+    world = shard([[0.9, 0.8, 0.7]], ["A"] * 5)
+    narrowed = PLAIN.narrow(Policy(pins=(Pin("i4", 1), Pin("i3", 2))), world)
+    assert lists(narrowed) == {"u0": ["i4", "i3", "i0"]}
+    assert reasons(narrowed) == {
+        "i4": "pinned", "i3": "pinned", "i0": "ranked", "i1": "policy:pin", "i2": "policy:pin",
+    }  # fmt: skip
+    short = shard([[0.9, 0.8]], ["A"] * 5)
+    assert reasons(PLAIN.narrow(Policy(pins=(Pin("i4", 1), Pin("i3", 2))), short))["i1"] == "policy:pin"
+
+
+@pytest.mark.parametrize(
+    "pin", [Pin("i1", 1), Pin("i9", 1), Pin("i2", 1, "cart"), Pin("i2", 1, segment="old"), Pin("i2", 9)]
+)
+def test_a_pin_that_is_not_eligible_changes_nothing(pin):
+    world, block = shard([[0.9]], ["A"] * 3, ["young"]), {"items": ["i1"]}
+    narrowed = PLAIN.narrow(Policy(pins=(pin,), block=block), world)
+    assert narrowed.added is None
+    assert narrowed.kept.equals(PLAIN.narrow(Policy(block=block), world).kept)
+
+
+def test_an_added_item_is_in_no_other_steps_order_and_is_never_drawn():
+    world = shard([[0.9, 0.8, 0.7, 0.6]] * 50, ["A"] * 6)
+    room = replace(PLAIN, epsilon=1.0, explore_temperature=100.0)
+    narrowed = room.narrow(Policy(pins=(Pin("i5", 1),)), world)
+    assert {places[0] for places in lists(narrowed).values()} == {"i5"}
+    assert len({tuple(places) for places in lists(narrowed).values()}) > 1
+    assert narrowed.added is not None
+    assert set(narrowed.added["rank_after_policy"].to_pylist()) == {1}
+    for step in ("rank_after_diversity", "rank_after_exploration"):
+        assert narrowed.added[step].null_count == 50
+    both = pa.concat_tables([narrowed.survivors, narrowed.removed])
+    sums = both.group_by("user_id").aggregate([("propensity", "sum")])["propensity_sum"].to_pylist()
+    assert sums == pytest.approx([3.0] * 50, abs=1e-12)
+
+
 def test_a_pin_beyond_a_short_list_moves_up_and_unknown_items_are_ignored():
     world = shard([[0.9, 0.8]], ["A"] * 2)
     assert lists(PLAIN.narrow(Policy(pins=(Pin("i0", 3), Pin("nobody", 1))), world)) == {"u0": ["i1", "i0"]}
@@ -142,7 +200,10 @@ def test_each_step_can_be_scored_apart():
 
 def test_users_without_candidates_and_an_empty_shard():
     world = shard([[], [0.5]], ["A"])
-    assert lists(PLAIN.narrow(Policy(cap=1, pins=(Pin("i0", 1),)), world)) == {"u1": ["i0"]}
+    assert lists(PLAIN.narrow(Policy(cap=1), world)) == {"u1": ["i0"]}
+    pinned = Policy(cap=1, pins=(Pin("i0", 1),))
+    assert lists(PLAIN.narrow(pinned, world)) == {"u0": ["i0"], "u1": ["i0"]}
+    assert lists(PLAIN.narrow(pinned, shard([[]], ["A"]))) == {"u0": ["i0"]}
     empty = PLAIN.narrow(Policy(), shard([[]], ["A"]))
     assert empty.kept.num_rows == empty.removed.num_rows == 0
     assert empty.kept.schema == PLAIN.narrow(Policy(), world).kept.schema

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -41,14 +40,30 @@ rooms = st.builds(
 )
 
 
+def pairs(table: pa.Table) -> Counter[tuple[str, str]]:
+    return Counter(zip(table["user_id"].to_pylist(), table["item_id"].to_pylist(), strict=True))
+
+
+def half(world, number: int):
+    """The shard of every second user."""
+    users, candidates = (
+        table.filter(pa.array([int(user[1:]) % 2 == number for user in table["user_id"].to_pylist()], pa.bool_()))
+        for table in (world.users, world.candidates)
+    )
+    return replace(world, users=users, candidates=candidates)
+
+
 @settings(max_examples=150, deadline=None)
 @given(worlds, policies, rooms)
 def test_laws_of_every_list(world, policy, room):
-    made = room.narrow(policy, world)
-    both = pa.concat_tables([made.kept, made.removed])
-    pairs = Counter(zip(both["user_id"].to_pylist(), both["item_id"].to_pylist(), strict=True))
-    received = world.candidates
-    assert pairs == Counter(zip(received["user_id"].to_pylist(), received["item_id"].to_pylist(), strict=True))
+    narrowed = room.narrow(policy, world)
+    received, accounted = pairs(world.candidates), pairs(narrowed.kept) + pairs(narrowed.removed)
+    assert accounted == received
+    both, pinned = pa.concat_tables([narrowed.survivors, narrowed.removed]), {pin.item for pin in policy.pins}
+    if narrowed.added is not None:
+        assert not pairs(narrowed.added) & received
+        assert {item for _, item in pairs(narrowed.added)} <= pinned
+        assert narrowed.added["rank"].null_count == 0
     assert both["reason"].null_count == 0
     by_user: dict[str, list[dict]] = {}
     for row in both.to_pylist():
@@ -66,6 +81,11 @@ def test_laws_of_every_list(world, policy, room):
             allowed += [row] * (not blocked)
             assert not (blocked and row["rank"])
             assert (row["reason"] == "policy:block") == blocked
+            assert (row["reason"] == "pinned") <= (row["item_id"] in pinned)
+        eligible = [pin for pin in policy.pins if pin.position <= room.n and pin.item not in policy.block["items"]]
+        eligible = [pin for pin in eligible if CATEGORIES[int(pin.item[1:])] not in policy.block["categories"]]
+        if eligible:  # the last of them has nobody above it
+            assert eligible[-1].item in [row["item_id"] for row in shown if row["reason"] == "pinned"]
         assert len(shown) >= min(policy.minimum, room.n, len(allowed))
         own = Counter(CATEGORIES[int(row["item_id"][1:])] for row in shown if row["reason"] not in ("filled", "pinned"))
         for category, count in own.items():
@@ -82,12 +102,9 @@ def test_neither_order_nor_sharding_of_users_changes_a_list(world, policy, room,
     assert lists(
         room.narrow(policy, replace(world, candidates=world.candidates.take(pa.array(order, pa.int64()))))
     ) == lists(whole)
-    mask = np.array([int(user[1:]) % 2 == 0 for user in world.candidates["user_id"].to_pylist()], bool)
-    parts = [
-        room.narrow(policy, replace(world, candidates=world.candidates.filter(pa.array(m)))) for m in (mask, ~mask)
-    ]
+    parts = [room.narrow(policy, half(world, number)) for number in (0, 1)]
     keys = [("user_id", "ascending"), ("item_id", "ascending")]
-    for name in ("kept", "removed"):
+    for name in ("survivors", "removed"):
         joined = pa.concat_tables([getattr(part, name) for part in parts]).sort_by(keys)
         assert joined.equals(getattr(whole, name).sort_by(keys))  # to the last bit of the propensities
 
@@ -99,12 +116,12 @@ def test_the_stored_propensity_is_how_often_an_item_is_drawn(temperature, capped
     room = Rerank(n=2, epsilon=0.6, explore_pool=4, explore_temperature=temperature, diversity=0.05)
     seen: Counter[str] = Counter()
     for seed in range(25):
-        made = replace(room, seed=seed).narrow(Policy(cap=1) if capped else Policy(), world)
-        both = pa.concat_tables([made.kept, made.removed])
-        seen.update(made.kept.filter(pc.field("rank") == 2)["item_id"].to_pylist())
+        narrowed = replace(room, seed=seed).narrow(Policy(cap=1) if capped else Policy(), world)
+        both = pa.concat_tables([narrowed.kept, narrowed.removed])
+        seen.update(narrowed.kept.filter(pc.field("rank") == 2)["item_id"].to_pylist())
         stored = dict(zip(both["item_id"].to_pylist(), both["propensity"].to_pylist(), strict=True))
-        pairs = both.select(["item_id", "propensity"]).group_by(["item_id", "propensity"]).aggregate([])
-        assert pairs.num_rows == len(scores)  # the distribution depends on neither the user's draw nor the seed
+        distinct = both.select(["item_id", "propensity"]).group_by(["item_id", "propensity"]).aggregate([])
+        assert distinct.num_rows == len(scores)  # the distribution depends on neither the user's draw nor the seed
     pool = [1, 2, 4, 6] if capped else [1, 2, 3, 4, 5]  # A is full; the slot's own B is not, for the slot
     weights = {f"i{j}": scores[j] ** (1 / temperature) for j in pool}
     for item, probability in stored.items():

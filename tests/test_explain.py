@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from narrows.cli import explain as story
+from narrows.cli import explain
 
 USERS = pa.table(
     {
@@ -61,12 +61,12 @@ TABLES = {
     ],
 )  # fmt: skip
 def test_why(item, words):
-    said = "\n".join(story.why("1", item, TABLES))
+    said = "\n".join(explain.why("1", item, TABLES))
     assert all(each in said for each in words), said
 
 
 def test_an_unknown_user():
-    said = "\n".join(story.why("nobody", "x", TABLES))
+    said = "\n".join(explain.why("nobody", "x", TABLES))
     assert "user nobody had done nothing by the as-of" in said
     assert "=> no list of their own; the fallback list applies" in said
 
@@ -86,17 +86,17 @@ def test_an_unknown_user():
     ],
 )  # fmt: skip
 def test_the_verdict_agrees_with_what_is_served(user, item, served, words):
-    assert story.words(story.trace(user, item, TABLES) | served)[-1].strip() == words
+    assert explain.words(explain.trace(user, item, TABLES) | served)[-1].strip() == words
 
 
 def test_show():
-    said = story.show("1", TABLES["recommendations"].to_pylist(), {"x": "Milk"}).split("\n")
+    said = explain.show("1", TABLES["recommendations"].to_pylist(), {"x": "Milk"}).split("\n")
     assert said[2].split() == ["1", "x", "Milk", ".3000", ".9500", "because_history"]
-    assert "fallback" in story.show("2", [])
+    assert "fallback" in explain.show("2", [])
     assert all(len(line) <= 100 for line in said)
 
 
 def test_reasons_without_a_meaning_are_said_as_they_are():
-    assert story.explain("my_rule") == "my_rule"
-    assert story.explain(None) == "no reason given"
-    assert story.explain("quotation") == "quotation"  # a code matches whole
+    assert explain.with_meaning("my_rule") == "my_rule"
+    assert explain.with_meaning(None) == "no reason given"
+    assert explain.with_meaning("quotation") == "quotation"  # a code matches whole

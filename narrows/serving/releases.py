@@ -1,0 +1,128 @@
+"""Which release serves: the order of the releases, the swap, the rollback."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from narrows.serving.schema import KEPT, LIVE, ServingError, fallback, recommendation, release
+
+ASOF = re.compile(r"(\d{4}-\d\d-\d\d)(?:T(\d\d)(?::?(\d\d))?)?")
+BECAUSE = "kept_because"
+"""The key of a release's manifest that says why it did not go live."""
+
+
+class ReleaseError(ServingError):
+    """There is no such release to roll back to; the message names those that there are."""
+
+
+def end_of(asof: Any) -> datetime:
+    """The first instant (UTC) that an as-of does not know: the end of its day, hour or minute.
+
+    Args:
+        asof: an as-of with an ``end``, or its text (``2017-12-01``, ``2017-12-01T13``, ``2017-12-01T1330``).
+
+    Raises:
+        ValueError: the text is no as-of.
+    """
+    if hasattr(asof, "end"):
+        return asof.end
+    if not (match := ASOF.fullmatch(str(asof))):
+        raise ValueError(f"{str(asof)!r} is not an as-of; give it as YYYY-MM-DD or YYYY-MM-DDTHH")
+    day, hour, minute = match.groups()
+    length = timedelta(minutes=1) if minute else timedelta(hours=1) if hour else timedelta(days=1)
+    start = datetime.fromisoformat(day).replace(hour=int(hour or 0), minute=int(minute or 0), tzinfo=UTC)
+    return start + length
+
+
+def take_writer_lock(connection: sa.Connection) -> None:
+    """Begin the transaction with a write, so that no other writer comes between what is read and what is written."""
+    connection.execute(sa.update(release).where(sa.false()).values(state=KEPT))
+
+
+def newest_first(connection: sa.Connection) -> list[sa.Row[Any]]:
+    """Every release by as-of, then by when it was made, newest first."""
+    rows = connection.execute(sa.select(release).order_by(release.c.release_id)).all()
+    return sorted(rows, key=lambda row: (end_of(row.asof), row.created_at), reverse=True)
+
+
+def live_release(releases: list[sa.Row[Any]]) -> sa.Row[Any] | None:
+    """The one that serves, or None."""
+    return next((row for row in releases if row.state == LIVE), None)
+
+
+def settle(connection: sa.Connection, release_id: str, hold: str = "") -> str:
+    """Make a release live, unless a newer one is, or ``hold`` says why it must not go live; what is live stays live.
+
+    Returns:
+        Why it is kept and not live; empty = it is live.
+    """
+    releases = newest_first(connection)
+    this = next(row for row in releases if row.release_id == release_id)
+    live = live_release(releases)
+    if live is not None and live.release_id == release_id:
+        return ""
+    because = hold
+    if not because and live is not None and end_of(live.asof) > end_of(this.asof):
+        because = f"release {live.release_id} as of {live.asof} is newer"
+    if not because:
+        swap(connection, this)
+    elif (this.state, this.manifest.get(BECAUSE)) != (KEPT, because):
+        _write(connection, this, KEPT, because)
+    return because
+
+
+def swap(connection: sa.Connection, row: sa.Row[Any]) -> None:
+    """Make a release the live one."""
+    connection.execute(sa.update(release).where(release.c.state == LIVE).values(state=KEPT))
+    _write(connection, row, LIVE)
+
+
+def rollback(engine: sa.Engine, release_id: str | None = None) -> str:
+    """Make a kept release live again, in one transaction; by default the newest one before the live one.
+
+    The next run of a newer as-of, or of the one that was live, replaces it.
+
+    Returns:
+        Its release_id.
+
+    Raises:
+        ReleaseError: there is none.
+    """
+    with engine.begin() as connection:
+        take_writer_lock(connection)
+        releases = newest_first(connection)
+        kept = [row for row in releases if row.state == KEPT]
+        live = next((at for at, row in enumerate(releases) if row.state == LIVE), -1)
+        wanted = [row for row in (kept if release_id else releases[live + 1 :]) if row.state == KEPT]
+        chosen = next((row for row in wanted if release_id in (None, row.release_id)), None)
+        if chosen is None:
+            what = f"{release_id} is not a kept release" if release_id else "no release is older than the live one"
+            raise ReleaseError(f"{what}; kept are: {', '.join(row.release_id for row in kept) or 'none'}")
+        swap(connection, chosen)
+    return str(chosen.release_id)
+
+
+def collect(connection: sa.Connection, keep: int) -> list[str]:
+    """Drop all but the newest ``keep`` of the kept releases; the ids of those that are gone."""
+    kept = [str(row.release_id) for row in newest_first(connection) if row.state == KEPT]
+    drop_lists(connection, kept[keep:])
+    connection.execute(sa.delete(release).where(release.c.release_id.in_(kept[keep:])))
+    return kept[keep:]
+
+
+def drop_lists(connection: sa.Connection, release_ids: Collection[str]) -> None:
+    """Delete the lists and fallback lists of releases; the releases themselves stay."""
+    for table in (recommendation, fallback):
+        connection.execute(sa.delete(table).where(table.c.release_id.in_(list(release_ids))))
+
+
+def _write(connection: sa.Connection, row: sa.Row[Any], state: str, because: str = "") -> None:
+    manifest = {key: value for key, value in row.manifest.items() if key != BECAUSE}
+    manifest |= {BECAUSE: because} if because else {}
+    this = release.c.release_id == row.release_id
+    connection.execute(sa.update(release).where(this).values(state=state, manifest=manifest))
