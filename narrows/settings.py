@@ -27,6 +27,8 @@ from narrows.config.sections import (
     StoreSettings,
 )  # fmt: skip
 from narrows.pipeline import Pipeline
+from narrows.source.errors import SourceError
+from narrows.source.named import described
 from narrows.stage import Stage
 
 __all__ = ["FILE", "SECTIONS", "Settings", "SettingsError", "SourceSettings", "import_plugins", "load_settings"]
@@ -98,6 +100,7 @@ def load_settings(path: Path | None = None, env: Mapping[str, str] | None = None
         pipeline = _pipeline(chosen, file.parent)
         kinds: dict[str, Any] = SECTIONS | {room.name: room for room in pipeline.rooms}
         values = overridden(values, env, kinds, variables)
+        values["source"] = _with_data_set(values.get("source", {}), file)
         for name in values:
             if name not in kinds:
                 raise Refusal((name,), unknown(name, kinds, "section"), of_table=True)
@@ -116,11 +119,13 @@ def load_settings(path: Path | None = None, env: Mapping[str, str] | None = None
 
 
 def import_plugins(settings: Settings) -> None:
-    """Import the modules of ``[pipeline] imports``.
+    """Import the modules in which rooms register what others read, then those of ``[pipeline] imports``.
 
     Raises:
         Refusal: one cannot be imported.
     """
+    for module in (module for room in settings.pipeline.rooms for module in room.registers):
+        importlib.import_module(module)
     for module in settings.pipeline_settings.imports:
         try:
             importlib.import_module(module)
@@ -139,6 +144,24 @@ def _pipeline(chosen: PipelineSettings, base: Path) -> Pipeline:
         raise Refusal(("pipeline", "rooms"), f"= {chosen.rooms!r} cannot be loaded: {error}. {remedy}.") from error
     except ValueError as error:
         raise refusal_of(error).below("pipeline") from error
+
+
+def _with_data_set(given: Any, file: Path) -> Any:
+    """The section ``[source]``, completed by the data set that it names."""
+    name = given.get("name", SourceSettings().name) if isinstance(given, dict) else None
+    if not isinstance(name, str):
+        return given  # refused below, as any wrong section
+
+    def check(section: dict[str, Any], label: str) -> Any:
+        try:
+            return validated(SourceSettings, section, ("source",))
+        except Refusal as refusal:
+            raise SourceError(f"{label}: {refusal}") from refusal
+
+    try:
+        return described(name, given, file.parent, check) | given
+    except SourceError as error:
+        raise SettingsError(f"{file}: {error}") from error
 
 
 def _section(name: str, kind: type, values: Mapping[str, Any]) -> Any:

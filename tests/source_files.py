@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from narrows.settings import SourceSettings
+from narrows.settings import SourceSettings, load_settings
 from narrows.source.files import Source, open_source
 from stages.events import Events
 
@@ -27,9 +27,16 @@ ROWS = [
 
 
 def source(folder: Path, events: str, **given) -> Source:
+    """The source of some files below ``folder``, with these settings beside."""
     given = {"name": "files", "event_columns": COLUMNS, **given}
     settings = SourceSettings(events=events, **given)
     return open_source(SimpleNamespace(source=settings, state=folder / "state", base=folder))  # type: ignore[arg-type]
+
+
+def named_source(folder: Path, name: str, more: str = "") -> Source:
+    """The source that a ``narrows.toml`` in ``folder`` names, with more lines of its section."""
+    (folder / "narrows.toml").write_text(f'[source]\nname = "{name}"\n{more}')
+    return open_source(load_settings(folder / "narrows.toml", {}))
 
 
 def ids(opened: Source, spark) -> list[tuple]:

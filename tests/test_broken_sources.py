@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from narrows.source.files import SourceError, reading
+from narrows.source.errors import SourceError
+from narrows.source.tabular import reading
 from stages.events import Events
 from tests.source_files import COLUMNS, ROWS, source, written
 
@@ -17,8 +18,6 @@ from tests.source_files import COLUMNS, ROWS, source, written
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"name": "netflix"}, "name = 'netflix': give completejourney, movielens-100k or files"),
-        ({"name": "completejourney"}, 'events is for name = "files"'),
         ({"events": ""}, "needs `events`"),
         ({"event_columns": {"user_id": "who"}}, r"\[source.event_columns\] needs item_id, event_time"),
         ({"event_columns": {**COLUMNS, "user": "who"}}, r"\[source.event_columns\] 'user' is not a known column"),

@@ -90,7 +90,8 @@ def test_a_missing_manifest_is_no_version(tmp_path):
 
 KILLED = """
     import os, signal, sys
-        from pathlib import Path
+    from narrows.asof import Asof
+    from pathlib import Path
     import pyarrow as pa
     from narrows.store import partitions as module
     from narrows.store.partitions import Store
@@ -133,7 +134,8 @@ def test_a_kill_leaves_the_previous_version_and_the_rerun_heals(tmp_path, where)
 
 FULL = """
     import resource, signal, sys
-        from pathlib import Path
+    from narrows.asof import Asof
+    from pathlib import Path
     import numpy as np
     import pyarrow as pa
     from narrows.store.partitions import Store

@@ -211,7 +211,7 @@ def ui(settings: Settings, args: Namespace) -> int:
 
 
 def catalogue(settings: Settings, args: Namespace) -> int:
-    """The feature catalogue."""
+    """The feature catalogue, with the features that plug-ins register."""
     from features.definitions import markdown
 
     print(markdown(), end="")

@@ -163,7 +163,7 @@ def commands_page(parser: argparse.ArgumentParser) -> str:
     lines = [
         "# Commands",
         "",
-        MADE.format("the parser in `stages/__main__.py`"),
+        MADE.format("the parser in `narrows/cli/main.py`"),
         "",
         "Exit status: 0; 1 where a room failed; 2 where the remedy is yours (wrong settings or use, a missing file, a "
         "broken contract, a held store), which no retry mends; 130 after Ctrl-C. Progress goes to standard error, "
@@ -236,7 +236,7 @@ def tables_page() -> str:
         MADE.format("the rooms, their contracts and the serving schema"),
         "",
         "A table is a folder of Parquet files for each as-of, below `var/tables/`; how it gets there is told in "
-        "[architecture](architecture.md). Column names that rooms share are spelled in `stages/columns.py`; the "
+        "[architecture](architecture.md). Column names that rooms share are spelled in `narrows/columns.py`; the "
         "features are [listed apart](features.md).",
         "",
     ]

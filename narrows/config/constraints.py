@@ -43,8 +43,8 @@ def bounds(kind: Any) -> dict[str, dict[str, Any]]:
 def allowed(field: Mapping[str, Any]) -> str:
     """The values of a field in words: ``1 or more``, ``auto, wall or asof``, ``a number above 0``; empty for any."""
     if "description" in field and "properties" not in field:
-        examples = ", ".join(map(str, field.get("examples", ())))
-        return f"{field['description']}, such as {examples}" if examples else str(field["description"])
+        samples = ", ".join(map(str, field.get("examples", ())))
+        return f"{field['description']}, such as {samples}" if samples else str(field["description"])
     if choices := field.get("enum") or ([field["const"]] if "const" in field else []):
         return " or ".join(filter(None, [", ".join(map(str, choices[:-1])), str(choices[-1])]))
     if field.get("type") == "array":

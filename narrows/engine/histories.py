@@ -7,14 +7,13 @@ and writes them. Measured against the same features in Spark SQL this takes a sm
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from narrows.asof import KNOWN, Asof, known_period
 from narrows.columns import ASOF, CONTEXT, EVENT_TIME, INGESTED_AT, ITEM, ITEM_COLUMNS, PRICE, SESSION, USER, VALUE
 from narrows.engine.spark import Parts, write_part
-from narrows.source.tabular import reading
 from narrows.stage import Table
 
 if TYPE_CHECKING:
@@ -43,25 +42,6 @@ def dated(session: Any, log: Table, last: Asof) -> DataFrame:
     )
 
 
-def side(session: Any, table: DataFrame | None, key: str, columns: Iterable[str]) -> DataFrame:
-    """Side information as text, one row per ``key``: of several the smallest, where any value is less than none.
-
-    Columns that the source lacks are null.
-    """
-    from pyspark.sql import functions as F
-
-    if table is None:
-        return session.createDataFrame([], ", ".join(f"{name} string" for name in (key, *columns)))
-    text = [
-        (F.col(name) if name in table.columns else F.lit(None)).cast("string").alias(name) for name in (key, *columns)
-    ]
-    # which of several rows is kept must not depend on the order of reading; a struct's nulls would come first
-    ranked = [part for name in columns for part in (F.isnull(name).alias(f"no_{name}"), F.col(name))]
-    one = F.min(F.struct(*ranked)).alias("one")
-    kept = [F.col(f"one.{name}") for name in columns]
-    return table.select(*text).where(F.trim(key) != "").groupBy(key).agg(one).select(key, *kept)
-
-
 def with_side(rows: DataFrame, table: DataFrame) -> DataFrame:
     """``rows`` and the side table's as well, each as one event that no as-of knows: it has a profile before its first event."""
     from pyspark.sql import functions as F
@@ -69,7 +49,7 @@ def with_side(rows: DataFrame, table: DataFrame) -> DataFrame:
     return rows.unionByName(table.withColumn(KNOWN, F.lit(None).cast("bigint")), allowMissingColumns=True)
 
 
-def each_asof(rows: DataFrame, key: str, sides: dict[str, DataFrame], asofs: list[Asof], kernel: Kernel) -> Parts:
+def each_asof(rows: DataFrame, key: str, sides: dict[str, pa.Table], asofs: list[Asof], kernel: Kernel) -> Parts:
     """``kernel`` over the rows of some ``key`` values (whole) at a time, saved below ``asof=<date>``, in order of ``key``.
 
     ``sides`` are small tables by the column that joins them; every task has them whole. ``kernel`` receives the joined rows
@@ -78,11 +58,9 @@ def each_asof(rows: DataFrame, key: str, sides: dict[str, DataFrame], asofs: lis
     """
     parts = int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions")))
     kinds = dict(rows.dtypes)
-    with reading():
-        tables = {column: table.toArrow() for column, table in sides.items()}
 
     def work(batches: Iterator[pa.RecordBatch], folder: Path) -> None:
-        joined = joined_with(frame(kinds, batches), tables)
+        joined = joined_with(frame(kinds, batches), sides)
         for asof, made in zip(asofs, kernel(coded(joined), asofs), strict=True):
             write_part(plain(made.to_arrow()), folder / f"{ASOF}={asof}")
 

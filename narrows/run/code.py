@@ -130,13 +130,13 @@ def _file(name: str) -> Path | None:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
         return None
-    if not spec or not spec.origin:
+    if not spec:
         return None
-    origin = Path(spec.origin)
     if not rest:
-        return origin if origin.suffix == ".py" else None
-    path = origin.parent.joinpath(*rest)
-    return next((file for file in (path / "__init__.py", path.with_suffix(".py")) if file.exists()), None)
+        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+    paths = [Path(folder, *rest) for folder in spec.submodule_search_locations or ()]  # also without an __init__.py
+    files = [file for path in paths for file in (path / "__init__.py", path.with_suffix(".py"))]
+    return next((file for file in files if file.exists()), None)
 
 
 def _parse(file: Path | None) -> ast.Module:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from narrows.asof import Asof
 from narrows.durations import parse
 from narrows.engine.cost import meter
-from narrows.run import plugins, reads
+from narrows.run import reads
 from narrows.run.fingerprint import digest, versions
 from narrows.run.publish import Draft
 from narrows.stage import Table
@@ -45,7 +45,6 @@ def fitted(runner: Runner, name: str, asof: Asof) -> Table:
         runner.store.point(f"{name}.model", asof, fingerprint)
         return table
     LOG.info("  %-16s %s  fitting", name, asof)
-    plugins.load(runner.settings)
     runner.publisher.get_ready()  # what the fitted model makes will be audited
     with meter() as cost:
         model = room.fit(**reads.arguments(runner, room.fit, tables, asof))

@@ -16,11 +16,6 @@ def modules(settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*own, *settings.pipeline_settings.imports)))
 
 
-def load(settings: Settings) -> None:
-    """Import them all; a second time nothing happens. Modules beside ``narrows.toml`` are found."""
-    import_all(modules(settings), str(settings.base))
-
-
 def import_all(names: tuple[str, ...], folder: str = "") -> None:
     """Import modules by name; also called in Spark's workers, which are processes of their own."""
     if folder and folder not in sys.path:

@@ -88,6 +88,13 @@ def truth(runner: Runner, name: str, asof: Asof) -> Truth:
     return table.truth(asof)
 
 
+def hold(runner: Runner, asof: Asof) -> str:
+    """Why what is made as of a partition must not go live; empty where it may."""
+    notes = known(runner, runner.source_room, asof).notes
+    stale = notes["ends"] < str(asof) and not notes["goes_on"]
+    return f"the source ends with {notes['ends']}" if stale else ""
+
+
 def arguments(
     runner: Runner, method: Any, reads: dict[str, Any], asof: Asof, asofs: list[Asof] | None = None
 ) -> dict[str, Any]:
@@ -98,6 +105,7 @@ def arguments(
         "source": lambda: runner.source,
         "earlier": lambda: earlier(runner, runner.source_room, asof),
         "force": lambda: runner.force,
+        "hold": lambda: hold(runner, asof),
         "horizon": lambda: runner.horizon,
         "session": lambda: runner.session,
         "settings": lambda: runner.settings,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from narrows.asof import KNOWN, Asof
 from narrows.pipeline import Pipeline
-from narrows.run import models, plugins, reads, work
+from narrows.run import models, reads, work
 from narrows.run.fingerprint import Recipes, digest, reads_source, versions
 from narrows.run.publish import Publisher
 from narrows.run.reads import Pending
@@ -139,7 +139,6 @@ class Runner:
             else:
                 todo.append((asof, fingerprint, tables))
         if todo:
-            plugins.load(self.settings)
             make = work.narrow if isinstance(room, NarrowingStage) else work.transform
             cached |= make(self, room, todo)
         return {asof: cached[asof] for asof in asofs}
@@ -164,7 +163,6 @@ class Runner:
         """The room's model as of the partition, fitted if it does not exist yet, and where it is kept."""
         table = self.model_table(name, asof)
         if table.version not in self._models:
-            plugins.load(self.settings)
             self._models[table.version] = self.room(name).load(table.model_folder)
         return self._models[table.version], table
 

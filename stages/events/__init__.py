@@ -1,4 +1,4 @@
-"""Source rows to clean, typed, deduplicated events; rows that break the contract go to quarantine."""
+"""Source rows to clean, typed, deduplicated events, items and users; rows that break the contract go to quarantine."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 class Events(TableStage):
     """Typed, deduplicated events that had happened and arrived by the as-of, partitioned by when they were known.
 
-    Rows that break the contract are kept in the quarantine with the reason and the original row.
+    Rows that break the contract are kept in the quarantine with the reason and the original row. Beside the events lie
+    the source's tables of items and users, one row per id.
     """
 
     name: ClassVar[str] = "events"
     partitioned_by: ClassVar[str] = KNOWN
+    side_tables: ClassVar[tuple[str, ...]] = ("items", "users")
 
     max_bad_share: float = Field(0.01, ge=0, le=1)
     """More than this share of broken rows stops the run before anything is published (duplicates do not count)."""
@@ -33,5 +35,7 @@ class Events(TableStage):
     ) -> Made:
         """The rows known by an as-of; those that ``earlier``, a partition of the same source, has are its files."""
         from stages.events.clean import clean
+        from stages.events.side_tables import with_side_tables
 
-        return clean(source.events(session), source.settings, self, asof, earlier, force)
+        made = clean(source.events(session), source.settings, self, asof, earlier, force)
+        return with_side_tables(made, source, session)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from narrows.stage import Asof, Table, TableStage, room
-
-if TYPE_CHECKING:
-    from narrows.source.files import Source
 
 
 @room
@@ -26,7 +23,7 @@ class ItemProfiles(TableStage):
     group_days: int = Field(90, ge=1)
     """A context's or segment's users of an item count for this many days."""
 
-    def transform(self, events: Table, *, session: Any, source: Source, asofs: list[Asof]) -> Any:
+    def transform(self, events: Table, items: Table, users: Table, *, session: Any, asofs: list[Asof]) -> Any:
         from stages.item_profiles.profile import profile
 
-        return profile(session, events, source.items(session), source.users(session), self, asofs)
+        return profile(session, events, items, users, self, asofs)

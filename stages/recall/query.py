@@ -11,7 +11,7 @@ import pyarrow as pa
 from scipy import sparse
 
 from features.lookup import codes, column, flat
-from narrows.candidates import positions
+from narrows.candidates import place_in_run
 
 Array = np.ndarray
 
@@ -39,7 +39,7 @@ class Proposals:
         user, item, score = user[chosen], item[chosen], score[chosen]
         order = np.lexsort((item, -score, user))
         user, item, score = user[order], item[order], score[order]
-        keep = positions(user, -score) <= n
+        keep = place_in_run(user) <= n
         return cls(user[keep].astype(np.int32), item[keep].astype(np.int32), score[keep].astype(np.float32))
 
     @classmethod

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from narrows.stage import Asof, Table, TableStage, room
-
-if TYPE_CHECKING:
-    from narrows.source.files import Source
 
 
 @room
@@ -32,7 +29,7 @@ class UserProfiles(TableStage):
     visits_length: int = Field(100, ge=1)
     """Days with an event that are kept, newest first."""
 
-    def transform(self, events: Table, *, session: Any, source: Source, asofs: list[Asof]) -> Any:
+    def transform(self, events: Table, items: Table, users: Table, *, session: Any, asofs: list[Asof]) -> Any:
         from stages.user_profiles.profile import profile
 
-        return profile(session, events, source.items(session), source.users(session), self, asofs)
+        return profile(session, events, items, users, self, asofs)

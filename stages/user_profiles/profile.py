@@ -10,24 +10,20 @@ import polars as pl
 
 from features import history, user
 from narrows.columns import CONTEXT, ITEM, PRICE, USER, VALUE
-from narrows.engine.histories import THINGS, complete, dated, each_asof, everything, known_by, side, with_side
+from narrows.engine.histories import THINGS, complete, dated, each_asof, everything, known_by, with_side
 from narrows.engine.spark import Parts
 from narrows.stage import Asof, Table
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from stages.user_profiles import UserProfiles
 
 DAY = "event_day"
 
 
-def profile(
-    session: Any, events: Table, items: DataFrame | None, users: DataFrame | None, room: UserProfiles, asofs: list[Asof]
-) -> Parts:
+def profile(session: Any, events: Table, items: Table, users: Table, room: UserProfiles, asofs: list[Asof]) -> Parts:
     """One row per as-of and user."""
-    rows = with_side(dated(session, events, max(asofs)), side(session, users, USER, ("segment",)))
-    sides = {ITEM: side(session, items, ITEM, THINGS)}
+    rows = with_side(dated(session, events, max(asofs)), users.spark(session))
+    sides = {ITEM: items.arrow([ITEM, *THINGS])}
     return each_asof(rows, USER, sides, asofs, partial(profiles, room=room))
 
 

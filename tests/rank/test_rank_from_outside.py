@@ -15,7 +15,7 @@ from stages.prerank import Prerank, learn
 from stages.rank import Rank
 from stages.rank import model as rank_model
 from stages.rank.rankers import BUILT_IN, RANKERS, ranker
-from tests.rank.outside import imported, shown
+from tests.outside import imported, shown
 from tests.rank.small import DAYS, examples, small_shard
 
 PRERANK = Prerank(min_rows=5, positives_per_tree=1, pointwise_trees=12, lambdarank_trees=10, first_trees=5, n=10)

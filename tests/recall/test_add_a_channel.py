@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import importlib
-import sys
-import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
 from features.pair import FEATURES
-from narrows.cli.airflow import ROOT
 from narrows.cli.explain import explain
 from narrows.cli.reference import channels_page
-from narrows.settings import load_settings
+from narrows.run.fingerprint import Recipes
+from narrows.settings import SettingsError, load_settings
 from stages.recall import Recall, model
 from stages.recall.channels import CHANNELS, Channel, build, channel
+from tests.outside import forgotten, imported, shown, written
 from tests.recall.tiny import ASOF, SMALL, events, random_rows, shard
 
 ROWS = random_rows()
+NAME, EXAMPLE = "my_company.trending", shown("add-a-channel.md", "python")
 
 LEARNER = '''
 from pathlib import Path
@@ -57,33 +56,24 @@ class Rarest(Channel):
 
 
 @pytest.fixture
-def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The registries as before, whatever a test registers."""
-    channels, features, modules = dict(CHANNELS), dict(FEATURES), set(sys.modules)
-    yield
-    for registry, before in ((CHANNELS, channels), (FEATURES, features)):
-        registry.clear()
-        registry.update(before)
-    for name in set(sys.modules) - modules:
-        if name.startswith("my_"):
-            del sys.modules[name]
+def clean() -> Iterator[None]:
+    with forgotten(CHANNELS, FEATURES):
+        yield
 
 
-def load(folder: Path, name: str, code: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    (folder / f"{name}.py").write_text(code)
-    monkeypatch.syspath_prepend(str(folder))
-    return importlib.import_module(name)
+@pytest.fixture
+def trending(tmp_path) -> Iterator[ModuleType]:
+    with imported(tmp_path, NAME, EXAMPLE, CHANNELS, FEATURES) as module:
+        yield module
 
 
-def example() -> str:
-    """The file that the documentation shows."""
-    page = (ROOT / "docs" / "add-a-channel.md").read_text(encoding="utf-8")
-    return textwrap.dedent(page.partition("   ```python\n")[2].partition("   ```\n")[0])
+@pytest.fixture
+def rarest(tmp_path) -> Iterator[ModuleType]:
+    with imported(tmp_path, "my_rarest", LEARNER, CHANNELS, FEATURES) as module:
+        yield module
 
 
-def test_the_documented_channel_needs_its_file_only(clean, tmp_path, monkeypatch):
-    before = list(FEATURES)
-    load(tmp_path, "my_trending", example(), monkeypatch)
+def test_the_documented_channel_needs_its_file_only(trending):
     room = Recall(channels=SMALL | {"trending": {"quota": 2, "min_users": 1}})
     room.check(load_settings(env={}))
     known = shard(ROWS)
@@ -102,13 +92,29 @@ def test_the_documented_channel_needs_its_file_only(clean, tmp_path, monkeypatch
     assert kept.num_rows == 2 * known.users.num_rows
     assert set(kept["recall_reason"].to_pylist()) == {"trending"}
     assert explain("trending") == "trending (more users have it every week)"
-    assert list(FEATURES) == [*before, "trending_score"]
+    assert list(FEATURES)[-2:] == ["two_tower_score", "trending_score"]
     assert "| [`trending`](#trending) | Proposes the items that grow most" in channels_page()
     assert "Items that fewer users had in the last 7 days are left out. |" in channels_page()
 
 
-def test_a_channel_that_learns_is_saved_with_recalls_model(clean, tmp_path, monkeypatch):
-    load(tmp_path, "my_rarest", LEARNER, monkeypatch)
+def test_the_settings_file_names_the_channels_module_and_its_code_is_part_of_the_recipe(clean, tmp_path):
+    file, module = tmp_path / "narrows.toml", written(tmp_path, NAME, EXAMPLE)
+    file.write_text('[pipeline]\nimports = ["my_company.trending"]\n[recall.channels.trending]\nquota = 2\n')
+    settings = load_settings(file, {})
+    assert list(build(settings.rooms["recall"].channels))[-1] == "trending"
+    assert list(FEATURES)[-1] == "trending_score"
+    before = Recipes(settings)
+    recall, profiles = before.of("recall"), before.of("item_profiles")
+    module.write_text(EXAMPLE.replace("week >= self.min_users", "week > self.min_users"))
+    after = Recipes(settings)
+    assert after.of("recall") != recall
+    assert after.of("item_profiles") == profiles
+    file.write_text('[pipeline]\nimports = ["my_company.trending"]\n[recall.channels.trending]\nquota = -2\n')
+    with pytest.raises(SettingsError, match=r"\[recall.channels.trending\] quota = -2: give 0 or more"):
+        load_settings(file, {})
+
+
+def test_a_channel_that_learns_is_saved_with_recalls_model(rarest, tmp_path):
     rows = [*ROWS, ("u001", "i999", 3)]
     room, known = Recall(channels=SMALL), shard(rows)
     fitted = model.fit(room, events(rows), known.users, known.items, ASOF)
@@ -121,37 +127,6 @@ def test_a_channel_that_learns_is_saved_with_recalls_model(clean, tmp_path, monk
     proposed = {row["item_id"] for row in kept.to_pylist() if row["rarest_rank"]}
     assert proposed == {"i999"}
     assert "rarest_score" not in FEATURES  # score_feature is off by default
-
-
-@pytest.mark.parametrize(
-    ("settings", "says"),
-    [
-        ({"trendy": {}}, "channels.trendy: no such channel. The channels are: own, popular_7d,"),
-        ({"eese": {}}, "channels.eese: no such channel. Did you mean 'ease'?"),
-        ({"ease": {"qouta": 3}}, "channels.ease.qouta: no such key. Did you mean 'quota'?"),
-        ({"ease": {"zzz": 3}}, "channels.ease.zzz: no such key. The keys are: quota, items, ridge"),
-        ({"ease": {"quota": -1}}, "channels.ease.quota = -1: give 0 or more."),
-        ({"ease": {"quota": "many"}}, "channels.ease.quota = 'many': give a whole number."),
-        ({"ease": {"ridge": 0}}, "channels.ease.ridge = 0: give a number above 0"),
-        ({"two_tower": {"index": "flat"}}, "channels.two_tower.index = 'flat': give 'exact', 'ivf' or 'hnsw'."),
-        (
-            {name: {"quota": 0} for name in CHANNELS},
-            "channels: every channel has quota = 0; give one of them 1 or more",
-        ),
-    ],
-)
-def test_wrong_settings_name_the_key_and_the_remedy(settings, says):
-    with pytest.raises(ValueError) as raised:
-        Recall(channels=settings).check(load_settings(env={}))
-    assert says in str(raised.value)
-    assert len(str(raised.value).splitlines()) == 1
-
-
-def test_settings_of_a_channel_leave_its_other_defaults():
-    channels = build({"item_to_item": {"quota": 7}, "ease": {"quota": 0}})
-    assert "ease" not in channels
-    assert list(channels) == [name for name in CHANNELS if name != "ease"]
-    assert (channels["item_to_item"].quota, channels["own"].quota) == (7, 250)
 
 
 @pytest.mark.parametrize("name", ["1st", "Best", "a-b"])
@@ -173,13 +148,12 @@ def test_a_channel_says_what_it_is(clean, missing):
         channel(type("Silent", (Channel,), given))
 
 
-def test_two_channels_cannot_have_one_name_but_a_module_may_be_imported_again(clean, tmp_path, monkeypatch):
+def test_two_channels_cannot_have_one_name_but_a_module_may_be_imported_again(trending):
     with pytest.raises(ValueError, match=r"'own' of .*: stages.recall.channels.own has it"):
         channel(type("Other", (Channel,), {"name": "own", "reason": "r", "meaning": "m"}))
-    module = load(tmp_path, "my_trending", example(), monkeypatch)
-    features = list(FEATURES)
-    importlib.reload(module)
-    assert CHANNELS["trending"] is module.Trending
+    features, before = list(FEATURES), CHANNELS["trending"]
+    importlib.reload(trending)
+    assert CHANNELS["trending"] is not before
     assert list(FEATURES) == features
 
 

@@ -82,10 +82,10 @@ def test_what_changes_no_row_remakes_nothing(copy, before, file, old, new):
 
 def test_a_new_pair_feature_remakes_examples_and_what_follows(copy, before):
     feature = (
-        '\n\n@feature\ndef brand_new(pairs: Pairs) -> Array:\n    """One."""\n    return pairs.of_user("events")\n'
+        '@feature\ndef brand_new(pairs: Pairs) -> Array:\n    """One."""\n    return pairs.of_user("events")\n\n\n'
     )
-    last = "\n\ndef matrix("
-    assert changed(copy, before, "features/pair.py", last, feature + last) == FLOW
+    first = "@feature\ndef user_variety("
+    assert changed(copy, before, "features/pair/user.py", first, feature + first) == FLOW
 
 
 def test_an_edit_of_the_cut_remakes_everything(copy, before):
