@@ -56,7 +56,16 @@ def candidate_score(name: str) -> None:
 
 
 def matrix(pairs: Pairs, names: Sequence[str]) -> Array:
-    """The named features as float32 (pairs, names), C order."""
+    """The named features as float32 (pairs, names), C order.
+
+    Raises:
+        ValueError: a feature is not registered, such as one of a model that was fitted with other plug-ins.
+    """
+    if missing := [name for name in names if name not in FEATURES]:
+        raise ValueError(
+            f"pair feature {missing[0]} is not registered: name the module that defines it in [pipeline] imports, or fit "
+            "the model again."
+        )
     out = np.empty((len(pairs), len(names)), np.float32)
     for place, name in enumerate(names):
         out[:, place] = FEATURES[name](pairs)

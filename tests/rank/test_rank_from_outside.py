@@ -61,6 +61,8 @@ def test_a_pair_feature_from_outside_is_a_column_of_both_models(tmp_path):
             narrowed = room.narrow(model, replace(asked, candidates=received or asked.candidates))
             assert narrowed.kept.num_rows == 10 * asked.users.num_rows
     assert "my_price_gap" not in FEATURES
+    with pytest.raises(ValueError, match=r"my_price_gap is not registered: name the module .* in \[pipeline\] imports"):
+        PRERANK.narrow(trees, asked)
 
 
 def test_a_name_that_is_taken_is_an_error_that_names_both_modules():
