@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import serving
 import sqlalchemy as sa
 from serving import ASOF, MADE, many, publish, release
 
@@ -42,7 +43,7 @@ def test_a_new_release_replaces_the_live_one_and_can_be_rolled_back(engine):
     publish(engine, "r1")
     publish(engine, "r2", ASOF + timedelta(days=1), places={"u0": ["i5"]})
     assert shown(engine, n=1) == ["i5"]
-    assert [row["state"] for row in reading.releases(engine)] == ["live", "kept"]
+    assert [row["state"] for row in serving.releases(engine)] == ["live", "kept"]
     assert releases.rollback(engine) == "r1"
     assert shown(engine) == ["i0", "i1", "i2"]
     with pytest.raises(releases.ReleaseError, match="no release is older than the live one; kept are: r2"):
@@ -130,7 +131,7 @@ def test_as_ofs_of_any_grain_are_ordered_by_their_end(engine):
     assert publish(engine, "day")["live"] is True  # it ends at midnight
     assert publish(engine, "late", asof_text="2017-11-30T22")["kept_because"] == "release day as of 2017-11-30 is newer"
     assert publish(engine, "next", asof_text="2017-12-01T00")["live"] is True
-    assert [row["asof"] for row in reading.releases(engine)] == [
+    assert [row["asof"] for row in serving.releases(engine)] == [
         "2017-12-01T00", "2017-11-30", "2017-11-30T22", "2017-11-30T13",
     ]  # fmt: skip
     assert releases.end_of("2017-12-01T13") == datetime(2017, 12, 1, 14, tzinfo=UTC)
@@ -154,14 +155,14 @@ def test_a_database_of_an_earlier_version_opens(tmp_path):
     assert publication.ensure(engine, "old") is None
     assert publish(engine, "older", ASOF - timedelta(days=1))["kept_because"] == "release old as of 2017-11-30 is newer"
     assert publish(engine, "new", asof_text="2017-12-01T13")["live"] is True
-    assert [row["asof"] for row in reading.releases(engine)] == ["2017-12-01T13", "2017-11-30", "2017-11-29"]
+    assert [row["asof"] for row in serving.releases(engine)] == ["2017-12-01T13", "2017-11-30", "2017-11-29"]
     engine.dispose()
 
 
 def test_old_releases_are_collected_by_count(engine):
     collected = [publish(engine, f"r{day}", ASOF + timedelta(days=day), keep=2)["collected"] for day in range(5)]
     assert collected == [[], [], [], ["r0"], ["r1"]]
-    assert [row["release_id"] for row in reading.releases(engine)] == ["r4", "r3", "r2"]
+    assert [row["release_id"] for row in serving.releases(engine)] == ["r4", "r3", "r2"]
     with engine.connect() as connection:
         assert set(connection.scalars(sa.select(schema.recommendation.c.release_id))) == {"r2", "r3", "r4"}
 
