@@ -1,4 +1,4 @@
-"""``python -m bench [--asof DAY]``: what the finished run of a day costs and is worth, on this machine.
+"""``python -m bench [--asof DAY]``: what the finished run of a day costs and how good its lists are, on this machine.
 
 Reads the store that `make run` filled. Prints Markdown: the text of docs/benchmarks.md.
 """
@@ -56,14 +56,14 @@ def prerank(runner: Runner, asof: date, bytes_: float) -> None:
 
     room, model, shard = shard_of(runner, "prerank", asof)
     count = shard.candidates.num_rows
-    member = model.members[0]
-    rows = matrix(Pairs(shard.users, shard.items, shard.candidates), member.feature_name())
+    booster = model.ensemble[0]
+    rows = matrix(Pairs(shard.users, shard.items, shard.candidates), booster.feature_name())
 
-    whole, trees = machine.alternate(lambda: room.narrow(model, shard), lambda: member.predict(rows), RUNS)
+    whole, trees = machine.alternate(lambda: room.narrow(model, shard), lambda: booster.predict(rows), RUNS)
     line(
         "pre-rank, features included: microseconds a candidate",
         whole.per(count, 1e6),
-        f"all trees of one member for all candidates, without features: {trees.per(count, 1e6)}",
+        f"all trees of one model of the ensemble for all candidates, without features: {trees.per(count, 1e6)}",
         whole.median / trees.median,
     )
     least = rows.nbytes / bytes_ / count * 1e6
@@ -81,26 +81,26 @@ def rank(runner: Runner, asof: date, flops: float) -> None:
     whole = machine.repeated(lambda: room.narrow(model, shard), RUNS)
     line("rank, features included: candidates a second", whole.rate(count), "", None)
     plain = PlainDIN(model.nets[0])
-    users, length, parts, listed = 24, room.length, 4, 100
+    users, length, parts, candidates = 24, room.length, 4, 100
     generator = torch.Generator().manual_seed(0)
     sequence = torch.randint(1, 5, (users, length, parts), generator=generator)
-    wanted = torch.randint(1, 5, (users, listed, parts), generator=generator)
-    dense = torch.randn(users, listed, model.encoder.width(), generator=generator)
-    given = (sequence, torch.rand(users, length, generator=generator) * 90, wanted, dense)
+    items = torch.randint(1, 5, (users, candidates, parts), generator=generator)
+    dense = torch.randn(users, candidates, model.encoder.dense_size(), generator=generator)
+    arguments = (sequence, torch.rand(users, length, generator=generator) * 90, items, dense)
     net = model.nets[0].eval()
     with torch.inference_mode():
-        assert torch.allclose(net(*given), plain(*given), atol=1e-4)
-        ours, theirs = machine.alternate(lambda: net(*given), lambda: plain(*given), RUNS)
-        work = operations(lambda: net(*given))
-    made = users * listed
+        assert torch.allclose(net(*arguments), plain(*arguments), atol=1e-4)
+        ours, theirs = machine.alternate(lambda: net(*arguments), lambda: plain(*arguments), RUNS)
+        work = operations(lambda: net(*arguments))
+    pairs = users * candidates
     line(
         f"{room.model} alone ({length} events): candidates a second",
-        ours.rate(made),
-        f"unfactored: {theirs.rate(made)}",
+        ours.rate(pairs),
+        f"unfactored: {theirs.rate(pairs)}",
         theirs.median / ours.median,
     )
     print(
-        f"\nThe network does {work / made / 1e3:.0f} kFLOP in matrix products a candidate: {work / ours.median / flops:.0%} of the machine's product rate.\n"
+        f"\nThe network does {work / pairs / 1e3:.0f} kFLOP in matrix products a candidate: {work / ours.median / flops:.0%} of the machine's product rate.\n"
     )
 
 
@@ -116,16 +116,16 @@ def operations(work: Any) -> float:
 def index(runner: Runner, asof: date) -> None:
     """The FAISS index beside a plain matrix product and a sort."""
     model = runner.model("recall", asof)[0]
-    found = model.two_tower.index
-    vectors = found.reconstruct_n(0, found.ntotal)
-    asked = np.ascontiguousarray(vectors[:: max(1, len(vectors) // 2000)][:2000])
+    exact = model.proposers["two_tower"].index
+    vectors = exact.reconstruct_n(0, exact.ntotal)
+    queries = np.ascontiguousarray(vectors[:: max(1, len(vectors) // 2000)][:2000])
     ours, theirs = machine.alternate(
-        lambda: found.search(asked, 33), lambda: np.argpartition(-(asked @ vectors.T), 33)[:, :33], RUNS
+        lambda: exact.search(queries, 33), lambda: np.argpartition(-(queries @ vectors.T), 33)[:, :33], RUNS
     )
     line(
-        f"exact index, {found.ntotal:,} items, {len(asked):,} queries: queries a second",
-        ours.rate(len(asked)),
-        f"NumPy: {theirs.rate(len(asked))}",
+        f"exact index, {exact.ntotal:,} items, {len(queries):,} queries: queries a second",
+        ours.rate(len(queries)),
+        f"NumPy: {theirs.rate(len(queries))}",
         theirs.median / ours.median,
     )
 
@@ -136,21 +136,21 @@ def line(what: str, value: str, beside: str, ratio: float | None) -> None:
 
 
 def quality(runner: Runner, asof: date) -> None:
-    """The lists' worth, with intervals, from the evaluation table."""
+    """The quality of the lists, with intervals, from the evaluation table."""
     table = runner.store.current("evaluation", asof)
     rows = [row for row in table.arrow().to_pylist() if (row["population"], row["k"], row["detail"]) == ("all", 20, "")]  # type: ignore[union-attr]
     print("| list | recall@20 | ndcg@20 |\n|---|---|---|")
-    wanted = [(row["kind"], row["list"]) for row in rows if row["metric"] == "recall" and row["kind"] != "difference"]
-    for kind, name in dict.fromkeys(wanted):
+    lists = [(row["kind"], row["list"]) for row in rows if row["metric"] == "recall" and row["kind"] != "difference"]
+    for kind, name in dict.fromkeys(lists):
         cells = {row["metric"]: row for row in rows if (row["kind"], row["list"]) == (kind, name)}
-        said = [f"{cells[m]['value']:.4f} [{cells[m]['low']:.4f}, {cells[m]['high']:.4f}]" for m in ("recall", "ndcg")]
-        print(f"| {kind} {name} | {said[0]} | {said[1]} |")
+        texts = [f"{cells[m]['value']:.4f} [{cells[m]['low']:.4f}, {cells[m]['high']:.4f}]" for m in ("recall", "ndcg")]
+        print(f"| {kind} {name} | {texts[0]} | {texts[1]} |")
     print()
 
 
 def spent(runner: Runner, asof: date) -> None:
-    """What each room of the run cost, as it was metered when it ran."""
-    print("| room | fit s | make s | CPU s | peak MB |\n|---|---|---|---|---|")
+    """What each room of the run cost, as measured when it ran."""
+    print("| room | fit s | work s | CPU s | peak MB |\n|---|---|---|---|---|")
     for name in runner.settings.rooms:
         table = runner.store.current(name, asof)
         if table:

@@ -19,11 +19,11 @@ class PlainDIN(nn.Module):
     def forward(self, sequence: Tensor, days: Tensor, parts: Tensor, dense: Tensor) -> Tensor:
         """Logits [users, list]; shapes as DIN's."""
         net = self.net
-        events, wanted = net.embedding(sequence), net.embedding(parts)
-        users, length, width = events.shape
-        listed = wanted.shape[1]
-        event = events[:, None].expand(users, listed, length, width)
-        candidate = wanted[:, :, None].expand(users, listed, length, width)
+        events, candidates = net.embedding(sequence), net.embedding(parts)
+        users, length, size = events.shape
+        count = candidates.shape[1]
+        event = events[:, None].expand(users, count, length, size)
+        candidate = candidates[:, :, None].expand(users, count, length, size)
         both = torch.cat([event, candidate], -1)
         first = torch.cat([net.event.weight, net.candidate.weight], 1)
         hidden = torch.relu(nn.functional.linear(both, first, net.event.bias))
@@ -32,4 +32,4 @@ class PlainDIN(nn.Module):
         weight = torch.sigmoid(product + net.out(hidden).squeeze(-1) + age[:, None])
         weight = weight * (sequence[..., 1] > 0)[:, None]
         interest = (weight[..., None] * event).sum(2) / length**0.5
-        return net.head(torch.cat([dense, wanted, interest, interest * wanted], -1)).squeeze(-1)
+        return net.head(torch.cat([dense, candidates, interest, interest * candidates], -1)).squeeze(-1)

@@ -1,6 +1,6 @@
 """The whole cascade, once a day: from source events to published lists and what they were worth.
 
-One task a room, in the order of `stages.PIPELINE`; a room waits for the tables that it reads. Each task runs
+One task a room, in the order of the pipeline; a room waits for the tables that it reads. Each task runs
 `narrows transform ROOM --asof DATE` in a process of its own and hands on the version of the table that it
 published, never rows. What exists already is found by its fingerprint: clearing and rerunning is cheap and
 safe.
@@ -17,16 +17,15 @@ from inspect import cleandoc, getdoc
 from airflow.sdk import DAG, Param, task
 
 from narrows.cli.airflow import run_room
-from narrows.stage import inputs, load_room
-from stages import PIPELINE
+from narrows.pipeline import configured
 
-DAY = "{{ params.asof or macros.ds_add((dag_run.logical_date or dag_run.run_after) | ds, -1) }}"
+ASOF = "{{ params.asof or macros.ds_add((dag_run.logical_date or dag_run.run_after) | ds, -1) }}"
 
 
 @task
-def transform(room: str, asof: str, run: str) -> str:
+def transform(room: str, asof: str, run: str, force: str) -> str:
     """Run one room; the version of what it published."""
-    return run_room(room, asof, run)
+    return run_room(room, asof, run, force == "True")
 
 
 with DAG(
@@ -47,18 +46,19 @@ with DAG(
         "asof": Param(
             "",
             type="string",
-            pattern=r"^(\d{4}-\d{2}-\d{2})?$",
+            pattern=r"^(\d{4}-\d{2}-\d{2}(T\d{2}(\d{2})?)?)?$",
             title="As of",
-            description="Last day whose events may be known, YYYY-MM-DD; empty: the day before the run.",
-        )
+            description="Last period whose events may be known: YYYY-MM-DD, or YYYY-MM-DDTHH where the grain is an hour. "
+            "Empty: the day before the run.",
+        ),
+        "force": Param(False, type="boolean", title="Replay an as-of that the source does not reach"),
     },
     tags=["narrows", "daily"],
     doc_md=cleandoc(__doc__),
 ):
-    made = {}
-    for name in PIPELINE:
-        room = load_room(name)
-        made[name] = transform.override(task_id=name, doc_md=getdoc(room))(name, DAY, "{{ run_id }}")
-        for table in inputs(room):
-            if table in made and table != name:  # what stands below is read as earlier runs left it
-                made[table] >> made[name]
+    pipeline, tasks = configured(), {}
+    for room in pipeline.rooms:
+        run = transform.override(task_id=room.name, doc_md=getdoc(room))
+        tasks[room.name] = run(room.name, ASOF, "{{ run_id }}", "{{ params.force }}")
+        for name in sorted(pipeline.upstream(room.name)):
+            tasks[name] >> tasks[room.name]

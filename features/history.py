@@ -1,6 +1,6 @@
-"""What a user did with one thing (an item, a category, a subcategory, a brand): parallel lists, newest first.
+"""What a user did with one entity (an item, a category, a subcategory, a brand): parallel lists, newest first.
 
-Each function aggregates the days on which the user had an event with the thing: one row per user, thing and day, with
+Each function aggregates the days on which the user had an event with the entity: one row per user, entity and day, with
 ``age`` (days, fractional, from the day's last event to the end of the as-of), ``day_age`` (whole days, 0 = the as-of
 day), ``age_before`` (the ``age`` of the preceding such day, null for the first), ``visit`` (the number of the user's day
 with any event, 1 = the newest) and ``value`` (the day's sum). The columns are ``history_*`` for items, and

@@ -32,12 +32,15 @@ def codes(values: pa.Array | pa.ChunkedArray, vocabulary: pa.Array) -> Array:
         values = values.combine_chunks()
     if values.type != vocabulary.type:
         values = values.cast(vocabulary.type)
-    found = pc.index_in(values, value_set=vocabulary, skip_nulls=True)
-    return pc.fill_null(found, -1).to_numpy(zero_copy_only=False)
+    positions = pc.index_in(values, value_set=vocabulary, skip_nulls=True)
+    return pc.fill_null(positions, -1).to_numpy(zero_copy_only=False)
 
 
 class Catalogue:
-    """The item table with its string columns as codes; built once per item table and kept while the table lives."""
+    """The item table with its string columns as codes.
+
+    Building one codes the whole table, so whoever makes several `Pairs` over one item table builds it once.
+    """
 
     def __init__(self, items: pa.Table):
         self.items = items
@@ -61,29 +64,29 @@ class Catalogue:
         return vocabulary, starts, item[order], order
 
 
-_latest: list[Catalogue] = []
+def locate(starts: Array, stops: Array, entries: Array, bounds: Array, queries: Array, size: int) -> Array:
+    """Place of every queried code in its user's list.
 
-
-def catalogue(items: pa.Table) -> Catalogue:
-    """The `Catalogue` of a table; the latest one is kept, as all shards of a run share one item table."""
-    if not _latest or _latest[0].items is not items:
-        _latest[:] = [Catalogue(items)]
-    return _latest[0]
-
-
-def locate(starts: Array, stops: Array, listed: Array, bounds: Array, wanted: Array, size: int) -> Array:
-    """Place of every wanted code in its user's list, -1 where absent.
-
-    `listed[starts[u]:stops[u]]` are user u's codes, `wanted[bounds[u]:bounds[u + 1]]` the codes to look up, all < size.
     One scratch row of `size` is written and erased per user: linear time, and the row stays in cache.
+
+    Args:
+        starts: of each user's list in `entries`, int (users,).
+        stops: the ends, int (users,).
+        entries: codes below `size`; `entries[starts[u]:stops[u]]` are user u's.
+        bounds: int (users + 1,); `queries[bounds[u]:bounds[u + 1]]` are looked up in user u's list.
+        queries: codes below `size`, -1 = unknown.
+        size: of the vocabulary.
+
+    Returns:
+        int32 (queries,): the index in `entries`, -1 where absent.
     """
     scratch = np.full(size + 1, -1, dtype=np.int32)  # the last cell takes code -1
-    place = np.empty(len(wanted), dtype=np.int32)
+    place = np.empty(len(queries), dtype=np.int32)
     for u in np.flatnonzero(np.diff(bounds)):
-        keys = listed[starts[u] : stops[u]]
+        keys = entries[starts[u] : stops[u]]
         scratch[keys] = np.arange(starts[u], stops[u], dtype=np.int32)
         scratch[-1] = -1
-        place[bounds[u] : bounds[u + 1]] = scratch[wanted[bounds[u] : bounds[u + 1]]]
+        place[bounds[u] : bounds[u + 1]] = scratch[queries[bounds[u] : bounds[u + 1]]]
         scratch[keys] = -1
     return place
 
@@ -91,16 +94,19 @@ def locate(starts: Array, stops: Array, listed: Array, bounds: Array, wanted: Ar
 class Pairs:
     """Pairs of a shard with their places in the user and item tables and in the users' lists.
 
-    users, items: profile tables; candidates: at least (user_id, item_id), grouped by user in the users' order.
+    Args:
+        users: user_profiles rows.
+        items: item_profiles, the whole catalogue.
+        candidates: at least (user_id, item_id), grouped by user in the users' order.
+        catalogue: that of `items`, where the caller has it; else it is built.
 
     Raises:
         ValueError: the candidates are not so grouped, or one's user or item is not in the tables.
     """
 
-    def __init__(self, users: pa.Table, items: pa.Table, candidates: pa.Table):
-        self.users, self.candidates = users, candidates
-        self.catalogue = catalogue(items)
-        self.items = items
+    def __init__(self, users: pa.Table, items: pa.Table, candidates: pa.Table, catalogue: Catalogue | None = None):
+        self.users, self.items, self.candidates = users, items, candidates
+        self.catalogue = catalogue or Catalogue(items)
         self.user = codes(candidates["user_id"], users["user_id"].combine_chunks())
         self.item = codes(candidates["item_id"], self.catalogue.ids)
         self.bounds = np.searchsorted(self.user, np.arange(users.num_rows + 1))
@@ -115,7 +121,7 @@ class Pairs:
         return len(self.user)
 
     def take(self, rows: Array) -> Pairs:
-        """The pairs of these rows, int64 in rising order; what was looked up for them stays known."""
+        """The pairs of these rows, int64 in rising order; what was looked up for them is kept."""
         part = copy(self)
         part.candidates = self.candidates.take(pa.array(rows))
         part.user, part.item = self.user[rows], self.item[rows]
@@ -147,11 +153,11 @@ class Pairs:
         if kind not in self._cache:
             offsets, names = flat(self.users, "history_item" if kind == "history" else f"{kind}_name")
             if kind == "history":
-                listed, wanted, size = codes(names, self.catalogue.ids), self.item, len(self.catalogue.ids)
+                entries, queries, size = codes(names, self.catalogue.ids), self.item, len(self.catalogue.ids)
             else:
                 vocabulary = self.catalogue.vocabulary[kind]
-                listed, wanted, size = codes(names, vocabulary), self.catalogue.code[kind][self.item], len(vocabulary)
-            self._cache[kind] = locate(offsets[:-1], offsets[1:], listed, self.bounds, wanted, size)
+                entries, queries, size = codes(names, vocabulary), self.catalogue.code[kind][self.item], len(vocabulary)
+            self._cache[kind] = locate(offsets[:-1], offsets[1:], entries, self.bounds, queries, size)
         return self._cache[kind]
 
     def of_list(self, kind: str, name: str) -> Array:
@@ -166,12 +172,12 @@ class Pairs:
 
     def of_context(self, name: str) -> Array:
         """`context_<name>` of the item at the user's favourite context, 0 where it has no entry."""
-        vocabulary, starts, listed, order = self.catalogue.contexts
+        vocabulary, starts, entries, order = self.catalogue.contexts
         if "context" not in self._cache:
             code = codes(self.users["favourite_context"], vocabulary)
             begin = np.where(code < 0, 0, starts[code])
             end = np.where(code < 0, 0, starts[code + 1])
-            self._cache["context"] = locate(begin, end, listed, self.bounds, self.item, len(self.catalogue.ids))
+            self._cache["context"] = locate(begin, end, entries, self.bounds, self.item, len(self.catalogue.ids))
         values = flat(self.items, f"context_{name}")[1].cast(pa.float32()).to_numpy(zero_copy_only=False)[order]
         return np.append(values, np.float32(0))[self._cache["context"]]
 

@@ -2,100 +2,45 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from dataclasses import dataclass, field, fields
-from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, dataclass_transform
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
-from stages import PIPELINE
+from narrows.asof import Asof
+from narrows.store.table import Flow, Past, Recent, Table, Truth
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql import DataFrame, SparkSession
 
+    from narrows.settings import Settings
 
-HIVE = "hive"
+__all__ = [
+    "Asof",
+    "Flow",
+    "Made",
+    "Model",
+    "Narrowed",
+    "NarrowingStage",
+    "Past",
+    "Recent",
+    "Shard",
+    "Stage",
+    "Table",
+    "TableStage",
+    "Truth",
+    "parameters",
+    "room",
+    "settings_of",
+]  # fmt: skip
+
 T = TypeVar("T")
-
-
-def end_of(asof: date) -> datetime:
-    """The first instant (UTC) after partition ``asof``: nothing at or after it is known to the partition."""
-    return datetime.combine(asof, time(), UTC) + timedelta(days=1)
-
-
-@dataclass(frozen=True)
-class Table:
-    """A handle on one published partition of one table."""
-
-    name: str
-    asof: date
-    version: str
-    """The first 16 hex digits of the fingerprint."""
-    path: Path
-    meta: dict[str, Any]
-    """What the runner wrote beside the rows: fingerprint, inputs, settings, rows, cost, room notes."""
-
-    @property
-    def rows(self) -> int:
-        return int(self.meta["rows"])
-
-    def arrow(self, columns: list[str] | None = None, where: Any = None) -> pa.Table:
-        """The rows as an Arrow table, optionally some columns and the rows that ``where`` (a dataset filter) holds."""
-        import pyarrow.dataset as ds
-
-        if self.name == "events":
-            known = ds.field("day") <= self.known_by.isoformat()
-            where = known if where is None else known & where
-        table = ds.dataset(self.path / "data", format="parquet", partitioning=HIVE).to_table(
-            columns=columns, filter=where
-        )
-        return table.combine_chunks()
-
-    def spark(self, session: SparkSession) -> DataFrame:
-        """The rows as a Spark frame; Hive-style folders below ``data`` become columns."""
-        rows = session.read.parquet(str(self.path / "data"))
-        return rows.where(rows["day"] <= self.known_by.isoformat()) if self.name == "events" else rows
-
-    @property
-    def known_by(self) -> date:
-        """Events are read up to this day: the files may hold later ones, of which an earlier as-of must not know."""
-        return self.asof
-
-
-class Past(dict[date, Table]):
-    """Annotation of a parameter that reads earlier partitions of a table, a horizon apart, oldest first.
-
-    They are what was published then; one that never was is left out.
-    """
-
-    def arrow(self, columns: list[str] | None = None, where: Any = None) -> pa.Table:
-        """The rows of all of them, oldest first."""
-        import pyarrow as pa
-
-        tables = [table.arrow(columns, where) for table in self.values()]
-        return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
-
-
-class Recent(Past):
-    """The same, the partition itself included as the last."""
-
-
-@dataclass(frozen=True)
-class Truth(Table):
-    """Annotation of a parameter that reads events up to the end of the horizon after the as-of."""
-
-    end: date = date.max
-    """The last day of the horizon."""
-
-    @property
-    def known_by(self) -> date:
-        return self.end
+WINDOWS = "windows"
+"""In ``Stage.past``: as many partitions as ``[pipeline] windows`` says."""
 
 
 class Model(Protocol):
@@ -109,12 +54,12 @@ class Shard:
     """Some users and all that narrowing them needs."""
 
     users: pa.Table
-    """user_profiles rows of the shard's users."""
+    """Profile rows of the shard's users."""
     items: pa.Table
-    """item_profiles, the whole catalogue, shared by all shards; the row number is the item's code."""
+    """Profile rows of the whole catalogue, shared by all shards; the row number is the item's code."""
     candidates: pa.Table | None
-    """None before recall; else one row per (user_id, item_id), grouped by user, best first."""
-    asof: date
+    """None before the first narrowing room; else one row per (user_id, item_id), grouped by user, best first."""
+    asof: Asof
 
     @cached_property
     def user_ids(self) -> pa.Array:
@@ -149,14 +94,15 @@ class Narrowed:
 class Stage:
     """A room: its fields are its settings, its CLI flags and its TOML keys."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     name: ClassVar[str]
     past: ClassVar[dict[str, str | int]] = {}
-    """For each ``Past`` or ``Recent`` parameter how many partitions it reads, or the setting that says so."""
+    """For each ``Past`` or ``Recent`` parameter how many partitions it reads; ``windows``: as many as the pipeline learns from."""
+    registers: ClassVar[tuple[str, ...]] = ()
+    """Modules that register what other rooms read; they are imported before any room works."""
 
-    def check(self, base: Path) -> None:
-        """Check what the settings alone cannot say, when they are loaded: files that they name, plug-ins' own settings.
-
-        ``base`` is the folder of ``narrows.toml``.
+    def check(self, settings: Settings) -> None:
+        """Check what the fields alone cannot say, when settings are loaded: files that they name, plug-ins' own settings.
 
         Raises:
             ValueError: what is wrong, with the remedy, in one line.
@@ -189,11 +135,28 @@ class Made:
 
 
 class TableStage(Stage):
-    """A room that makes a table: ``transform(**tables) -> table | Made``."""
+    """A room that makes a table: ``transform(**tables) -> table | Made``.
+
+    With a parameter ``asofs`` it makes several partitions in one job. With a parameter ``source`` it reads the source.
+    A method ``publish(draft, **tables)`` swaps the table into a system outside the store, on every run; a method
+    ``first_run(runner, asof)`` makes the past that a first run lacks.
+    """
+
+    partitioned_by: ClassVar[str] = ""
+    """The column by whose values the rows lie in folders; ``known``: one partition serves all earlier as-ofs."""
+    side_tables: ClassVar[tuple[str, ...]] = ()
+    """Tables of their own contract, ``<name>.yml``, that are published with each partition and read by their name."""
+    with_windows: ClassVar[bool] = False
+    """Whether the partitions of the windows that a run learns from are made with its own, in one job."""
 
 
 class NarrowingStage(Stage):
     """A room that turns candidates into fewer: optional ``fit(**tables) -> Model``, and ``narrow(model, shard)``."""
+
+    users: ClassVar[str]
+    """The table whose rows are a shard's users."""
+    items: ClassVar[str]
+    """The table whose rows are the catalogue of all shards."""
 
     def load(self, folder: Path) -> Any:
         """The model that ``Model.save`` wrote to ``folder``."""
@@ -204,47 +167,17 @@ class NarrowingStage(Stage):
         raise TypeError(f"room {self.name} has no narrow method")
 
 
-def load_room(name: str) -> type[Stage]:
-    """The room's class; importing a door is light.
-
-    Raises:
-        ValueError: there is no such room.
-    """
-    if name not in PIPELINE:
-        raise ValueError(f"no room is called {name!r}; the rooms are {', '.join(PIPELINE)}")
-    module = importlib.import_module(f"stages.{name}")
-    return next(
-        value
-        for value in vars(module).values()
-        if inspect.isclass(value) and issubclass(value, Stage) and value.__dict__.get("name") == name
-    )
+KINDS = {"Table": "same", "Past": "past", "Recent": "recent", "Truth": "truth", "Flow": "flow"}
 
 
 def parameters(method: Any) -> dict[str, str]:
-    """The tables a method reads and how: the ``same`` partition, ``past`` or ``recent`` ones, the ``truth`` after it.
+    """The tables a method reads and how: the ``same`` partition, ``past`` or ``recent`` ones, the ``truth`` after it, or
+    under one parameter the ``flow``: the tables of all narrowing rooms.
 
-    Annotations are compared by name, so that a door need not import what the others name.
+    Annotations are compared by name, so that an entry point need not import what the others name.
     """
-    kinds = {"Table": "same", "Past": "past", "Recent": "recent", "Truth": "truth"}
     given = inspect.signature(method).parameters.items()
-    return {name: kinds[str(p.annotation)] for name, p in given if str(p.annotation) in kinds}
-
-
-def inputs(room: type[Stage]) -> dict[str, str]:
-    """Every table the room reads, and how; derived from its methods' signatures.
-
-    A narrowing room also reads the profiles and the candidates of the room before it: they are its shard.
-    """
-    found: dict[str, str] = {}
-    for method in ("fit", "transform"):
-        if hasattr(room, method):
-            for table, kind in parameters(getattr(room, method)).items():
-                found[table] = kind if found.get(table, "past") == "past" else found[table]
-    if issubclass(room, NarrowingStage):
-        narrowing = [name for name in PIPELINE if issubclass(load_room(name), NarrowingStage)]
-        before = narrowing[: narrowing.index(room.name)][-1:]
-        found |= dict.fromkeys(["user_profiles", "item_profiles", *before], "same")
-    return found
+    return {name: KINDS[str(p.annotation)] for name, p in given if str(p.annotation) in KINDS}
 
 
 def settings_of(room: Stage) -> dict[str, Any]:

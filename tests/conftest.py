@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import stages.recall.channels  # noqa: F401 (registers the channels and their features)
 from narrows.engine.garbage import RARELY
 from narrows.engine.spark import spark_session
 from narrows.settings import SparkSettings

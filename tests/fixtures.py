@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 import pytest
 
+from narrows.asof import Asof
 from narrows.run.runner import Runner
 from narrows.settings import load_settings
 from narrows.stage import Table
-from stages import PIPELINE
 from tests import world
 
 
@@ -21,7 +20,7 @@ class Line:
 
     file: Path
     runner: Runner
-    asof: date
+    asof: Asof
 
     def table(self, room: str) -> Table:
         found = self.runner.store.current(room, self.asof)
@@ -29,11 +28,11 @@ class Line:
         return found
 
 
-def run_line(file: Path, asof: date, rooms: tuple[str, ...] = PIPELINE) -> Line:
+def run_line(file: Path, asof: Asof, rooms: tuple[str, ...] = ()) -> Line:
     """Run the rooms in order in this process."""
     runner = Runner(load_settings(file, {}))
     with runner.store.lock("a test"):
-        for room in rooms:
+        for room in rooms or runner.pipeline.names:
             runner.run(room, asof)
     return Line(file, runner, asof)
 

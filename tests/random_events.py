@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +13,9 @@ import pyarrow.parquet as pq
 
 from narrows.settings import SourceSettings
 from narrows.source.files import Source, open_source
+from narrows.stage import Table
+from narrows.store.write import write_table
+from stages.events import Events
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 DAYS = 150
@@ -69,10 +72,21 @@ def table(rows: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(rows, pa.schema(schema))
 
 
-def source(folder: Path, rows: list[dict[str, Any]]) -> Source:
-    """The world as files and the source that reads them."""
+def source(folder: Path, rows: list[dict[str, Any]], sides: bool = True) -> Source:
+    """The world as files and the source that reads them, its items and users tables or the events alone."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, given in (("events", rows), ("items", items()), ("users", users())):
         pq.write_table(table(given), folder / f"{name}.parquet")
-    given = SourceSettings(name="files", events="events.parquet", items="items.parquet", users="users.parquet")
+    tables = {"items": "items.parquet", "users": "users.parquet"} if sides else {}
+    given = SourceSettings(name="files", events="events.parquet", **tables)
     return open_source(SimpleNamespace(source=given, state=folder / "state", base=folder))  # type: ignore[arg-type]
+
+
+def published(session: Any, folder: Path, source: Source, asof: date) -> tuple[Table, Table, Table]:
+    """What the events room makes of a source, in ``folder``: events, items and users."""
+    made = Events().transform(session=session, source=source, asof=asof)
+    tables = []
+    for name, data in (("events", made.data), ("items", made.beside["items"]), ("users", made.beside["users"])):
+        write_table(data, folder / name / "data")
+        tables.append(Table(name, asof, "v", folder / name, {}))
+    return tables[0], tables[1], tables[2]

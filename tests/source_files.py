@@ -7,14 +7,14 @@ import csv
 import gzip
 import io
 import json
-from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from narrows.settings import SourceSettings
+from narrows.asof import Asof
+from narrows.settings import SourceSettings, load_settings
 from narrows.source.files import Source, open_source
 from stages.events import Events
 
@@ -27,9 +27,16 @@ ROWS = [
 
 
 def source(folder: Path, events: str, **given) -> Source:
+    """The source of some files below ``folder``, with these settings beside."""
     given = {"name": "files", "event_columns": COLUMNS, **given}
     settings = SourceSettings(events=events, **given)
     return open_source(SimpleNamespace(source=settings, state=folder / "state", base=folder))  # type: ignore[arg-type]
+
+
+def named_source(folder: Path, name: str, more: str = "") -> Source:
+    """The source that a ``narrows.toml`` in ``folder`` names, with more lines of its section."""
+    (folder / "narrows.toml").write_text(f'[source]\nname = "{name}"\n{more}')
+    return open_source(load_settings(folder / "narrows.toml", {}))
 
 
 def ids(opened: Source, spark) -> list[tuple]:
@@ -47,7 +54,7 @@ def typed_events(opened: Source, spark) -> list[dict]:
 
 def cleaned(opened: Source, spark, folder: Path) -> list[dict]:
     """The events that the room publishes, by user."""
-    made = Events(max_bad_share=1).transform(session=spark, source=opened, asof=date(2100, 1, 1))
+    made = Events(max_bad_share=1).transform(session=spark, source=opened, asof=Asof.parse("2100-01-01"), force=True)
     made.data.save(folder / "cleaned")
     return pq.read_table(folder / "cleaned").sort_by("user_id").to_pylist()
 

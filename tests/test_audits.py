@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from datetime import date
 from multiprocessing import Pipe
 from pathlib import Path
 
@@ -14,14 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from narrows.audit.contract import BrokenContract
+from narrows.asof import Asof
+from narrows.audit.contract import BrokenContract, contract
 from narrows.audit.worker import Audits, AuditsBeside, _serve
 from narrows.engine.cost import Cost
 from narrows.run.publish import Draft, Publisher
 from narrows.store.partitions import Store
 from stages.prerank import Prerank
 
-ASOF = date(2024, 1, 10)
+ASOF = Asof.parse("2024-01-10")
 
 
 def draft(folder: Path, ranks: list[int]) -> Path:
@@ -42,8 +42,8 @@ def test_answers_come_in_the_order_of_asking(kind, tmp_path):
     audits = kind()
     good, bad = draft(tmp_path / "good", [1, 2, 3]), draft(tmp_path / "bad", [1, -2, 3])
     for folder, version in ((good, "a"), (bad, "b"), (good, "c")):
-        audits.ask("prerank", folder, tmp_path / "docs", version, ASOF, {"n": 20})
-    audits.ask("prerank", tmp_path / "nothing", tmp_path / "docs", "d", ASOF, {})
+        audits.ask("prerank", contract(Prerank), folder / "data", tmp_path / "docs", version, str(ASOF), {"n": 20})
+    audits.ask("prerank", contract(Prerank), tmp_path / "nothing", tmp_path / "docs", "d", str(ASOF), {})
     answers = [audits.answer() for _ in range(3)]
     assert [(found.version, found.success) for found in answers] == [("a", True), ("b", False), ("c", True)]
     assert any("prerank_rank" in line for line in answers[1].failed)
@@ -80,7 +80,8 @@ def test_the_process_ends_quietly_where_nobody_waits_for_its_answer(unread, tmp_
     if unread:
         there.send("an answer that nobody reads")  # the connection is then reset rather than closed
     else:
-        here.send(("prerank", draft(tmp_path / "good", [1, 2]), tmp_path / "docs", "a", ASOF, {}))
+        folder = draft(tmp_path / "good", [1, 2]) / "data"
+        here.send(("prerank", contract(Prerank), folder, tmp_path / "docs", "a", str(ASOF), {}))
     here.close()
     _serve(there)
 
@@ -91,7 +92,7 @@ def test_a_broken_draft_stops_itself_and_the_later_ones_and_the_publisher_goes_o
     publisher = Publisher(store, tmp_path / "docs", beside=beside)
 
     def ask(day: int, ranks: list[int]) -> None:
-        asof, mark = date(2024, 1, day), f"{day}{len(ranks)}" * 16
+        asof, mark = Asof.parse(f"2024-01-{day:02d}"), f"{day}{len(ranks)}" * 16
         path = store.draft("prerank", asof, mark)
         (path / "data").rmdir()
         draft(path, ranks)
@@ -99,11 +100,11 @@ def test_a_broken_draft_stops_itself_and_the_later_ones_and_the_publisher_goes_o
 
     for day, ranks in ((1, [1, 2]), (2, [1, -2]), (3, [1, 2])):
         ask(day, ranks)
-    assert list(publisher.finish(but=2)) == [date(2024, 1, 1)]
+    assert list(publisher.finish(but=2)) == [Asof.parse("2024-01-01")]
     with pytest.raises(BrokenContract, match="prerank_rank"):
         publisher.finish()
-    assert store.partitions("prerank") == [date(2024, 1, 1)]
+    assert store.partitions("prerank") == [Asof.parse("2024-01-01")]
     for day in (2, 3):
         ask(day, [1, 2, 3])
-    assert list(publisher.finish()) == [date(2024, 1, 2), date(2024, 1, 3)]
+    assert list(publisher.finish()) == [Asof.parse("2024-01-02"), Asof.parse("2024-01-03")]
     assert [table.rows for table in publisher.made] == [2, 3, 3]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gzip
 import uuid
-from datetime import date
 from pathlib import Path
 
 import pytest
 
-from narrows.source.files import SourceError, reading
+from narrows.asof import Asof
+from narrows.source.errors import SourceError
+from narrows.source.tabular import reading
 from stages.events import Events
 from tests.source_files import COLUMNS, ROWS, source, written
 
@@ -17,8 +18,6 @@ from tests.source_files import COLUMNS, ROWS, source, written
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"name": "netflix"}, "name = 'netflix': give completejourney, movielens-100k or files"),
-        ({"name": "completejourney"}, 'events is for name = "files"'),
         ({"events": ""}, "needs `events`"),
         ({"event_columns": {"user_id": "who"}}, r"\[source.event_columns\] needs item_id, event_time"),
         ({"event_columns": {**COLUMNS, "user": "who"}}, r"\[source.event_columns\] 'user' is not a known column"),
@@ -114,7 +113,7 @@ def test_a_file_damaged_in_the_middle_is_named_when_it_is_read(spark, tmp_path, 
     file.write_bytes(data)
     opened = source(tmp_path, name)
     with pytest.raises(SourceError, match=f"{name} is damaged"):
-        Events().transform(session=spark, source=opened, asof=date(2024, 1, 9))
+        Events().transform(session=spark, source=opened, asof=Asof.parse("2024-01-09"), force=True)
 
 
 @pytest.mark.parametrize("name", ["e.csv", "e.tsv.gz"])
@@ -132,4 +131,4 @@ def test_an_expression_that_fails_on_a_row_says_so(spark, tmp_path):
     written(tmp_path / "e.csv", [{**row, "cents": "free"} for row in ROWS])
     opened = source(tmp_path, "e.csv", event_columns={**COLUMNS, "price": "cents / 100"})
     with pytest.raises(SourceError, match=r"expression of the column map fails on a row.*free.*try_cast"):
-        Events().transform(session=spark, source=opened, asof=date(2024, 1, 9))
+        Events().transform(session=spark, source=opened, asof=Asof.parse("2024-01-09"), force=True)

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +13,10 @@ import pytest
 from narrows.audit.contract import BrokenContract, Contract, ContractError, audit, contract, named, read
 from stages import PIPELINE
 
-ASOF = date(2017, 11, 30)
+ROOMS = [room.name for room in PIPELINE]
+TERMS = {room.name: contract(room) for room in PIPELINE}
+
+ASOF = "2017-11-30"
 CANDIDATE = {"user_id": "u", "item_id": "a", "kept": True, "reason": None}
 REMOVED = {"user_id": "u", "item_id": "b", "kept": False, "reason": "cut"}
 PROFILE = {
@@ -106,7 +109,8 @@ def table(rows: list[dict]) -> pa.Table:
 
 
 def judge(room: str, rows: list[dict], docs: Path, **given):
-    return audit(room, table(rows), docs, "v1", ASOF, **({"settings": {"n": 20}} | given))
+    given = {"terms": TERMS[room], "settings": {"n": 20}} | given
+    return audit(room, table(rows), docs, "v1", ASOF, **given)
 
 
 @pytest.fixture(scope="module")
@@ -115,16 +119,16 @@ def docs(tmp_path_factory) -> Path:
 
 
 def test_every_room_states_its_grain():
-    for room in PIPELINE:
-        assert contract(room).grain.startswith("one row per ")
-        assert set(named(dict(contract(room).expectations)))  # names columns
+    for terms in TERMS.values():
+        assert terms.grain.startswith("one row per ")
+        assert set(named(dict(terms.expectations)))  # names columns
 
 
-@pytest.mark.parametrize("room", PIPELINE)
+@pytest.mark.parametrize("room", ROOMS)
 def test_a_sound_table_passes(room, docs):
     found = judge(room, GOOD[room], docs).require()
     assert found.success
-    assert found.checked == len(contract(room).over(table(GOOD[room]).column_names, {"n": 20}).expectations)
+    assert found.checked == len(TERMS[room].over(table(GOOD[room]).column_names, {"n": 20}).expectations)
 
 
 @pytest.mark.parametrize(("room", "change", "told"), BROKEN)
@@ -135,9 +139,9 @@ def test_a_broken_row_is_found_and_named(room, change, told, docs):
 
 
 def test_an_empty_table_is_broken(docs):
-    for room in PIPELINE:
+    for room in ROOMS:
         empty = table(GOOD[room]).slice(0, 0)
-        assert any("row_count" in line for line in audit(room, empty, docs, "v1", ASOF).failed)
+        assert any("row_count" in line for line in audit(room, empty, docs, "v1", ASOF, TERMS[room]).failed)
 
 
 def test_a_missing_column_is_named(docs):
@@ -170,8 +174,8 @@ def test_the_length_of_a_list_is_the_rooms_setting(docs):
 def test_a_dataset_reads_only_the_columns_the_contract_names(tmp_path, docs):
     rows = table(GOOD["rank"]).append_column("day", pa.array(["2017-11-30"]))
     pq.write_to_dataset(rows, tmp_path / "data", partition_cols=["day"])
-    assert audit("rank", ds.dataset(tmp_path / "data", partitioning="hive"), docs, "v1", ASOF).success
-    assert "day" not in contract("rank").columns()
+    assert audit("rank", ds.dataset(tmp_path / "data", partitioning="hive"), docs, "v1", ASOF, TERMS["rank"]).success
+    assert "day" not in TERMS["rank"].columns()
 
 
 def test_spark_finds_what_arrow_finds(docs, tmp_path):
@@ -221,7 +225,7 @@ def test_every_audit_has_its_page_in_one_site(docs):
     index = (docs / "index.html").read_text()
     assert str(page.relative_to(docs)) in index
     assert "validations/recall/v1" in index
-    old = audit("rank", table(GOOD["rank"]), docs, "hour", "2017-11-29T13")
+    old = audit("rank", table(GOOD["rank"]), docs, "hour", "2017-11-29T13", TERMS["rank"])
     assert "20171129T130000" in old.page
     assert Path(old.page).exists()
 
@@ -230,9 +234,9 @@ def test_rooms_in_processes_of_their_own_share_the_site(tmp_path):
     """By `python -c`, too: left alone, pyspark ends such a process when it is imported, with exit code 0."""
     pq.write_table(table(GOOD["prerank"]), tmp_path / "draft.parquet")
     code = (
-        "import sys, pathlib, pyarrow.parquet as pq; from narrows.audit.contract import audit\n"
+        "import sys, pathlib, pyarrow.parquet as pq; from narrows.audit.contract import audit, contract; from stages.prerank import Prerank\n"
         "draft, docs = sys.argv[1:]\n"
-        "print(audit('prerank', pq.read_table(draft), pathlib.Path(docs), 'v1', '2017-11-30').success)"
+        "print(audit('prerank', pq.read_table(draft), pathlib.Path(docs), 'v1', '2017-11-30', contract(Prerank)).success)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "draft.parquet"), str(tmp_path / "docs")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,11 +15,11 @@ import pytest
 from narrows.columns import EVENT_COLUMNS
 from narrows.settings import SourceSettings
 from narrows.source.files import SourceError, open_source
-from narrows.stage import Made, Table
+from narrows.stage import Asof, Made, Table
 from stages.events import Events
 from tests import random_events
 
-ASOF = date(2024, 1, 10)
+ASOF = Asof.parse("2024-01-10")
 NAMES = {
     "user_id": "u", "item_id": "i", "event_time": "t", "ingested_at": "a", "value": "v", "price": "p", "session_id": "s",
 }  # fmt: skip
@@ -39,13 +39,13 @@ def row(n: int = 0, **given) -> dict:
     }
 
 
-def clean(spark, folder: Path, rows: list[dict], asof: date = ASOF, broken: str = "", **room) -> Made:
+def clean(spark, folder: Path, rows: list[dict], asof: Asof = ASOF, broken: str = "", **room) -> Made:
     folder.mkdir(exist_ok=True, parents=True)
     text = "".join(json.dumps(row) + "\n" for row in rows) + broken
     (folder / "e.jsonl").write_text(text)
     settings = SourceSettings(name="files", events="e.jsonl", event_columns=NAMES)
     source = open_source(SimpleNamespace(source=settings, state=folder / "state", base=folder))  # type: ignore[arg-type]
-    return Events(**{"max_bad_share": 1.0, **room}).transform(session=spark, source=source, asof=asof)
+    return Events(**{"max_bad_share": 1.0, **room}).transform(session=spark, source=source, asof=asof, force=True)
 
 
 def published(made: Made, folder: Path) -> list[dict]:
@@ -54,7 +54,7 @@ def published(made: Made, folder: Path) -> list[dict]:
 
 
 def quarantined(made: Made) -> list[tuple[str, str]]:
-    return [(r["reason"], r["raw"]) for r in made.beside["quarantine"].collect()] if made.beside else []
+    return [(r["reason"], r["raw"]) for r in made.beside["quarantine"].collect()] if "quarantine" in made.beside else []
 
 
 def expected(given: dict) -> str | None:
@@ -87,7 +87,7 @@ def test_one_row_dated_far_ahead_does_not_show_that_the_source_goes_on(spark, tm
         spark, tmp_path, [row(0), row(1, t="2024-01-03T00:00:00"), *(row(n, t=t) for n, t in enumerate(later))]
     )
     assert made.notes["goes_on"] is goes_on
-    assert (made.notes["first_day"], made.notes["last_day"]) == ("2024-01-03", "2024-01-05")
+    assert (made.notes["begins"], made.notes["ends"]) == ("2024-01-03", "2024-01-05")
     assert made.notes["rows_after_asof"] == len(later)
 
 
@@ -129,9 +129,11 @@ def test_events_are_typed_and_lie_in_the_folder_of_the_day_they_were_known(spark
     made = clean(spark, tmp_path, rows)
     made.data.save(tmp_path / "data")
     days = {path.name: len(list(path.iterdir())) for path in (tmp_path / "data").iterdir()}
-    assert days == {"day=2024-01-01": 1, "day=2024-01-03": 1, "day=2024-01-05": 1}, "a day without events has no folder"
+    assert days == {"known=2024-01-01": 1, "known=2024-01-03": 1, "known=2024-01-05": 1}, (
+        "a day without events has no folder"
+    )
     table = pq.read_table(tmp_path / "data")
-    assert table.column_names == [*EVENT_COLUMNS, "day"]
+    assert table.column_names == [*EVENT_COLUMNS, "known"]
     assert (
         str(table.schema.field("event_time").type)
         == str(table.schema.field("ingested_at").type)
@@ -140,10 +142,10 @@ def test_events_are_typed_and_lie_in_the_folder_of_the_day_they_were_known(spark
     first = next(r for r in table.to_pylist() if r["user_id"] == "u1")
     assert (first["value"], first["price"], first["session_id"], first["event_type"]) == (2.0, 1.5, "basket", "event")
     assert first["context"] is None
-    assert made.notes["last_day"] == "2024-01-05"
-    assert not made.beside
-    seen = spark.read.parquet(str(tmp_path / "data")).where("user_id = 'u3'").select("event_time", "day").first()
-    assert str(seen["day"]) == "2024-01-03"
+    assert made.notes["ends"] == "2024-01-05"
+    assert "quarantine" not in made.beside
+    seen = spark.read.parquet(str(tmp_path / "data")).where("user_id = 'u3'").select("event_time", "known").first()
+    assert str(seen["known"]) == "2024-01-03"
 
 
 def test_of_copies_the_first_to_arrive_is_the_event(spark, tmp_path):
@@ -164,11 +166,11 @@ def test_of_copies_the_first_to_arrive_is_the_event(spark, tmp_path):
 
 def test_a_later_copy_does_not_change_an_earlier_asof(spark, tmp_path):
     early, late = row(1, u="d", v="1", a="2024-01-06T00:00:00"), row(2, u="d", v="2", a="2024-01-09T00:00:00")
-    first = published(clean(spark, tmp_path / "1", [early, row(3)], date(2024, 1, 7)), tmp_path / "1")
-    second = published(clean(spark, tmp_path / "2", [early, late, row(3)], date(2024, 1, 7)), tmp_path / "2")
+    first = published(clean(spark, tmp_path / "1", [early, row(3)], Asof.parse("2024-01-07")), tmp_path / "1")
+    second = published(clean(spark, tmp_path / "2", [early, late, row(3)], Asof.parse("2024-01-07")), tmp_path / "2")
     whole = published(clean(spark, tmp_path / "3", [early, late, row(3)]), tmp_path / "3")
     assert first == second
-    assert [e for e in whole if str(e["day"]) <= "2024-01-07"] == first, "a later partition has the earlier one in it"
+    assert [e for e in whole if e["known"] <= "2024-01-07"] == first, "a later partition has the earlier one in it"
 
 
 @pytest.mark.parametrize("many", [3, 10_000])
@@ -204,7 +206,7 @@ def test_too_many_bad_rows_stop_before_anything_is_written(spark, tmp_path):
 def test_the_share_of_bad_rows_is_the_same_at_every_asof(spark, tmp_path):
     rows = [row(n, t=f"2024-01-0{n % 3 + 5}T12:00:00") for n in range(96)] + [row(5, t="2024-01-07T12:00:00")] * 3
     rows.append(row(100, u=None))
-    for asof in (date(2024, 1, 5), ASOF):
+    for asof in (Asof.parse("2024-01-05"), ASOF):
         assert clean(spark, tmp_path, rows, asof, max_bad_share=0.01).notes["events"]
         with pytest.raises(SourceError, match="1 of 100 rows"):
             clean(spark, tmp_path, rows, asof, max_bad_share=0.009)
@@ -221,14 +223,14 @@ def test_a_file_with_a_header_only_has_no_usable_event(spark, tmp_path):
     settings = SourceSettings(name="files", events="e.csv")
     source = open_source(SimpleNamespace(source=settings, state=tmp_path / "state", base=tmp_path))  # type: ignore[arg-type]
     with pytest.raises(SourceError, match="no usable event"):
-        Events().transform(session=spark, source=source, asof=ASOF)
+        Events().transform(session=spark, source=source, asof=ASOF, force=True)
 
 
 def test_csv_rows_with_too_few_or_many_cells_are_quarantined_whole(spark, tmp_path):
     (tmp_path / "e.csv").write_text('user_id,item_id,event_time\na,"x, ""y""",5\nb,y\nc,z,6,extra\nd,z,7\n')
     settings = SourceSettings(name="files", events="e.csv")
     source = open_source(SimpleNamespace(source=settings, state=tmp_path / "state", base=tmp_path))  # type: ignore[arg-type]
-    made = Events(max_bad_share=1.0).transform(session=spark, source=source, asof=ASOF)
+    made = Events(max_bad_share=1.0).transform(session=spark, source=source, asof=ASOF, force=True)
     assert made.notes["quarantine"] == {"unreadable row": 2}
     assert {json.loads(raw)["_corrupt"] for _, raw in quarantined(made)} == {"b,y", "c,z,6,extra"}
     assert sorted(e["item_id"] for e in published(made, tmp_path)) == ['x, "y"', "z"]
@@ -249,7 +251,7 @@ def test_quotes_enclose_line_breaks_and_without_their_pair_are_quarantined(spark
     (tmp_path / "e.csv").write_bytes((head + text).replace("\n", end).encode())
     settings = SourceSettings(name="files", events="e.csv")
     source = open_source(SimpleNamespace(source=settings, state=tmp_path / "state", base=tmp_path))  # type: ignore[arg-type]
-    made = Events(max_bad_share=1.0).transform(session=spark, source=source, asof=ASOF)
+    made = Events(max_bad_share=1.0).transform(session=spark, source=source, asof=ASOF, force=True)
     assert {event["user_id"] for event in published(made, tmp_path)} == users
     assert {json.loads(raw)["_corrupt"] for _, raw in quarantined(made)} == lost
     assert made.notes["quarantine"] == ({"unreadable row": len(lost)} if lost else {})
@@ -259,7 +261,7 @@ def test_line_breaks_in_quotes_and_rows_that_end_in_two_ways_are_not_joined(spar
     (tmp_path / "e.csv").write_bytes(b'user_id,item_id,event_time\r\n"a\nb",x,5\nc,x,6\n')
     settings = SourceSettings(name="files", events="e.csv")
     source = open_source(SimpleNamespace(source=settings, state=tmp_path / "state", base=tmp_path))  # type: ignore[arg-type]
-    made = Events(max_bad_share=1.0).transform(session=spark, source=source, asof=ASOF)
+    made = Events(max_bad_share=1.0).transform(session=spark, source=source, asof=ASOF, force=True)
     assert [event["user_id"] for event in published(made, tmp_path)] == ["c"]
     assert {json.loads(raw)["_corrupt"] for _, raw in quarantined(made)} == {'"a', 'b",x,5'}
 
@@ -284,12 +286,12 @@ def test_an_earlier_partition_of_the_same_source_is_linked_and_the_rest_is_what_
         {**event, "ingested_at": event["ingested_at"] + timedelta(days=30), "price": 9.0} for event in events[:40]
     ]
     source = random_events.source(tmp_path, events)
-    first, second = date(2024, 3, 1), date(2024, 4, 1)
+    first, second = Asof.parse("2024-03-01"), Asof.parse("2024-04-01")
 
-    def make(asof: date, folder: str, earlier: Table | None = None) -> tuple[Made, Table]:
-        made = Events(max_bad_share=1.0).transform(session=spark, source=source, asof=asof, earlier=earlier)
+    def make(asof: Asof, folder: str, earlier: Table | None = None) -> tuple[Made, Table]:
+        made = Events(max_bad_share=1.0).transform(session=spark, source=source, asof=asof, earlier=earlier, force=True)
         made.data.save(tmp_path / folder / "data")
-        return made, Table("events", asof, "v", tmp_path / folder, {})
+        return made, Table("events", asof, "v", tmp_path / folder, {"partitioned_by": "known"})
 
     _, earlier = make(first, "first")
     once, alone = make(second, "alone")

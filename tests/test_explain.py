@@ -28,8 +28,8 @@ TABLES = {
     "item_profiles": ITEMS,
     "recall": room(
         [("x", True, None), ("y", True, None), ("z", False, "quota"), ("q", True, None)],
-        history_score=[3.5, None, None, 1.0], history_rank=pa.array([1, None, None, 2], pa.int32()),
-        popularity_score=[None, 7.0, 6.0, None], popularity_rank=pa.array([None, 1, 2, None], pa.int32()),
+        own_score=[3.5, None, None, 1.0], own_rank=pa.array([1, None, None, 2], pa.int32()),
+        popular_7d_score=[None, 7.0, 6.0, None], popular_7d_rank=pa.array([None, 1, 2, None], pa.int32()),
         recall_score=[0.9, 0.8, 0.1, 0.7], recall_rank=[1, 2, 4, 3],
     ),
     "prerank": room([("x", True, None), ("y", True, None), ("q", True, None)], prerank_score=[0.9, 0.8, 0.7]),
@@ -49,7 +49,7 @@ TABLES = {
     ("item", "words"),
     [
         ("x", ["user 1 · item x · Milk", "on 2 days, the last 0.5 days",
-               "history (score 3.5, rank 1) · not popularity",
+               "own (score 3.5, rank 1) · not popular_7d",
                "rerank    kept (score 0.3, rank 1), of 3 candidates",
                "=> shown at position 1 of 1, reason because_history, shown with probability 0.95"]),
         ("y", ["new to the user", "policy:cap:DAIRY (its category had filled its places)",

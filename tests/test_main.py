@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import sqlite3
 import sys
-from datetime import date
 
 import pytest
 import sqlalchemy as sa
 
+from narrows.asof import Asof
 from narrows.cli import commands
 from narrows.cli.main import main
 from narrows.engine.spark import spark_session
@@ -73,7 +73,7 @@ def test_a_report_of_a_day_without_a_run_names_the_days_that_have_one(narrows, t
     status, printed, (line,) = narrows("report", "--asof", "2020-01-01")
     assert (status, printed) == (2, "")
     assert line == "narrows: no run as of 2020-01-01. Run: narrows run --asof 2020-01-01"
-    for day in (date(2024, 1, 1), date(2024, 1, 8)):
+    for day in (Asof.parse("2024-01-01"), Asof.parse("2024-01-08")):
         Store(tmp_path / "var" / "tables").point("recommendations", day, "a" * 16)
     status, printed, (line,) = narrows("report", "--asof", "2020-01-01")
     assert (status, printed) == (2, "")
@@ -95,7 +95,7 @@ def test_show_before_the_first_run_is_one_line_and_makes_nothing(narrows, tmp_pa
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("nonsense", "give for example postgresql://"),
+        ("nonsense", "give a SQLAlchemy URL, such as postgresql://"),
         ("nonsense://secret@host/database", "is not a URL that SQLAlchemy knows. Give postgresql://"),
         ("postgresql://me:secret@host:port/database", "is not a URL that SQLAlchemy knows. Give postgresql://"),
         ("mysql+nodriver://me:secret@host/database", "is not a URL that SQLAlchemy knows"),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
-
+from narrows.asof import Asof
 from tests.fixtures import run_line
 from tests.test_cascade import value
 
@@ -12,7 +11,7 @@ def test_ml100k_beats_popularity_and_item_knn(tmp_path_factory):
     """In recall and NDCG, in a domain where nothing is taken twice; the data come out of a wheel, not installed."""
     folder = tmp_path_factory.mktemp("ml100k")
     (folder / "narrows.toml").write_text('[source]\nname = "movielens-100k"\n[evaluation]\nresamples = 100\n')
-    line = run_line(folder / "narrows.toml", date(1998, 3, 8))
+    line = run_line(folder / "narrows.toml", Asof.parse("1998-03-08"))
     for metric in ("recall", "ndcg"):
         published = value(line, "published", "published", metric)
         assert published > value(line, "baseline", "popular_7d", metric)

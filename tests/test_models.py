@@ -3,16 +3,16 @@
 import json
 import multiprocessing
 import threading
-from datetime import date
 from pathlib import Path
 
 import pytest
 
+from narrows.asof import Asof
 from narrows.audit.contract import Audit
 from narrows.tracking import models
 from narrows.tracking.models import TrackingError
 
-ASOF = date(2017, 11, 30)
+ASOF = Asof.parse("2017-11-30")
 FIT, TABLE = "f" * 64, "a" * 64
 
 
@@ -139,8 +139,8 @@ def test_one_version_per_fingerprint(client, parent, folder, request, experiment
     first = log(client, parent, "recall", "1" * 64, model_folder=folder)
     (folder / "model.txt").write_text("another tree")
     second = log(client, parent, "recall", "2" * 64, model_folder=folder)
-    tomorrow = models.parent_run(client, experiment, "tomorrow", date(2017, 12, 1))
-    again = log(client, tomorrow, "recall", "1" * 64, model_folder=folder, asof=date(2017, 12, 1))
+    tomorrow = models.parent_run(client, experiment, "tomorrow", Asof.parse("2017-12-01"))
+    again = log(client, tomorrow, "recall", "1" * 64, model_folder=folder, asof=Asof.parse("2017-12-01"))
     assert (first.version, second.version, again.version) == ("1", "2", "1")
     assert again.run_id != first.run_id
     assert models.find(client, "recall", "2" * 64) == "2"
@@ -177,7 +177,7 @@ def test_the_champion_is_one_pointer(client, parent):
 
 
 def test_an_earlier_partition_is_a_child_of_its_own(client, parent):
-    now, earlier = log(client, parent), log(client, parent, asof=date(2017, 11, 23))
+    now, earlier = log(client, parent), log(client, parent, asof=Asof.parse("2017-11-23"))
     assert now.run_id != earlier.run_id
     assert client.get_run(earlier.run_id).info.run_name == "rank 2017-11-23"
 

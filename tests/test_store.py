@@ -9,26 +9,26 @@ import subprocess
 import sys
 import textwrap
 import time
-from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from narrows.asof import Asof
 from narrows.store.partitions import Store, StoreError
 from narrows.store.write import write_table
 
-DAY = date(2024, 1, 1)
+DAY = Asof.parse("2024-01-01")
 OLD, NEW = "a" * 64, "b" * 64
 
 
-def publish(store: Store, fingerprint: str, rows: list[int], day: date = DAY):
+def publish(store: Store, fingerprint: str, rows: list[int], day: Asof = DAY):
     draft = store.draft("events", day, fingerprint)
-    write_table(pa.table({"n": rows, "day": [day.isoformat()] * len(rows)}), draft / "data")
+    write_table(pa.table({"n": rows, "day": [str(day)] * len(rows)}), draft / "data")
     return store.publish("events", day, draft, {"fingerprint": fingerprint, "rows": len(rows)})
 
 
-def rows(store: Store, day: date = DAY) -> list[int]:
+def rows(store: Store, day: Asof = DAY) -> list[int]:
     return store.current("events", day).arrow(["n"])["n"].to_pylist()
 
 
@@ -57,32 +57,32 @@ def test_publish_find_point(tmp_path):
     assert store.find("events", DAY, OLD).arrow(["n"])["n"].to_pylist() == [1], "older versions stay"
     store.point("events", DAY, OLD)
     assert rows(store) == [1]
-    publish(store, OLD, [1], date(2024, 1, 3))
-    assert store.partitions("events") == [DAY, date(2024, 1, 3)]
+    publish(store, OLD, [1], Asof.parse("2024-01-03"))
+    assert store.partitions("events") == [DAY, Asof.parse("2024-01-03")]
 
 
 def test_the_same_fingerprint_published_twice_keeps_the_first(tmp_path):
     store = Store(tmp_path)
     first = publish(store, OLD, [1])
-    before = first.path.stat().st_ino
+    before = first._folder.stat().st_ino
     publish(store, OLD, [1])
-    assert first.path.stat().st_ino == before
-    assert [path.name for path in first.path.parent.iterdir() if path.is_dir()] == [OLD[:16]], "no draft is left"
+    assert first._folder.stat().st_ino == before
+    assert [path.name for path in first._folder.parent.iterdir() if path.is_dir()] == [OLD[:16]], "no draft is left"
 
 
 def test_stale_drafts_of_any_version_are_removed(tmp_path):
     store = Store(tmp_path)
     for fingerprint in (OLD, NEW):
         (store.draft("events", DAY, fingerprint) / "half").write_text("x")
-    other = store.draft("events", date(2024, 1, 2), OLD)
-    assert not list((tmp_path / "events" / DAY.isoformat()).glob(f".draft-{OLD[:16]}*"))
+    other = store.draft("events", Asof.parse("2024-01-02"), OLD)
+    assert not list((tmp_path / "events" / str(DAY)).glob(f".draft-{OLD[:16]}*"))
     assert other.exists()
     assert list((other / "data").iterdir()) == []
 
 
 def test_a_missing_manifest_is_no_version(tmp_path):
     store = Store(tmp_path)
-    publish(store, OLD, [1]).path.joinpath("manifest.json").unlink()
+    publish(store, OLD, [1])._folder.joinpath("manifest.json").unlink()
     assert store.current("events", DAY) is None
     assert store.find("events", DAY, OLD) is None
     assert publish(store, OLD, [4]).arrow(["n"])["n"].to_pylist() == [4], "a folder without a manifest is made again"
@@ -90,7 +90,7 @@ def test_a_missing_manifest_is_no_version(tmp_path):
 
 KILLED = """
     import os, signal, sys
-    from datetime import date
+    from narrows.asof import Asof
     from pathlib import Path
     import pyarrow as pa
     from narrows.store import partitions as module
@@ -106,11 +106,11 @@ KILLED = """
     if where == "pointer":
         Store.point = die
     with store.lock("killed"):
-        draft = store.draft("events", date(2024, 1, 1), "b" * 64)
+        draft = store.draft("events", Asof.parse("2024-01-01"), "b" * 64)
         write_table(pa.table({"n": [2, 3], "day": ["2024-01-01"] * 2}), draft / "data")
         if where == "data":
             die()
-        store.publish("events", date(2024, 1, 1), draft, {"fingerprint": "b" * 64, "rows": 2})
+        store.publish("events", Asof.parse("2024-01-01"), draft, {"fingerprint": "b" * 64, "rows": 2})
 """
 
 
@@ -129,12 +129,12 @@ def test_a_kill_leaves_the_previous_version_and_the_rerun_heals(tmp_path, where)
         else:
             publish(store, NEW, [2, 3])
     assert rows(store) == [2, 3]
-    assert not list((tmp_path / "events" / DAY.isoformat()).glob(".draft*"))
+    assert not list((tmp_path / "events" / str(DAY)).glob(".draft*"))
 
 
 FULL = """
     import resource, signal, sys
-    from datetime import date
+    from narrows.asof import Asof
     from pathlib import Path
     import numpy as np
     import pyarrow as pa
@@ -144,9 +144,9 @@ FULL = """
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
     store = Store(Path(sys.argv[1]))
-    draft = store.draft("events", date(2024, 1, 1), "b" * 64)
+    draft = store.draft("events", Asof.parse("2024-01-01"), "b" * 64)
     write_table(pa.table({"n": np.random.default_rng(1).random(1_000_000)}), draft / "data")
-    store.publish("events", date(2024, 1, 1), draft, {"fingerprint": "b" * 64, "rows": 2})
+    store.publish("events", Asof.parse("2024-01-01"), draft, {"fingerprint": "b" * 64, "rows": 2})
 """
 
 

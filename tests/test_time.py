@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
@@ -12,7 +13,6 @@ import pyarrow as pa
 import pytest
 
 from narrows.stage import Table
-from stages.events import Events
 from stages.item_profiles import ItemProfiles
 from stages.user_profiles import UserProfiles
 from tests import random_events as world
@@ -26,12 +26,12 @@ def profiles(
     spark, folder: Path, rows: list[dict[str, Any]], published: date, asofs: Iterable[date]
 ) -> dict[Any, pa.Table]:
     """All profile tables as of some days, by room and day, out of the events published as of ``published``."""
-    source, asofs = world.source(folder, rows), list(asofs)
-    Events().transform(session=spark, source=source, asof=published).data.save(folder / "events/data")
+    asofs = list(asofs)
+    events, items, users = world.published(spark, folder, world.source(folder, rows), published)
+    events = dataclasses.replace(events, asof=max(asofs))
     found = {}
     for room in (UserProfiles(), ItemProfiles()):
-        handle = Table("events", max(asofs), "v", folder / "events", {})
-        room.transform(handle, session=spark, source=source, asofs=asofs).save(folder / room.name)
+        room.transform(events, items, users, session=spark, asofs=asofs).save(folder / room.name)
         for asof in asofs:
             (folder / room.name / str(asof)).mkdir()
             (folder / room.name / f"asof={asof}").rename(folder / room.name / str(asof) / "data")

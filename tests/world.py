@@ -14,17 +14,21 @@ nothing.
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-FIRST_MONDAY = date(2024, 1, 1)
-WEEKS = 16
-ASOF = FIRST_MONDAY + timedelta(days=7 * 14 - 1)
+from narrows.asof import Asof
+
+FIRST_MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
+WEEK, WEEKS = timedelta(days=7), 16
+ASOF = Asof.parse("2024-04-07")
 """The Sunday before the fifteenth Monday: the list is judged on that one."""
+HOURLY = Asof.parse("2024-01-01T13", timedelta(hours=1))
+"""The fourteenth hour of the same world with hours for weeks: the list is judged on the fifteenth."""
 HOUSEHOLDS, GROUPS, COMPANIONS, NOISE = 80, 8, 10, 120
 
 SETTINGS = """
@@ -87,13 +91,13 @@ def bought(household: int, week: int, rng: np.random.Generator) -> set[str]:
     return basket | ({hit(week)} if household % 4 else set())
 
 
-def events(weeks: int = WEEKS) -> pa.Table:
-    """All purchases, as a product's own table would have them."""
+def events(weeks: int = WEEKS, step: timedelta = WEEK) -> pa.Table:
+    """All purchases, as a product's own table would have them; with a step of an hour its weeks are hours."""
     rng, rows = np.random.default_rng(7), []
     for week in range(weeks):
         for household in range(HOUSEHOLDS):
-            at = datetime.combine(FIRST_MONDAY + timedelta(days=7 * week), datetime.min.time(), UTC)
-            at += timedelta(hours=8 + household % 10, minutes=household % 60)
+            at = FIRST_MONDAY + step * week + timedelta(minutes=household % 60)
+            at += timedelta(hours=8 + household % 10) if step == WEEK else timedelta()
             for item in sorted(bought(household, week, rng)):
                 shop = f"shop {group(household) % 3}"
                 rows.append((f"h{household}", item, at, 1.0, 1.0 + len(item), shop, f"{household}-{week}"))
@@ -113,6 +117,12 @@ def users() -> pa.Table:
     return pa.table({"household": known, "size": ["small" if n % 2 else "large" for n in range(len(known))]})
 
 
+def write_hours(folder: Path) -> Path:
+    """The world in hours: an hour is grain and horizon; the file's path."""
+    hour = {"source": {"grain": "hour", "horizon": "1h"}}
+    return write(folder, hour, events(step=timedelta(hours=1)))
+
+
 def write(folder: Path, rooms: dict[str, dict[str, object]] | None = None, table: pa.Table | None = None) -> Path:
     """Write the world and a ``narrows.toml`` that is quick to run; the file's path."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -120,13 +130,16 @@ def write(folder: Path, rooms: dict[str, dict[str, object]] | None = None, table
     pq.write_table(items(), folder / "items.parquet")
     pq.write_table(users(), folder / "users.parquet")
     quick = {
-        "prerank": {"windows": 4, "min_rows": 20},
-        "rank": {"windows": 4, "min_count": 5},
+        "pipeline": {"windows": 4, "shard_users": 20},
+        "prerank": {"min_rows": 20},
+        "rank": {"min_count": 5},
         "evaluation": {"resamples": 100},
         "rerank": {"policy": ""},
     }
-    lines = [SETTINGS]
-    for room, values in {**quick, **(rooms or {})}.items():
+    given = {**quick, **(rooms or {})}
+    source = "".join(f"{key} = {json.dumps(value)}\n" for key, value in given.pop("source", {}).items())
+    lines = [SETTINGS.replace("[source]\n", f"[source]\n{source}")]
+    for room, values in given.items():
         lines += [f"[{room}]", *[f"{key} = {json.dumps(value)}" for key, value in values.items()]]
     (folder / "narrows.toml").write_text("\n".join(lines))
     return folder / "narrows.toml"

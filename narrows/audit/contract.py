@@ -15,8 +15,7 @@ setting n. Every row of the named columns is checked, never a sample.
 
 from __future__ import annotations
 
-import datetime
-import functools
+import inspect
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     import pyarrow.dataset as ds
     from pyspark.sql import DataFrame
 
-ROOMS = Path(__file__).parents[2] / "stages"
 LIST_WORD = re.compile(r"(length|min|max)\((\w+)\)")
 
 
@@ -57,6 +55,8 @@ class Audit:
     """One line per broken expectation: its name and arguments, what was seen, examples."""
     page: str
     """Path of the audit's page in the data docs."""
+    contract: str = ""
+    """Path of the contract."""
 
     def to_json(self) -> str:
         """The audit as one JSON object."""
@@ -77,7 +77,7 @@ class Audit:
             "\n  - ".join([f"{self.room} {self.version} breaks {broken}:", *self.failed])
             + f"\nNothing was published; the previous version still stands. Details: {self.page}\n"
             f"Remedy: repair what feeds {self.room} and run it again; where the contract is what is wrong, "
-            f"change {ROOMS.name}/{self.room}/contract.yml."
+            f"change {self.contract}."
         )
 
 
@@ -149,10 +149,26 @@ def source(word: str) -> str:
     return listed[2] if listed else word
 
 
-@functools.cache
-def contract(room: str) -> Contract:
-    """The contract of a room: `contract.yml` beside the code of the room."""
-    return read(ROOMS / room / "contract.yml")
+def contract_file(room: type[Any], table: str = "") -> Path:
+    """Where the contract of a room's table, or of a side table, stands: beside the room's code.
+
+    ``contract.yml`` in the folder of a room that is a package of its own, ``<table>.yml`` else.
+    """
+    module = Path(inspect.getfile(room))
+    own = not table and module.name == "__init__.py"
+    return module.parent / ("contract.yml" if own else f"{table or room.name}.yml")
+
+
+def contract(room: type[Any], table: str = "") -> Contract:
+    """The contract of a room's table, or of one of its side tables.
+
+    A room outside a package may go without a file: then the table must have a row.
+    """
+    path = contract_file(room, table)
+    if not path.exists() and path.name != "contract.yml" and not table:
+        grain = (inspect.getdoc(room) or "one row").splitlines()[0].rstrip(".")
+        return Contract(path, grain, (("expect_table_row_count_to_be_between", {"min_value": 1}),))
+    return read(path)
 
 
 def read(path: Path) -> Contract:
@@ -190,16 +206,16 @@ def audit(
     data: DataFrame | pa.Table | ds.Dataset,
     docs: Path,
     version: str,
-    asof: datetime.date | str,
+    asof: str,
+    terms: Contract,
     settings: Mapping[str, Any] | None = None,
-    terms: Contract | None = None,
 ) -> Audit:
     """Check a draft against its room's contract and add the result's page to the data docs.
 
     Parameters
     ----------
     room
-        Whose contract applies.
+        The table's name.
     data
         The draft. An Arrow table, or the Arrow dataset of a draft's Parquet files, is checked in memory,
         reading only the columns the contract names: 1 to 2 s per million rows. A Spark DataFrame is checked
@@ -209,11 +225,11 @@ def audit(
     version
         The draft's version; a rerun of the same version replaces its page.
     asof
-        The partition: a date, a datetime, or ISO text such as `2017-12-01T13`.
+        The partition's text, such as `2017-12-01T13`.
+    terms
+        The contract.
     settings
         The room's settings, by name; without them the expectations that name a `$PARAMETER` are left out.
-    terms
-        Another contract than the room's own.
 
     Returns
     -------
@@ -227,9 +243,8 @@ def audit(
     """
     from narrows.audit import suite as expectations
 
-    terms = terms or contract(room)
     present = data.columns if hasattr(data, "sparkSession") else data.schema.names
     terms = terms.over(present, settings)
     result, page = expectations.validate(terms, room, data, present, docs, version, asof)
     failed = [expectations.line(r) for r in result.results if not r.success]
-    return Audit(room, version, not failed, len(result.results), failed, page)
+    return Audit(room, version, not failed, len(result.results), failed, page, str(terms.path))

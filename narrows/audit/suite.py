@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import difflib
 import functools
 import os
@@ -13,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from narrows.asof import start_of
 from narrows.audit.contract import LIST_WORD, Contract, ContractError, source
 
 INDEX_LENGTH = 100
@@ -29,7 +29,7 @@ def validate(
     present: Collection[str],
     docs: Path,
     version: str,
-    asof: datetime.date | str,
+    asof: str,
 ) -> tuple[Any, str]:
     """Great Expectations' result for `data` and the path of its page; see `contract.audit`."""
     judged = suite(terms, room)
@@ -186,9 +186,7 @@ def _list_word(word: str, column: Any) -> Any:
     return best[f"value_{word}"].take(pa.array(at, mask=at < 0))
 
 
-def _write_page(
-    context: Any, judged: Any, result: Any, docs: Path, room: str, version: str, asof: datetime.date | str
-) -> str:
+def _write_page(context: Any, judged: Any, result: Any, docs: Path, room: str, version: str, asof: str) -> str:
     """Store a result under (room, version, as-of), render its page and the index; return the page's path."""
     from great_expectations.core.run_identifier import RunIdentifier
     from great_expectations.data_context.types.resource_identifiers import (
@@ -196,7 +194,7 @@ def _write_page(
         ValidationResultIdentifier,
     )
 
-    instant = datetime.datetime.fromisoformat(str(asof)).replace(tzinfo=datetime.UTC)
+    instant = start_of(str(asof))
     run, name = RunIdentifier(run_name=version, run_time=instant), ExpectationSuiteIdentifier(room)
     key = ValidationResultIdentifier(expectation_suite_identifier=name, run_id=run, batch_identifier=room)
     result.meta["run_id"] = run
@@ -210,11 +208,10 @@ def _write_page(
 @contextlib.contextmanager
 def _alone(docs: Path) -> Iterator[None]:
     """Hold the site, so that two rooms audited at the same time both appear in its index."""
-    import fcntl
+    from filelock import FileLock
 
     docs.mkdir(parents=True, exist_ok=True)
-    with open(docs / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # goes with the file, also when the process is killed
+    with FileLock(docs / ".lock", fallback_to_soft=False):  # the kernel's: it goes when the process is killed
         yield
 
 
@@ -225,9 +222,9 @@ def line(result: Any) -> str:
     found = _obstacles(result.exception_info or {})
     if "unexpected_count" in seen:
         found.append(f"{seen['unexpected_count']} of {seen['element_count']} rows unexpected")
-        examples = [e for e in seen.get("partial_unexpected_list", []) if e == e and e is not None]
-        if examples:
-            found.append("for example " + ", ".join(map(_plain, examples[:EXAMPLES])))
+        values = [e for e in seen.get("partial_unexpected_list", []) if e == e and e is not None]
+        if values:
+            found.append("for example " + ", ".join(map(_plain, values[:EXAMPLES])))
     elif seen.get("observed_value") is not None:
         found.append(f"observed {_plain(seen['observed_value'])}")
     return f"{config.type}({told}): {'; '.join(found) or 'not met'}"

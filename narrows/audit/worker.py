@@ -7,22 +7,23 @@ import multiprocessing
 import signal
 from collections import deque
 from dataclasses import dataclass, field
-from datetime import date
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from narrows.audit.contract import Audit, audit
+from narrows.audit.contract import Audit, Contract, audit
 from narrows.engine.garbage import rarely_collected
 
 
-def audit_draft(room: str, draft: Path, docs: Path, version: str, asof: date, settings: dict[str, Any]) -> Audit:
-    """Check a draft's rows against the room's contract; see ``contract.audit``."""
+def audit_draft(
+    name: str, terms: Contract, folder: Path, docs: Path, version: str, asof: str, settings: dict[str, Any]
+) -> Audit:
+    """Check the rows in a folder of a draft against a contract; see ``contract.audit``."""
     import pyarrow.dataset as ds
 
-    data = ds.dataset(draft / "data", format="parquet", partitioning="hive")
-    return audit(room, data, docs, version, asof, settings=settings)
+    data = ds.dataset(folder, format="parquet", partitioning="hive")
+    return audit(name, data, docs, version, asof, terms, settings)
 
 
 @dataclass

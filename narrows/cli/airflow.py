@@ -32,13 +32,14 @@ class WorkflowError(RuntimeError):
 # -------------------------------------------------------------------- what a task does
 
 
-def run_room(room: str, asof: str, run_id: str) -> str:
+def run_room(room: str, asof: str, run_id: str, force: bool = False) -> str:
     """Run one room in its own process and pass its progress on, line by line.
 
     Args:
-        room: a name in PIPELINE.
-        asof: the partition, YYYY-MM-DD.
+        room: the room's name.
+        asof: the partition, such as 2017-11-30.
         run_id: groups what belongs to one run in MLflow.
+        force: make it also where the source does not reach the as-of.
 
     Returns:
         The version of the table that the room published: the last word that it printed.
@@ -47,7 +48,18 @@ def run_room(room: str, asof: str, run_id: str) -> str:
         RuntimeError: the room failed; its last words are in the log.
         AirflowFailException: it failed for a reason that no retry mends (exit status 2: wrong settings).
     """
-    command = [sys.executable, "-m", "narrows", "transform", room, "--asof", asof, "--run-id", run_id]
+    command = [
+        sys.executable,
+        "-m",
+        "narrows",
+        "transform",
+        room,
+        "--asof",
+        asof,
+        "--run-id",
+        run_id,
+        *["--force"] * force,
+    ]
     with _progress() as say, tempfile.TemporaryFile("w+") as output:
         with subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr is not None
@@ -120,16 +132,17 @@ def environment(state: Path, dags: Path = DAGS) -> dict[str, str]:
     }
 
 
-def run_dag(asof: str, state: Path, dags: Path = DAGS) -> int:
+def run_dag(asof: str, state: Path, dags: Path = DAGS, force: bool = False) -> int:
     """Run the daily DAG for one partition and wait for it; its rooms' progress goes to standard error.
 
     Each call is a run of its own, so a second one of the same partition stands beside the first in the UI;
     what its rooms have made already they find by its fingerprint.
 
     Args:
-        asof: the partition, YYYY-MM-DD.
+        asof: the partition, such as 2017-11-30.
         state: the state folder; Airflow's database and logs are kept in ``airflow`` below it.
         dags: the folder of the DAG files.
+        force: run it also where the source does not reach the as-of.
 
     Returns:
         0 when every task succeeded, else 1.
@@ -146,7 +159,7 @@ def run_dag(asof: str, state: Path, dags: Path = DAGS) -> int:
         env[TASK_LOGS] = str(home / "logs")
         _migrate(env)
         _close_runs(home)
-        command = ["dags", "test", "daily", "--conf", json.dumps({"asof": asof})]
+        command = ["dags", "test", "daily", "--conf", json.dumps({"asof": asof, **({"force": True} if force else {})})]
         try:  # SIGKILL: Airflow outlives SIGTERM and would go on to the next task
             with (home / "airflow.log").open("w") as log, ended(signal.SIGKILL) as processes:
                 processes.append(start(["airflow", *command], env, stdout=log))

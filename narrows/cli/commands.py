@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from argparse import Namespace
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from narrows.asof import Asof
 from narrows.audit.contract import BrokenContract, ContractError
 from narrows.cli import airflow as workflow
-from narrows.cli.published import report, rollback, show, takedown, why
+from narrows.cli.published import report, show, takedown, why
 from narrows.engine.java import JavaError, check_java, require_java
-from narrows.run.runner import Pending, Runner, say
+from narrows.run.runner import Pending, Runner
 from narrows.settings import Settings
 from narrows.source.files import SourceError
-from narrows.stage import NarrowingStage, Table, inputs, load_room
-from narrows.store.partitions import Store, StoreError
+from narrows.stage import NarrowingStage, Table
+from narrows.store.partitions import StoreError, open_store
 from narrows.tracking.log import RunLog
 from narrows.tracking.runs import TrackingError
-from stages import PIPELINE
+
+LOG = logging.getLogger(__name__)
 
 REMEDIES = (SourceError, StoreError, ContractError, BrokenContract, JavaError, TrackingError, workflow.WorkflowError)
 """Errors whose message is all there is to say."""
@@ -30,10 +33,10 @@ def run(settings: Settings, args: Namespace) -> int:
     """The whole line in this process."""
     require_java()
     run_id = f"line-{args.asof}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    runner, journal = connect(settings, run_id, args.asof)
+    runner, journal = connect(settings, run_id, args.asof, args.force)
     with runner.store.lock(f"narrows run --asof {args.asof}"):
         try:
-            for room in PIPELINE:
+            for room in settings.pipeline.names:
                 make(runner, room, args.asof)
         except BaseException:
             if runner.made:
@@ -44,22 +47,22 @@ def run(settings: Settings, args: Namespace) -> int:
 
 def transform(settings: Settings, args: Namespace) -> int:
     """One room; the version is the last word on standard output."""
-    runner, _ = connect(settings, args.run_id or f"rooms-{args.asof}", args.asof)
+    runner, _ = connect(settings, args.run_id or f"rooms-{args.asof}", args.asof, args.force)
     with runner.store.lock(f"narrows transform {args.room} --asof {args.asof}"):
         table = make(runner, args.room, args.asof)
     print(table.version if table else "pending")
     return 0
 
 
-def make(runner: Runner, room: str, asof: date) -> Table | None:
+def make(runner: Runner, room: str, asof: Asof) -> Table | None:
     """Run a room; None if it waits for its horizon. The last room closes the run in MLflow."""
     table: Table | None = None
     try:
         table = runner.run(room, asof)
     except Pending as waits:
-        say(f"  {room:<16} {asof}  waits: {waits}")
-    if room == PIPELINE[-1] and runner.log and (runner.made or not table):
-        runner.log.finish(table.meta["notes"] if table else {})  # type: ignore[attr-defined]
+        LOG.info("  %-16s %s  waits: %s", room, asof, waits)
+    if room == runner.pipeline.names[-1] and runner.log and (runner.made or not table):
+        runner.log.finish(table.meta["notes"] if table else {})
     return table
 
 
@@ -67,7 +70,7 @@ def fit(settings: Settings, args: Namespace) -> int:
     """One room's model; its folder is printed."""
     runner, _ = connect(settings, args.run_id or f"rooms-{args.asof}", args.asof)
     with runner.store.lock(f"narrows fit {args.room} --asof {args.asof}"):
-        print(runner.model(args.room, args.asof)[1].path / "model")
+        print(runner.model(args.room, args.asof)[1].model_folder)
     return 0
 
 
@@ -76,27 +79,27 @@ def dag(settings: Settings, args: Namespace) -> int:
     require_java()
     if args.file:
         os.environ["NARROWS_FILE"] = str(args.file.absolute())  # the tasks are processes of their own
-    code = workflow.run_dag(args.asof.isoformat(), settings.state)
+    code = workflow.run_dag(str(args.asof), settings.state, force=args.force)
     return code or report(settings, args)
 
 
 def list_rooms(settings: Settings, args: Namespace) -> int:
     """The rooms, in order."""
-    store, rows = Store(settings.state / "tables"), []
-    for name in PIPELINE:
-        room = load_room(name)
+    store, rows = open_store(settings), []
+    for name in settings.pipeline.names:
+        room = settings.pipeline.room(name)
         days = store.partitions(name)
         table = store.current(name, days[-1]) if days else None
         kind = "narrows" if issubclass(room, NarrowingStage) else "table"
         newest_rows = table.rows if table else 0
-        rows.append({"room": name, "kind": kind, "reads": sorted(inputs(room)), "partitions": len(days),
+        rows.append({"room": name, "kind": kind, "reads": sorted(settings.pipeline.inputs(name)), "partitions": len(days),
                      "newest": str(days[-1]) if days else "", "rows": newest_rows})  # fmt: skip
     if args.json:
         print(json.dumps(rows, indent=1))
         return 0
     print(f"{'room':<16} {'kind':<8} {'newest':<11} {'rows':>10}  reads")
     for row in rows:
-        reads = ", ".join(inputs(load_room(str(row["room"]))))
+        reads = ", ".join(settings.pipeline.inputs(str(row["room"])))
         print(f"{row['room']:<16} {row['kind']:<8} {row['newest'] or '-':<11} {row['rows']:>10,}  {reads}")
     return 0
 
@@ -109,8 +112,8 @@ def ui(settings: Settings, args: Namespace) -> int:
 
 
 def catalogue(settings: Settings, args: Namespace) -> int:
-    """The feature catalogue."""
-    from features.catalogue import markdown
+    """The feature catalogue, with the features that plug-ins register."""
+    from features.definitions import markdown
 
     print(markdown(), end="")
     return 0
@@ -139,13 +142,13 @@ def doctor(settings: Settings, args: Namespace) -> int:
     return 2 if java else 0
 
 
-def connect(settings: Settings, run_id: str, asof: date) -> tuple[Runner, RunLog]:
+def connect(settings: Settings, run_id: str, asof: Asof, force: bool = False) -> tuple[Runner, RunLog]:
     """A runner that logs to MLflow."""
     run_log = RunLog(settings, run_id, asof)
-    return Runner(settings, run_id, run_log, beside=True), run_log
+    return Runner(settings, run_id, run_log, beside=True, force=force), run_log
 
 
 COMMANDS: dict[str, Callable[[Settings, Any], int]] = {
     "run": run, "transform": transform, "fit": fit, "dag": dag, "report": report, "show": show, "why": why,
-    "takedown": takedown, "rollback": rollback, "list": list_rooms, "ui": ui, "catalogue": catalogue, "doctor": doctor,
+    "takedown": takedown, "list": list_rooms, "ui": ui, "catalogue": catalogue, "doctor": doctor,
 }  # fmt: skip

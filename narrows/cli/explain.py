@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from narrows.cli.layout import Row, cells, short
 from narrows.columns import ITEM, KEPT, PROPENSITY, RANK, REASON, SCORE, USER, stage_rank, stage_score
 from narrows.stage import Table
+from stages.recall.channels import CHANNELS
 
 MEANING = {
     "policy:block": "a rule of the policy blocks it",
@@ -24,15 +25,9 @@ MEANING = {
     "rank_cut": "not among the best by rank's score",
     "quota": "recalled, but outside the quota of the merge",
     "not_eligible": "nobody has had it lately, or it may not be offered again",
-    "because_history": "the user has had it before",
-    "similar": "goes with what the user had lately",
-    "popular": "many users have it now",
-    "popular_in_segment": "many users of the segment have it now",
-    "popular_in_context": "many users have it now where the user shops",
-    "two_tower": "near what the user likes",
     "explore": "drawn to learn about it",
 }
-"""Reason codes in plain words; a code may carry details after a colon."""
+"""Reason codes in plain words, but for those of recall's channels; a code may carry details after a colon."""
 
 
 def trace(user: str, item: str, tables: Mapping[str, Table | pa.Table]) -> dict[str, Any]:
@@ -66,8 +61,7 @@ def trace(user: str, item: str, tables: Mapping[str, Table | pa.Table]) -> dict[
         rows = [row for row in pool if row[ITEM] == item]
         if room == facts["rooms"][0]:
             facts["candidates"] = len(pool)
-            names = [name.removesuffix("_score") for row in rows for name in row if name.endswith("_score")]
-            facts["channels"] = [_place(rows[0], name) for name in names if name != room]
+            facts["channels"] = [_place(row, name) for row in rows for name in CHANNELS if stage_score(name) in row]
         if not rows:
             break
         place = _place(rows[0], room)
@@ -129,7 +123,8 @@ def show(user: str, rows: Iterable[Row]) -> str:
 
 def with_meaning(reason: str | None) -> str:
     """A reason code with its meaning, where it has one."""
-    meanings = [text for code, text in MEANING.items() if reason and (reason == code or reason.startswith(f"{code}:"))]
+    known = MEANING | {channel.reason: channel.meaning for channel in reversed(CHANNELS.values())}
+    meanings = [text for code, text in known.items() if reason and (reason == code or reason.startswith(f"{code}:"))]
     return f"{reason} ({meanings[0]})" if meanings else reason or "no reason given"
 
 

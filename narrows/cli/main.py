@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import errno
+import logging
 import os
 import sys
 import tempfile
-from datetime import date
 from pathlib import Path
 
 from narrows.cli.terminal import degrade
 from narrows.engine.garbage import rarely_collected
+from narrows.pipeline import Pipeline, PipelineError, configured
 from narrows.settings import Settings, SettingsError, load_settings
-from narrows.stage import load_room, settings_of
-from stages import PIPELINE
+from narrows.stage import settings_of
 
 EXAMPLES = """examples:
   narrows run --asof 2017-11-30        the whole line, without Airflow
@@ -28,6 +28,9 @@ EXAMPLES = """examples:
 Settings come from narrows.toml in the current folder (or --file, or NARROWS_FILE);
 NARROWS_SECTION__KEY overrides a key.
 """
+ASOF = "up to whose end events may be known: YYYY-MM-DD, or YYYY-MM-DDTHH where the grain is an hour"
+FORCE = "also where the source does not reach the as-of; such lists do not go live"
+LEVELS = ("debug", "info", "warning", "error")
 WRONG_USE = 2
 """Exit status of what no retry mends: wrong settings, a missing file, a held store."""
 FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full")
@@ -42,13 +45,20 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit status is 0, 1 where a room failed, 2 where the remedy is yours."""
     for stream in (sys.stdout, sys.stderr):
         degrade(stream)
-    parser = build_parser()
+    try:
+        parser = build_parser(configured(_file(sys.argv[1:] if argv is None else argv)))
+    except PipelineError as error:
+        print(f"narrows: {error}", file=sys.stderr)
+        return WRONG_USE
     args = parser.parse_args(argv)
+    log_to_stderr(args.log_level)
     from narrows.cli.commands import COMMANDS, REMEDIES
 
     try:
         settings = load_settings(args.file)
         settings = with_flags(settings, args)
+        if getattr(args, "asof", None):
+            args.asof = settings.asof(args.asof)
         return COMMANDS[args.command](settings, args) or 0
     except (SettingsError, *REMEDIES) as error:
         print(f"narrows: {error}", file=sys.stderr)
@@ -76,13 +86,14 @@ def disk_is_full(error: BaseException | None) -> bool:
     return by_number or by_words or disk_is_full(error.__cause__ or error.__context__)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(pipeline: Pipeline) -> argparse.ArgumentParser:
     """All commands with their flags; a room's settings are flags of ``fit`` and ``transform``."""
     parser = argparse.ArgumentParser(
         prog="narrows", description="A recommendation cascade you can measure.", epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--file", type=Path, help="the settings file (default: narrows.toml here, if there is one)")
+    parser.add_argument("--log-level", choices=LEVELS, default="info", help="what progress says (default info)")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str, asof: bool = False, as_json: bool = False) -> argparse.ArgumentParser:
@@ -90,7 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
             name, help=text, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         if asof:
-            made.add_argument("--asof", type=_day, required=True, help="the last day that may be known, YYYY-MM-DD")
+            made.add_argument("--asof", required=True, help=ASOF)
         if as_json:
             made.add_argument("--json", action="store_true", help="print JSON")
         return made
@@ -99,11 +110,13 @@ def build_parser() -> argparse.ArgumentParser:
     for name, text in (("fit", "Learn a room's model as of a day."), ("transform", "Make a room's table as of a day.")):
         made = command(name, text)
         rooms = made.add_subparsers(dest="room", required=True, metavar="ROOM")
-        for room in PIPELINE:
-            kind = load_room(room)
+        for kind in pipeline.rooms:
+            room = kind.name
             if name == "transform" or hasattr(kind, "fit"):
                 one = rooms.add_parser(room, help=(kind.__doc__ or "").splitlines()[0], description=kind.__doc__)
-                one.add_argument("--asof", type=_day, required=True, help="the last day that may be known, YYYY-MM-DD")
+                one.add_argument("--asof", required=True, help=ASOF)
+                if name == "transform":
+                    one.add_argument("--force", action="store_true", help=FORCE)
                 one.add_argument("--run-id", default="", help="what groups the rooms of one run in MLflow")
                 for key, value in settings_of(kind()).items():
                     one.add_argument(
@@ -116,23 +129,21 @@ def build_parser() -> argparse.ArgumentParser:
         ("run", "Run the whole line, without Airflow."),
         ("dag", "Run the daily DAG in Airflow, and wait."),
     ):
-        command(name, text, asof=True)
+        command(name, text, asof=True).add_argument("--force", action="store_true", help=FORCE)
     made = command("report", "What a run did: stages, quality, cost.", as_json=True)
-    made.add_argument("--asof", type=_day, help="default: the newest partition")
+    made.add_argument("--asof", help="default: the newest partition")
     made = command("show", "The list that a user is served now.", as_json=True)
     made.add_argument("user", help="the user's id, as the source has it")
     made.add_argument("--scene", default="home", help="where the list is shown (default home)")
     made = command("why", "What happened to an item for a user, stage by stage.", as_json=True)
     made.add_argument("user", help="the user's id, as the source has it")
     made.add_argument("item", help="the item's id")
-    made.add_argument("--asof", type=_day, help="default: the newest partition")
+    made.add_argument("--asof", help="default: the newest partition")
     made = command("takedown", "Remove an item from every list at the next read.")
     made.add_argument("item", help="the item's id")
     made.add_argument("--reason", default="", help="kept beside it")
     made.add_argument("--undo", action="store_true", help="put it back")
     made.add_argument("--force", action="store_true", help="also an item that no list and no item profile has yet")
-    made = command("rollback", "Let an earlier release serve again, until the next run.")
-    made.add_argument("release", nargs="?", help="its id (default: the newest one before the live one)")
     made = command("ui", "Serve the Airflow UI, the MLflow UI and the data docs on 127.0.0.1 until Ctrl-C.")
     made.add_argument(
         "--port", type=int, default=8080, help="of the first page; the others take the next two (default 8080)"
@@ -157,11 +168,26 @@ def with_flags(settings: Settings, args: argparse.Namespace) -> Settings:
     )
 
 
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a date; give it as YYYY-MM-DD") from None
+def _file(argv: list[str]) -> Path | None:
+    """The settings file that the arguments name: its pipeline decides which commands there are."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--file", type=Path)
+    return early.parse_known_args(argv)[0].file
+
+
+def log_to_stderr(level: str) -> None:
+    """Progress and warnings of our own packages to standard error, with colours where that is a terminal."""
+    handler: logging.Handler = logging.StreamHandler()
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.logging import RichHandler
+
+        handler = RichHandler(console=Console(stderr=True), show_time=False, show_level=False, show_path=False)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    for package in ("narrows", "stages"):
+        log = logging.getLogger(package)
+        log.handlers, log.propagate = [handler], False
+        log.setLevel(level.upper())
 
 
 def command() -> int:

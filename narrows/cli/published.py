@@ -1,15 +1,17 @@
-"""Commands about what is published: the report of a run, a user's list, an item's way, takedowns and rollbacks."""
+"""Commands about what is published: the report of a run, a user's list, an item's way, takedowns."""
 
 from __future__ import annotations
 
 import json
 from argparse import Namespace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
+from narrows.asof import Asof
+from narrows.durations import in_words
 from narrows.settings import Settings
 from narrows.stage import NarrowingStage, Table
-from narrows.store.partitions import Store, StoreError
+from narrows.store.partitions import Store, StoreError, open_store
 
 
 def report(settings: Settings, args: Namespace) -> int:
@@ -17,7 +19,7 @@ def report(settings: Settings, args: Namespace) -> int:
     from narrows.cli.report import print_report
     from narrows.cli.summary import summary, to_json
 
-    store, asof = Store(settings.state / "tables"), args.asof or newest(settings)
+    store, asof = open_store(settings), args.asof or newest(settings)
     tables = {room: store.current(room, asof) for room in settings.rooms}
     if not tables["recommendations"]:
         days = [str(day) for day in store.partitions("recommendations")]
@@ -26,16 +28,16 @@ def report(settings: Settings, args: Namespace) -> int:
             if days
             else f"no run as of {asof}. Run: narrows run --asof {asof}"
         )
-    judged, horizon = tables["evaluation"], settings.source.horizon_days
-    due = asof + timedelta(days=horizon)
+    judged, horizon = tables["evaluation"], settings.source.horizon_length
+    due = asof + horizon
     notes = {room: table.meta["notes"] for room, table in tables.items() if table}
     events = [table for day in (asof, due) if (table := store.current("events", day))]
     facts = summary(
         judged.arrow().to_pylist() if judged else [],
-        {room: cost_of(table) for room, table in tables.items() if table},
+        {room: cost_of(table) | past_cost(store, table) for room, table in tables.items() if table},
         rooms=list(settings.rooms), k=max(settings.rooms["evaluation"].cutoffs),  # type: ignore[attr-defined]
-        asof=str(asof), source=settings.source.name, horizon=f"{horizon} days", due=str(due),
-        known_until=max((table.meta["notes"].get("last_day", "") for table in events), default=""),
+        asof=str(asof), source=settings.source.name, horizon=in_words(horizon), due=str(due),
+        known_until=max((table.meta["notes"].get("ends", "") for table in events), default=""),
         serving=serving_state(settings, notes["recommendations"].get("release_id", "")),
         quarantine=notes.get("events", {}).get("quarantine"),
         next_steps=[
@@ -71,6 +73,17 @@ def cost_of(table: Table) -> dict[str, float | None]:
     return {**spent, "peak_mb": peak, "rows_in": notes.get("received"), "rows_out": notes.get("kept", table.rows)}
 
 
+def past_cost(store: Store, table: Table) -> dict[str, float]:
+    """What the run that made a room's partition spent on the room's other partitions and models: those of its windows."""
+    spent = {"past_seconds": 0.0, "past_cpu_seconds": 0.0}
+    for name in (table.name, f"{table.name}.model"):
+        for asof in store.partitions(name):
+            other = store.current(name, asof) if asof != table.asof else None
+            if other and other.meta["run_id"] == table.meta["run_id"]:
+                spent = {key: value + other.meta["cost"][key.removeprefix("past_")] for key, value in spent.items()}
+    return spent
+
+
 def show(settings: Settings, args: Namespace) -> int:
     """A user's list as the serving database has it."""
     from narrows.cli import explain
@@ -94,7 +107,7 @@ def titles_of(settings: Settings, items: list[str]) -> dict[str, str]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    table = Store(settings.state / "tables").current("item_profiles", newest(settings))
+    table = open_store(settings).current("item_profiles", newest(settings))
     if not table:
         return {}
     columns = ["item_id", "title", "category", "subcategory"]
@@ -107,7 +120,7 @@ def why(settings: Settings, args: Namespace) -> int:
     from narrows.cli import explain
     from narrows.serving import reading, schema
 
-    store, asof = Store(settings.state / "tables"), args.asof or newest(settings)
+    store, asof = open_store(settings), args.asof or newest(settings)
     narrowing = [name for name, room in settings.rooms.items() if isinstance(room, NarrowingStage)]
     rooms = ("user_profiles", "item_profiles", *narrowing, "recommendations")
     tables = {room: store.current(room, asof) for room in rooms}
@@ -143,35 +156,23 @@ def takedown(settings: Settings, args: Namespace) -> int:
     return 0
 
 
-def rollback(settings: Settings, args: Namespace) -> int:
-    """Let a kept release serve again; MLflow's champion moves with it."""
-    from narrows.serving import releases, schema
-    from narrows.tracking import models
-
-    release_id = releases.rollback(schema.open_published(settings.serving_url), args.release)
-    print(f"release {release_id} is LIVE; the next run replaces it")
-    if not models.promote_published(models.tracking(settings.tracking_uri), release_id):
-        print("MLflow has no version of this release: its champion stays as it is")
-    return 0
-
-
 def in_catalogue(settings: Settings, item: str) -> bool:
     """Whether the newest item profiles have the item."""
     import pyarrow.compute as pc
 
-    store = Store(settings.state / "tables")
+    store = open_store(settings)
     days = store.partitions("item_profiles")
     table = store.current("item_profiles", days[-1]) if days else None
     return table is not None and table.arrow(["item_id"], pc.field("item_id") == item).num_rows > 0
 
 
-def newest(settings: Settings) -> date:
+def newest(settings: Settings) -> Asof:
     """The newest partition with lists.
 
     Raises:
         StoreError: there is none.
     """
-    days = Store(settings.state / "tables").partitions("recommendations")
+    days = open_store(settings).partitions("recommendations")
     if not days:
         raise StoreError("nothing is published yet. Run: make run")
     return days[-1]

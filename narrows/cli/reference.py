@@ -1,4 +1,4 @@
-"""The pages of ``docs/`` that are read off the code: settings, commands, tables and features.
+"""The pages of ``docs/`` that are read off the code: settings, channels, commands, tables and features.
 
 ``make docs`` writes them; a test holds them equal to the code.
 """
@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import stages
+from narrows.config.constraints import TYPES, allowed, bounds
+from narrows.pipeline import Pipeline
 from narrows.settings import FILE, SECTIONS
-from narrows.stage import inputs, load_room
-from stages import PIPELINE
 
 DOCS = Path(__file__).parents[2] / "docs"
 MADE = "Made by `make docs` from {}; a test holds the two equal."
@@ -32,12 +33,13 @@ HOW = {
 
 def pages() -> dict[str, str]:
     """Every generated page by its file name."""
-    from features.catalogue import markdown
+    from features.definitions import markdown
     from narrows.cli.main import build_parser
 
     return {
         "settings.md": settings_page(),
-        "cli.md": commands_page(build_parser()),
+        "channels.md": channels_page(),
+        "cli.md": commands_page(build_parser(Pipeline.of(stages.PIPELINE))),
         "tables.md": tables_page(),
         "features.md": markdown(),
     }
@@ -62,41 +64,88 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        MADE.format("the dataclasses that hold them"),
+        MADE.format("the classes that hold them"),
         "",
         f"Every key is optional: without `{FILE}` the defaults hold. An environment variable overrides the file: "
-        "`NARROWS_RECALL__N=300` is `n = 300` in `[recall]`. A room's keys are flags of `narrows fit` and "
+        "`NARROWS_RECALL__N=300` is `n = 300` in `[recall]`, `NARROWS_SOURCE__EVENT_COLUMNS__USER_ID=who` is "
+        '`user_id = "who"` in `[source.event_columns]`. A room\'s keys are flags of `narrows fit` and '
         "`narrows transform` too (`--max-bad-share 0.02`). An unknown key, a wrong type or a wrong value ends the "
         "command with one line that names it. The rules of the lists stand in `policy.toml`, each with its meaning.",
         "",
     ]
     for name, kind in SECTIONS.items():
         lines += _section(name, kind)
-    for name in PIPELINE:
-        lines += _section(name, load_room(name), f" (the [room](../stages/{name}/))")
+    for room in stages.PIPELINE:
+        name = room.name
+        lines += _section(name, room, f" (the [room](../stages/{name}/))")
+    return "\n".join(lines)
+
+
+def channels_page() -> str:
+    """Recall's channels: what each proposes, its reason and its settings."""
+    from stages.recall.channels import CHANNELS
+
+    lines = [
+        "# Recall's channels",
+        "",
+        MADE.format("the channels in `stages/recall/channels/`"),
+        "",
+        "A channel is one way of [recall](../stages/recall/) to propose items. Its score and its rank stand in the "
+        "columns `<channel>_score` and `<channel>_rank` of the candidates. The reason of the channel that ranks a "
+        "candidate best is the candidate's `recall_reason`, which a published list shows. Add one of your own: "
+        "[add a channel](add-a-channel.md).",
+        "",
+        "| channel | what it does | reason | pair feature |",
+        "|---|---|---|---|",
+    ]
+    for name, kind in CHANNELS.items():
+        feature = f"`{name}_score`" if kind.score_feature else ""
+        lines.append(f"| [`{name}`](#{name}) | {_first_line(kind)} | `{kind.reason}`: {kind.meaning} | {feature} |")
+    lines += ["", "Settings of a channel are a table in `narrows.toml`:", "", "```toml", "[recall.channels.ease]"]
+    lines += ["quota = 20", "```", ""]
+    for name, kind in CHANNELS.items():
+        lines += [f"## {name}", "", f"`[recall.channels.{name}]`", "", *_settings_table(kind)]
     return "\n".join(lines)
 
 
 def descriptions(kind: type) -> dict[str, str]:
-    """The string literal below each field of a dataclass, as one line; ``""`` where there is none."""
-    (made,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    assert isinstance(made, ast.ClassDef)
-    said = dict.fromkeys((field.name for field in dataclasses.fields(kind)), "")
-    for one, below in zip(made.body, made.body[1:], strict=False):
-        literal = below.value if isinstance(below, ast.Expr) else None
-        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and isinstance(literal, ast.Constant):
-            said[one.target.id] = _plain(str(literal.value))
-    return said
+    """The string literal below each field of a dataclass or of its bases, as one line; ``""`` where there is none."""
+    described = dict.fromkeys((field.name for field in dataclasses.fields(kind)), "")
+    for base in reversed([base for base in kind.__mro__ if dataclasses.is_dataclass(base)]):
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        assert isinstance(tree, ast.ClassDef)
+        for one, below in zip(tree.body, tree.body[1:], strict=False):
+            literal = below.value if isinstance(below, ast.Expr) else None
+            name = one.target.id if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) else ""
+            if name in described and isinstance(literal, ast.Constant):
+                described[name] = _plain(str(literal.value))
+    return described
 
 
 def _section(name: str, kind: type, where: str = "") -> list[str]:
-    first = _plain((inspect.getdoc(kind) or "").split("\n\n")[0])
-    lines = [f"## {name}", "", f"`[{name}]`{where}: {first}", ""]
-    meant, blank = descriptions(kind), kind()
-    if not meant:
-        return [*lines, "No settings.", ""]
-    rows = [f"| `{key}` | `{_toml(getattr(blank, key))}` | {text} |" for key, text in meant.items()]
-    return [*lines, "| key | default | meaning |", "|---|---|---|", *rows, ""]
+    return [f"## {name}", "", f"`[{name}]`{where}: {_first_line(kind)}", "", *_settings_table(kind)]
+
+
+def _settings_table(kind: type) -> list[str]:
+    """The fields of a dataclass with their defaults and meanings."""
+    meanings, blank = descriptions(kind), kind()
+    if not meanings:
+        return ["No settings.", ""]
+    known = bounds(kind)
+    rows = [
+        f"| `{key}` | `{_toml(getattr(blank, key))}` | {_allowed(known[key])} | {text} |"
+        for key, text in meanings.items()
+    ]
+    return ["| key | default | allowed | meaning |", "|---|---|---|---|", *rows, ""]
+
+
+def _allowed(field: dict[str, Any]) -> str:
+    """The bounds or choices of a setting, or else its type."""
+    return _plain(allowed(field) or (TYPES | {"string": "any text"})[field["type"]])
+
+
+def _first_line(kind: type) -> str:
+    return _plain((inspect.getdoc(kind) or "").split("\n\n")[0])
 
 
 def _toml(value: Any) -> str:
@@ -114,7 +163,7 @@ def commands_page(parser: argparse.ArgumentParser) -> str:
     lines = [
         "# Commands",
         "",
-        MADE.format("the parser in `stages/__main__.py`"),
+        MADE.format("the parser in `narrows/cli/main.py`"),
         "",
         "Exit status: 0; 1 where a room failed; 2 where the remedy is yours (wrong settings or use, a missing file, a "
         "broken contract, a held store), which no retry mends; 130 after Ctrl-C. Progress goes to standard error, "
@@ -187,13 +236,14 @@ def tables_page() -> str:
         MADE.format("the rooms, their contracts and the serving schema"),
         "",
         "A table is a folder of Parquet files for each as-of, below `var/tables/`; how it gets there is told in "
-        "[architecture](architecture.md). Column names that rooms share are spelled in `stages/columns.py`; the "
+        "[architecture](architecture.md). Column names that rooms share are spelled in `narrows/columns.py`; the "
         "features are [listed apart](features.md).",
         "",
     ]
-    for name in PIPELINE:
-        room, terms = load_room(name), contract(name)
-        reads = ", ".join(f"`{table}`{HOW[kind]}" for table, kind in inputs(room).items()) or "the source"
+    pipeline = Pipeline.of(stages.PIPELINE)
+    for room in pipeline.rooms:
+        name, terms = room.name, contract(room)
+        reads = ", ".join(f"`{table}`{HOW[kind]}" for table, kind in pipeline.inputs(name).items()) or "the source"
         grain = terms.grain[0].upper() + terms.grain[1:]
         what = _plain(inspect.getdoc(room) or "")
         checks = f"Its [contract](../stages/{name}/contract.yml) has {len(terms.expectations)} expectations."

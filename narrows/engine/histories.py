@@ -7,70 +7,49 @@ and writes them. Measured against the same features in Spark SQL this takes a sm
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from datetime import date
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from narrows.asof import KNOWN, Asof, known_period
 from narrows.columns import ASOF, CONTEXT, EVENT_TIME, INGESTED_AT, ITEM, ITEM_COLUMNS, PRICE, SESSION, USER, VALUE
 from narrows.engine.spark import Parts, write_part
-from narrows.source.tabular import reading
-from narrows.stage import Table, end_of
+from narrows.stage import Table
 
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
-    Kernel = Callable[[pl.DataFrame, list[date]], Iterator[pl.DataFrame]]
+    Kernel = Callable[[pl.DataFrame, list[Asof]], Iterator[pl.DataFrame]]
 
 SECONDS_A_DAY = 86_400.0
 THINGS = ("category", "subcategory", "brand")
 SIDE = [name for name in ITEM_COLUMNS if name != ITEM]
 
 
-def dated(session: Any, events: Table, last: date) -> DataFrame:
-    """Events known by the end of ``last``: ids, ``value``, ``price``, ``context``, ``session_id`` (else the day), and
-
-    ``second`` (since 1970, float) and ``known`` (the day by which it had happened and arrived).
+def dated(session: Any, log: Table, last: Asof) -> DataFrame:
+    """Events known by ``last``: ids, ``value``, ``price``, ``context``, ``session_id`` (else the day), ``second`` (since
+    1970, float) and ``known`` (the number of the period by which it had happened and arrived, see ``Asof.period``).
     """
     from pyspark.sql import functions as F
 
-    rows = events.spark(session).where(F.col("day") <= F.lit(last))
-    known = F.to_date(F.greatest(EVENT_TIME, INGESTED_AT)).alias("known")
+    rows = log.known_at(last).spark(session)
+    known = known_period(F.greatest(EVENT_TIME, INGESTED_AT), last.grain).alias(KNOWN)
     visit = F.coalesce(F.col(SESSION), F.to_date(EVENT_TIME).cast("string")).alias(SESSION)
     return rows.select(
         USER, ITEM, known, F.col(EVENT_TIME).cast("double").alias("second"), VALUE, PRICE, CONTEXT, visit
     )
 
 
-def side(session: Any, table: DataFrame | None, key: str, columns: Iterable[str]) -> DataFrame:
-    """Side information as text, one row per ``key``: of several the smallest, where any value is less than none.
-
-    Columns that the source lacks are null.
-    """
-    from pyspark.sql import functions as F
-
-    if table is None:
-        return session.createDataFrame([], ", ".join(f"{name} string" for name in (key, *columns)))
-    text = [
-        (F.col(name) if name in table.columns else F.lit(None)).cast("string").alias(name) for name in (key, *columns)
-    ]
-    # which of several rows is kept must not depend on the order of reading; a struct's nulls would come first
-    ranked = [part for name in columns for part in (F.isnull(name).alias(f"no_{name}"), F.col(name))]
-    one = F.min(F.struct(*ranked)).alias("one")
-    kept = [F.col(f"one.{name}") for name in columns]
-    return table.select(*text).where(F.trim(key) != "").groupBy(key).agg(one).select(key, *kept)
-
-
 def with_side(rows: DataFrame, table: DataFrame) -> DataFrame:
     """``rows`` and the side table's as well, each as one event that no as-of knows: it has a profile before its first event."""
     from pyspark.sql import functions as F
 
-    return rows.unionByName(table.withColumn("known", F.lit(None).cast("date")), allowMissingColumns=True)
+    return rows.unionByName(table.withColumn(KNOWN, F.lit(None).cast("bigint")), allowMissingColumns=True)
 
 
-def each_asof(rows: DataFrame, key: str, sides: dict[str, DataFrame], asofs: list[date], kernel: Kernel) -> Parts:
+def each_asof(rows: DataFrame, key: str, sides: dict[str, pa.Table], asofs: list[Asof], kernel: Kernel) -> Parts:
     """``kernel`` over the rows of some ``key`` values (whole) at a time, saved below ``asof=<date>``, in order of ``key``.
 
     ``sides`` are small tables by the column that joins them; every task has them whole. ``kernel`` receives the joined rows
@@ -79,11 +58,9 @@ def each_asof(rows: DataFrame, key: str, sides: dict[str, DataFrame], asofs: lis
     """
     parts = int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions")))
     kinds = dict(rows.dtypes)
-    with reading():
-        tables = {column: table.toArrow() for column, table in sides.items()}
 
     def work(batches: Iterator[pa.RecordBatch], folder: Path) -> None:
-        joined = joined_with(frame(kinds, batches), tables)
+        joined = joined_with(frame(kinds, batches), sides)
         for asof, made in zip(asofs, kernel(coded(joined), asofs), strict=True):
             write_part(plain(made.to_arrow()), folder / f"{ASOF}={asof}")
 
@@ -108,7 +85,7 @@ def frame(kinds: dict[str, str], batches: Iterator[pa.RecordBatch]) -> pl.DataFr
     given = list(batches)
     if given:
         return pl.DataFrame(pl.from_arrow(pa.Table.from_batches(given)))
-    types = {"double": pl.Float64, "date": pl.Date}
+    types = {"double": pl.Float64, "bigint": pl.Int64}
     return pl.DataFrame(schema={name: types.get(kind, pl.String) for name, kind in kinds.items()})
 
 
@@ -132,23 +109,23 @@ def plain(table: pa.Table) -> pa.Table:
     return table.cast(pa.schema([(field.name, kind(field.type)) for field in table.schema]))
 
 
-def known_by(rows: pl.DataFrame, asof: date) -> pl.DataFrame:
-    """The rows that had happened and arrived by the end of ``asof``, with their ages.
+def known_by(rows: pl.DataFrame, asof: Asof) -> pl.DataFrame:
+    """The rows that had happened and arrived by the as-of, with their ages.
 
-    ``age`` is in days, fractional, to the end of the as-of; ``day_age`` in whole days, 0 = the as-of itself.
+    ``age`` is in days, fractional, to the end of the as-of; ``day_age`` in whole days, 0 = the as-of's own day.
     """
     import polars as pl
 
-    age = (pl.lit(end_of(asof).timestamp()) - pl.col("second")) / SECONDS_A_DAY
-    known = rows.filter(pl.col("known") <= asof)
-    return known.with_columns(age=age, day_age=(pl.lit(asof) - pl.col("event_day")).dt.total_days())
+    age = (pl.lit(asof.end.timestamp()) - pl.col("second")) / SECONDS_A_DAY
+    known = rows.filter(pl.col(KNOWN) <= asof.period)
+    return known.with_columns(age=age, day_age=(pl.lit(asof.day) - pl.col("event_day")).dt.total_days())
 
 
-def everything(rows: pl.DataFrame, asof: date) -> pl.DataFrame:
+def everything(rows: pl.DataFrame, asof: Asof) -> pl.DataFrame:
     """The known events and the side tables' rows: every user and item that the as-of has heard of."""
     import polars as pl
 
-    return rows.filter(pl.col("known").is_null() | (pl.col("known") <= asof))
+    return rows.filter(pl.col(KNOWN).is_null() | (pl.col(KNOWN) <= asof.period))
 
 
 def complete(made: pl.DataFrame) -> pl.DataFrame:

@@ -3,45 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from narrows.asof import Asof
 from narrows.columns import KEPT, REASON
-from narrows.stage import Narrowed, NarrowingStage, Shard, Stage, Table, load_room
-from narrows.store.write import part_name
-from stages import PIPELINE
+from narrows.pipeline import Pipeline
+from narrows.stage import Narrowed, NarrowingStage, Shard, Stage, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SHARD_USERS = 5000
-"""Users narrowed at once; a shard is one file of a narrowing room's table."""
 
-
-def narrowing_rooms() -> list[str]:
-    """The names of the rooms that narrow, in order."""
-    return [name for name in PIPELINE if issubclass(load_room(name), NarrowingStage)]
-
-
-def room_before(name: str) -> list[str]:
-    """The narrowing room whose survivors this one receives: a list of one name, or of none."""
-    rooms = narrowing_rooms()
-    return rooms[: rooms.index(name)][-1:]
-
-
-def shards(tables: dict[str, Table], asof: date) -> Iterator[Shard]:
-    """Cut the users into shards of SHARD_USERS, each with its candidates of the room before, if there is one."""
+def shards(
+    pipeline: Pipeline, room: NarrowingStage, tables: dict[str, Table], asof: Asof, size: int
+) -> Iterator[Shard]:
+    """Cut the users into shards of ``size``, each with its candidates of the room before, if there is one."""
     import pyarrow.dataset as ds
-    import pyarrow.parquet as pq
 
-    users, items = tables["user_profiles"].arrow(), tables["item_profiles"].arrow()
-    before = next((tables[name] for name in narrowing_rooms() if name in tables), None)
-    for number, start in enumerate(range(0, max(users.num_rows, 1), SHARD_USERS)):
-        candidates = None
-        if before is not None:
-            part = pq.read_table(before.path / "data" / part_name(number), filters=ds.field(KEPT))
-            candidates = received(part)
-        yield Shard(users.slice(start, SHARD_USERS).combine_chunks(), items, candidates, asof)
+    users, items = tables[room.users].arrow(), tables[room.items].arrow()
+    before = pipeline.before(room.name)
+    for number, start in enumerate(range(0, max(users.num_rows, 1), size)):
+        candidates = received(tables[before].part(number, ds.field(KEPT))) if before else None
+        yield Shard(users.slice(start, size).combine_chunks(), items, candidates, asof)
 
 
 def received(kept: pa.Table) -> pa.Table:

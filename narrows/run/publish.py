@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from narrows.audit.contract import Audit
+from narrows.asof import Asof
+from narrows.audit.contract import Audit, contract
 from narrows.audit.worker import Audits, AuditsBeside
 from narrows.engine.cost import Cost
 from narrows.run.fingerprint import versions
 from narrows.stage import Table, settings_of
 from narrows.store.partitions import Store
 
-
-def say(text: str) -> None:
-    """One line of progress."""
-    print(text, file=sys.stderr, flush=True)
+LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -30,7 +27,7 @@ class Draft:
     """A partition, or a room's model, that is made and not yet published."""
 
     room: Any
-    asof: date
+    asof: Asof
     path: Path
     fingerprint: str
     recipe: str
@@ -39,6 +36,8 @@ class Draft:
     notes: dict[str, Any]
     swap: Callable[[Table], dict[str, Any]] | None = None
     """Of a room whose table also lives elsewhere: what publishes it there; it returns more notes."""
+    past: bool = False
+    """Made for the past of a first run."""
 
 
 @dataclass
@@ -49,7 +48,7 @@ class Publisher:
     docs: Path
     """Folder of the data docs."""
     run_id: str = ""
-    log: Callable[..., None] | None = None
+    log: Any = None
     """Called with (room, table, audit, model folder) after every publication; None logs nothing."""
     beside: bool = False
     """Whether audits are made in a process of their own while the rooms work on."""
@@ -67,22 +66,26 @@ class Publisher:
         _ = self.audits
 
     def audit(self, draft: Draft) -> None:
-        """Have a draft's rows checked; `finish` publishes it."""
-        asked = (draft.room.name, draft.path, self.docs, draft.fingerprint[:16], draft.asof, settings_of(draft.room))
-        self.audits.ask(*asked)
+        """Have the rows of a draft and of its side tables checked; `finish` publishes it."""
+        room = type(draft.room)
+        for side in ("", *getattr(room, "side_tables", ())):
+            folder, terms = draft.path / (side or "data"), contract(room, side)
+            asked = (folder, self.docs, draft.fingerprint[:16], str(draft.asof), settings_of(draft.room))
+            self.audits.ask(side or room.name, terms, *asked)
         self.drafts.append(draft)
 
-    def finish(self, but: int = 0) -> dict[date, Table]:
+    def finish(self, but: int = 0) -> dict[Asof, Table]:
         """Publish what is audited: all drafts, or all ``but`` the latest.
 
         Raises:
             BrokenContract: a draft breaks its contract; it and the later ones are not published.
         """
-        done: dict[date, Table] = {}
+        done: dict[Asof, Table] = {}
         try:
             while len(self.drafts) > but:
                 draft = self.drafts.popleft()
-                done[draft.asof] = self._publish(draft, self.audits.answer())
+                sides = len(getattr(draft.room, "side_tables", ()))
+                done[draft.asof] = self._publish(draft, [self.audits.answer() for _ in range(1 + sides)])
         except BaseException:
             self.drafts.clear()
             del self.audits  # the answers about those that were dropped
@@ -92,31 +95,36 @@ class Publisher:
     def model(self, draft: Draft) -> Table:
         """Publish a fitted model, the folder ``model`` of its draft."""
         table = self.store.publish(f"{draft.room.name}.model", draft.asof, draft.path, self._meta(draft, 0))
-        self._done(draft.room, table, None, table.path / "model")
+        self._done(draft.room, table, None, table.model_folder)
         return table
 
-    def _publish(self, draft: Draft, found: Audit) -> Table:
-        import pyarrow.dataset as ds
-
+    def _publish(self, draft: Draft, audits: list[Audit]) -> Table:
         name, version = draft.room.name, draft.fingerprint[:16]
-        rows = ds.dataset(draft.path / "data", format="parquet", partitioning="hive").count_rows()
-        meta = self._meta(draft, rows)
+        meta = self._meta(draft, 0)
         table = Table(name, draft.asof, version, draft.path, meta)
-        if not found.success and self.log:
-            self.log(draft.room, table, found, None)
-        found.require()
+        meta["rows"] = table.dataset().count_rows()
+        audit = next((each for each in audits if not each.success), audits[0])
+        if not audit.success and self.log:
+            self.log(draft.room, table, audit, None)
+        audit.require()
         if draft.swap:
             meta["notes"] = {**draft.notes, **draft.swap(table)}
         table = self.store.publish(name, draft.asof, draft.path, meta)
-        self._done(draft.room, table, found, None)
+        self._done(draft.room, table, audit, None)
         return table
+
+    def publish_again(self, room: Any, table: Table, swap: Callable[[Table], dict[str, Any]]) -> None:
+        """Make sure that a cached table is what the system outside the store serves; the log hears of it."""
+        notes = {**table.notes, **swap(table)}
+        if self.log:
+            self.log.release(room.name, notes)
 
     def _done(self, room: Any, table: Table, audit: Audit | None, model: Path | None) -> None:
         self.made.append(table)
         cost = table.meta["cost"]
         what = "model" if model else f"{table.rows:>9,} rows"
         spent = f"{cost['seconds']:6.1f} s  {cost['peak_mb']:6.0f} MB"
-        say(f"  {room.name:<16} {table.asof}  made  {table.version}  {what}  {spent}")
+        LOG.info("  %-16s %s  made  %s  %s  %s", room.name, table.asof, table.version, what, spent)
         if self.log:
             self.log(room, table, audit, model)
 
@@ -129,6 +137,8 @@ class Publisher:
             "rows": rows,
             "cost": draft.cost.as_dict(),
             "notes": draft.notes,
+            "partitioned_by": getattr(draft.room, "partitioned_by", ""),
+            "past": draft.past,
             "run_id": self.run_id,
             "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }

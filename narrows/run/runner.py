@@ -1,48 +1,61 @@
-"""Run a room: read, fit or transform, write a draft, audit it, publish it, log it."""
+"""Run a room: read, fit or transform or narrow, write a draft, audit it, publish it, log it."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
+import logging
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from functools import cached_property, partial
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from narrows.engine.cost import Cost, meter
-from narrows.run.bootstrap import bootstrap
-from narrows.run.fingerprint import Recipes, digest, merged, versions
-from narrows.run.narrowing import check, flow, part_name, room_before, shards
-from narrows.run.publish import Draft, Publisher, say
+from narrows.asof import KNOWN, Asof
+from narrows.pipeline import Pipeline
+from narrows.run import models, reads, work
+from narrows.run.fingerprint import Recipes, digest, reads_source, versions
+from narrows.run.publish import Publisher
+from narrows.run.reads import Pending
 from narrows.settings import Settings
-from narrows.stage import Made, NarrowingStage, Past, Recent, Stage, Table, TableStage, Truth, parameters
-from narrows.store.partitions import Store
-from narrows.store.write import write_file, write_ranged, write_table
+from narrows.stage import NarrowingStage, Table
+from narrows.store.partitions import Store, open_store
 
+if TYPE_CHECKING:
+    from narrows.tracking.log import RunLog
 
-class Pending(RuntimeError):
-    """The partition cannot be made yet: its horizon has not closed."""
+__all__ = ["Pending", "Runner"]
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass
 class Runner:
-    """Makes the partitions of rooms, each only once: what exists is found by its fingerprint.
+    """Makes the partitions of rooms, each only once: one with the same fingerprint is taken from the store.
 
     ``run_id`` groups what belongs to one pipeline run in MLflow.
     """
 
     settings: Settings
     run_id: str = ""
-    log: Callable[..., None] | None = None
+    log: RunLog | None = None
     """See `Publisher`, as of the next."""
     beside: bool = False
-    bootstrapping: bool = False
+    force: bool = False
+    """Whether an as-of that the source does not reach may be made, for a replay."""
+    making_past: bool = False
     """While the earlier partitions are made that no run has left."""
 
-    @cached_property
-    def store(self) -> Store:
-        return Store(self.settings.state / "tables")
+    def __post_init__(self) -> None:
+        self.store: Store = open_store(self.settings)
+        self.recipes = Recipes(self.settings)
+        self._tables: dict[tuple[str, Asof], Table] = {}
+        self._models: dict[str, Any] = {}
+
+    @property
+    def pipeline(self) -> Pipeline:
+        return self.settings.pipeline
+
+    @property
+    def horizon(self) -> timedelta:
+        return self.settings.source.horizon_length
 
     @cached_property
     def publisher(self) -> Publisher:
@@ -51,7 +64,7 @@ class Runner:
 
     @property
     def made(self) -> list[Table]:
-        """What this runner made rather than found."""
+        """What this runner made rather than took from the store."""
         return self.publisher.made
 
     @cached_property
@@ -64,283 +77,132 @@ class Runner:
     def source_fingerprint(self) -> str:
         return self.source.fingerprint()
 
+    @cached_property
+    def session(self) -> Any:
+        from narrows.engine.spark import spark_session
+
+        return spark_session(self.settings.spark)
+
     @property
-    def horizon(self) -> timedelta:
-        return timedelta(days=self.settings.source.horizon_days)
+    def source_room(self) -> str:
+        """The name of the room that reads the source."""
+        return next(room.name for room in self.pipeline.rooms if reads_source(room))
 
     def room(self, name: str) -> Any:
         return self.settings.rooms[name]
 
-    def reads_of(self, room: Stage, table: str, asof: date, kind: str) -> list[date]:
-        """The partitions that ``room`` reads of a ``past`` or ``recent`` table, a horizon apart, oldest first."""
-        said = room.past[table]
-        count = said if isinstance(said, int) else getattr(room, said)
-        newest = asof if kind == "recent" else asof - self.horizon
-        return [newest - n * self.horizon for n in range(count - 1, -1, -1)]
-
-    def windows(self, asof: date) -> list[date]:
-        """The earlier as-ofs that the run of ``asof`` learns from, oldest first; those with a horizon of history."""
-        begins = date.fromisoformat(self.events(asof).meta["notes"]["first_day"])
-        windows = [asof - n * self.horizon for n in range(self.room("prerank").windows, 0, -1)]
-        return [day for day in windows if day >= begins + self.horizon]
+    def serves_earlier(self, name: str) -> bool:
+        """Whether a published partition of the table serves all earlier as-ofs."""
+        return getattr(self.pipeline.room(name), "partitioned_by", "") == KNOWN
 
     def recipe(self, name: str) -> str:
         """What a room would do with the same rows."""
-        return self._recipes.of(name)
+        return self.recipes.of(name)
 
-    @cached_property
-    def _recipes(self) -> Recipes:
-        return Recipes(self.settings)
+    def fingerprint(self, name: str, asof: Asof, reads_: dict[str, Any]) -> str:
+        """The identity of a partition: the recipe, the as-of, the versions of what it reads, and of the source."""
+        identity = digest(self.recipe(name), str(asof), versions(reads_))
+        return digest(identity, self.source_fingerprint) if reads_source(self.room(name)) else identity
 
-    def table(self, name: str, asof: date) -> Table:
-        """The partition of a room's table, made if it does not exist yet."""
-        if (name, asof) in self._known:
-            return self._known[name, asof]
-        table = self.tables(name, [asof])[asof]
-        if not self.bootstrapping:
-            self._known[name, asof] = table
-        return table
+    def windows(self, asof: Asof) -> list[Asof]:
+        """The earlier as-ofs that the run of ``asof`` learns from, oldest first; those with a horizon of history."""
+        begins = Asof.parse(reads.known(self, self.source_room, asof).notes["begins"], asof.grain)
+        windows = [asof - n * self.horizon for n in range(self.settings.pipeline_settings.windows, 0, -1)]
+        return [window for window in windows if window >= begins + self.horizon]
 
-    @cached_property
-    def _known(self) -> dict[tuple[str, date], Table]:
-        """Own partitions that this runner has resolved: what they read does not change under it."""
-        return {}
-
-    def tables(self, name: str, asofs: list[date]) -> dict[date, Table]:
-        """Several partitions of one room; a Spark room that can makes the missing ones in one job."""
-        room = self.room(name)
-        if name == "examples" and not self.bootstrapping:
-            bootstrap(self, asofs[-1])
-        found: dict[date, Table] = {}
-        todo: list[tuple[date, str, dict[str, Any]]] = []
-        for asof in asofs:
-            reads = self._reads(room, asof)
-            fingerprint = self._fingerprint(name, asof, reads)
-            if table := self.store.find(name, asof, fingerprint):
-                self.store.point(name, asof, fingerprint)
-                found[asof] = table
-            else:
-                todo.append((asof, fingerprint, reads))
-        if todo:
-            make = self._narrow if isinstance(room, NarrowingStage) else self._transform
-            found |= make(room, todo)
-        return {asof: found[asof] for asof in asofs}
-
-    def _fingerprint(self, name: str, asof: date, reads: dict[str, Any]) -> str:
-        made_of = digest(self.recipe(name), asof, versions(reads))
-        return digest(made_of, self.source_fingerprint) if name == "events" else made_of
-
-    def model(self, name: str, asof: date) -> tuple[Any, Table]:
-        """The room's model as of the partition, fitted if it does not exist yet, and where it is kept."""
-        table = self.model_table(name, asof)
-        if table.version not in self._models:
-            self._models[table.version] = self.room(name).load(table.path / "model")
-        return self._models[table.version], table
-
-    @cached_property
-    def _models(self) -> dict[str, Any]:
-        return {}
-
-    def model_table(self, name: str, asof: date) -> Table:
-        """Where the room's model as of the partition is kept, fitted if it does not exist yet; it is not loaded."""
-        room = self.room(name)
-        reads = self._resolve(room, room.fit, asof)
-        fingerprint = digest(self.recipe(name), "model", asof, versions(reads))
-        if table := self.store.find(f"{name}.model", asof, fingerprint):
-            self.store.point(f"{name}.model", asof, fingerprint)
-            return table
-        say(f"  {name:<16} {asof}  fitting")
-        self.publisher.get_ready()  # what the fitted model makes will be audited
-        with meter() as cost:
-            model = room.fit(**self._arguments(room.fit, reads, asof))
-            path = self.store.draft(f"{name}.model", asof, fingerprint)
-            (path / "model").mkdir()
-            model.save(path / "model")
-        notes = getattr(model, "notes", {})
-        table = self.publisher.model(self._draft(room, asof, path, fingerprint, reads, cost, notes))
-        self._models[table.version] = model
-        return table
-
-    def past(self, room: Stage, table: str, asof: date, kind: str) -> Past:
-        """Earlier partitions as they were published by the same recipe, and of a ``recent`` table the own one.
-
-        A published partition is never remade because later or late data arrived: a past training set stays as it was.
-        """
-        found = (Recent if kind == "recent" else Past)()
-        if kind == "recent" and not self.bootstrapping:
-            self.table(table, asof)  # before looking at the earlier ones: making it may make them
-        for day in self.reads_of(room, table, asof, kind):
-            own = day == asof and not self.bootstrapping
-            if partition := self.table(table, day) if own else self.published(table, day):
-                found[day] = partition
-        return found
-
-    def needed(self, name: str, asof: date) -> list[date]:
-        """The partitions of a profile table that the run of ``asof`` reads and lacks; ``asof`` itself is the last."""
-        earlier = self.windows(asof) if name in ("user_profiles", "item_profiles") else []
-        return [*[day for day in earlier if not self.published(name, day)], asof]
-
-    def run(self, name: str, asof: date) -> Table:
-        """What a task of the DAG does: the room's partition, and with it the earlier ones that the run will read."""
-        before = len(self.made)
-        table = self.tables(name, self.needed(name, asof))[asof]
-        if name == "events" and table.meta["notes"]["goes_on"]:
-            self.table("events", asof + self.horizon)  # a replay: what the lists are judged on is there already
-        if len(self.made) == before:
-            say(f"  {name:<16} {asof}  found {table.version}  {table.rows:>9,} rows")
-        return table
-
-    def narrow_with(self, name: str, model: tuple[Any, Table], days: list[date]) -> None:
-        """Narrow at earlier partitions with one model of an earlier day, as a run of that day would have."""
-        room, todo = self.room(name), []
-        for day in days:
-            reads = self._reads(room, day, model[1])
-            fingerprint = digest(self.recipe(name), day, versions(reads))
-            if self.store.find(name, day, fingerprint):
-                self.store.point(name, day, fingerprint)
-            else:
-                todo.append((day, fingerprint, reads))
-        self._narrow(room, todo, model)
-
-    def shard_tables(self, room: NarrowingStage, asof: date, earlier: bool = False) -> dict[str, Table]:
-        """The tables that this room's shards are cut from; of an ``earlier`` partition as they were published."""
-        names = ("user_profiles", "item_profiles", *room_before(room.name))
-        return {name: (earlier and self.published(name, asof)) or self.table(name, asof) for name in names}
-
-    def published(self, name: str, asof: date) -> Table | None:
+    def published(self, name: str, asof: Asof) -> Table | None:
         """What was published for an earlier partition, whatever data came later, if by the same recipe."""
         table = self.store.current(name, asof)
         return table if table and table.meta["recipe"] == self.recipe(name) else None
 
-    def _transform(self, room: TableStage, todo: list[tuple[date, str, dict[str, Any]]]) -> dict[date, Table]:
-        method = room.transform  # type: ignore[attr-defined]
-        ranged = "asofs" in inspect.signature(method).parameters
-        groups = [todo] if ranged else [[one] for one in todo]
-        for group in groups:
-            self.publisher.get_ready()
-            days = [asof for asof, _, _ in group]
-            span = f"{days[0]}" if len(days) == 1 else f"{days[0]} to {days[-1]} ({len(days)} partitions)"
-            say(f"  {room.name:<16} {span}  working")
-            drafts = {asof: self.store.draft(room.name, asof, fingerprint) for asof, fingerprint, _ in group}
-            with meter() as cost:
-                made = method(**self._arguments(method, merged([reads for _, _, reads in group]), days[-1], days))
-                made = made if isinstance(made, Made) else Made(made)
-                if ranged:
-                    write_ranged(made.data, drafts)
-                else:
-                    write_table(made.data, drafts[days[-1]] / "data", ["day"] if room.name == "events" else [])
-                for name, data in made.beside.items():
-                    write_table(data, drafts[days[-1]] / name)
-            share = Cost(cost.seconds / len(group), cost.cpu_seconds / len(group), cost.peak_mb)
-            for asof, fingerprint, reads in group:
-                draft = self._draft(room, asof, drafts[asof], fingerprint, reads, share, made.notes)
-                self.publisher.audit(draft)
-        return self._published()
+    def table(self, name: str, asof: Asof) -> Table:
+        """The partition of a room's table, made if it does not exist yet."""
+        if (name, asof) in self._tables:
+            return self._tables[name, asof]
+        table = self.tables(name, [asof])[asof]
+        if not self.making_past:  # what it reads does not change under this runner
+            self._tables[name, asof] = table
+        return table
 
-    def _narrow(
-        self, room: NarrowingStage, todo: list[tuple[date, str, dict[str, Any]]], model: Any = None
-    ) -> dict[date, Table]:
-        done: dict[date, Table] = {}
-        for asof, fingerprint, reads in todo:
-            self.publisher.get_ready()
-            fitted = model or (self.model(room.name, asof) if hasattr(room, "fit") else (None, None))
-            say(f"  {room.name:<16} {asof}  narrowing")
-            with meter() as cost:
-                draft, received, kept = self.store.draft(room.name, asof, fingerprint), 0, 0
-                for number, shard in enumerate(shards(reads, asof)):
-                    narrowed = check(room, shard, room.narrow(fitted[0], shard))
-                    received += narrowed.kept.num_rows + narrowed.removed.num_rows
-                    kept += narrowed.kept.num_rows
-                    write_file(flow(narrowed), draft / "data" / part_name(number))
-            notes = {"received": received, "kept": kept, **(fitted[1].meta["notes"] if fitted[1] else {})}
-            if fitted[1]:
-                notes["fit_cost"] = fitted[1].meta["cost"]
-            self.publisher.audit(self._draft(room, asof, draft, fingerprint, reads, cost, notes))
-            done |= self._published(but=1)  # one is audited while the next is made
-        return done | self._published()
+    def tables(self, name: str, asofs: list[Asof]) -> dict[Asof, Table]:
+        """Several partitions of one room; a Spark room that can makes the missing ones in one job."""
+        room = self.room(name)
+        if hasattr(room, "first_run") and not self.making_past:
+            room.first_run(self, asofs[-1])
+        cached: dict[Asof, Table] = {}
+        todo: list[work.Work] = []
+        for asof in asofs:
+            tables = self.reads(room, asof)
+            fingerprint = self.fingerprint(name, asof, tables)
+            if table := self._take(name, asof, fingerprint):
+                cached[asof] = table
+            else:
+                todo.append((asof, fingerprint, tables))
+        if todo:
+            make = work.narrow if isinstance(room, NarrowingStage) else work.transform
+            cached |= make(self, room, todo)
+        return {asof: cached[asof] for asof in asofs}
 
-    def _draft(
-        self, room: Any, asof: date, path: Path, fingerprint: str, reads: dict[str, Any], cost: Cost, notes: Any
-    ) -> Draft:
-        swap = None
-        if hasattr(room, "publish"):
-            swap = partial(room.publish, **self._arguments(room.publish, reads, asof))
-        return Draft(room, asof, path, fingerprint, self.recipe(room.name), reads, cost, notes, swap)
+    def run(self, name: str, asof: Asof) -> Table:
+        """What a task of the DAG does: the room's partition, and with it the earlier ones that the run will read."""
+        room, before = self.room(name), len(self.made)
+        earlier = self.windows(asof) if getattr(room, "with_windows", False) else []
+        table = self.tables(name, [*[day for day in earlier if not self.published(name, day)], asof])[asof]
+        if self.serves_earlier(name) and table.notes["goes_on"]:
+            self.table(name, asof + self.horizon)  # a replay: what the lists are judged on is there already
+        if len(self.made) == before:
+            LOG.info("  %-16s %s  cached %s  %9s rows", name, asof, table.version, f"{table.rows:,}")
+            if hasattr(room, "publish"):
+                tables = self.reads(room, asof)
+                self.publisher.publish_again(
+                    room, table, partial(room.publish, **self.arguments(room.publish, tables, asof))
+                )
+        return table
 
-    def _published(self, but: int = 0) -> dict[date, Table]:
-        if self.log and not self.bootstrapping:
-            self.log.open()  # type: ignore[attr-defined]
-        return self.publisher.finish(but)
+    def model(self, name: str, asof: Asof) -> tuple[Any, Table]:
+        """The room's model as of the partition, fitted if it does not exist yet, and where it is kept."""
+        table = self.model_table(name, asof)
+        if table.version not in self._models:
+            self._models[table.version] = self.room(name).load(table.model_folder)
+        return self._models[table.version], table
 
-    def _reads(self, room: Any, asof: date, model: Table | None = None) -> dict[str, Any]:
+    def model_table(self, name: str, asof: Asof) -> Table:
+        """Where the model is kept that narrows as of the partition; it is not loaded, and fitted if there is none."""
+        return models.last(self, name, asof) or models.fitted(self, name, asof)
+
+    def keep(self, table: Table, model: Any) -> None:
+        """Keep a fitted model in memory, so that it need not be loaded."""
+        self._models[table.version] = model
+
+    def narrow_with(self, name: str, model: tuple[Any, Table], asofs: list[Asof]) -> None:
+        """Narrow at earlier partitions with one model of an earlier as-of, as a run of that time would have."""
+        room, todo = self.room(name), []
+        for asof in asofs:
+            tables = self.reads(room, asof, model[1])
+            fingerprint = self.fingerprint(name, asof, tables)
+            if not self._take(name, asof, fingerprint):
+                todo.append((asof, fingerprint, tables))
+        work.narrow(self, room, todo, model)
+
+    def shard_tables(self, room: NarrowingStage, asof: Asof, earlier: bool = False) -> dict[str, Table]:
+        """The tables that this room's shards are cut from; of an ``earlier`` partition as they were published."""
+        names = self.pipeline.shard_tables(room.name)
+        return {name: (earlier and self.published(name, asof)) or self.table(name, asof) for name in names}
+
+    def _take(self, name: str, asof: Asof, fingerprint: str) -> Table | None:
+        """The version with this fingerprint, made the current one."""
+        if table := self.store.find(name, asof, fingerprint):
+            self.store.point(name, asof, fingerprint)
+        return table
+
+    def reads(self, room: Any, asof: Asof, model: Table | None = None) -> dict[str, Any]:
         """Every table that making the room's partition reads, by parameter; models under ``model``."""
         if isinstance(room, NarrowingStage):
-            reads: dict[str, Any] = dict(self.shard_tables(room, asof, earlier=model is not None))
+            tables: dict[str, Any] = dict(self.shard_tables(room, asof, earlier=model is not None))
             if hasattr(room, "fit"):
-                reads["model"] = model or self.model_table(room.name, asof)
-            return reads
-        return self._resolve(room, room.transform, asof)
+                tables["model"] = model or self.model_table(room.name, asof)
+            return tables
+        return reads.resolve(self, room, room.transform, asof)
 
-    def _resolve(self, room: Any, method: Any, asof: date) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name, kind in parameters(method).items():
-            if kind == "same":
-                found[name] = self.events(asof) if name == "events" else self.table(name, asof)
-            elif kind in ("past", "recent"):
-                found[name] = self.past(room, name, asof, kind)
-            else:
-                found[name] = self.truth(asof)
-        return found
-
-    def events(self, asof: date) -> Table:
-        """Events known by ``asof``: of the published partition nearest at or after it readers see no later row."""
-        for day in self.store.partitions("events"):
-            table = self.store.current("events", day) if day > asof else None
-            if day == asof:
-                break
-            if table and table.meta["recipe"] == self.recipe("events"):
-                return Table("events", asof, table.version, table.path, table.meta)
-        return self.table("events", asof)
-
-    def earlier_events(self, asof: date) -> Table | None:
-        """The newest partition before ``asof`` that this source, as it is now, made by the same recipe."""
-        for day in reversed(self.store.partitions("events")):
-            if day < asof and (found := self.store.find("events", day, self._fingerprint("events", day, {}))):
-                return found
-        return None
-
-    def truth(self, asof: date) -> Truth:
-        """The events of the horizon after ``asof``.
-
-        Raises:
-            Pending: the source does not reach the end of the horizon yet.
-        """
-        end = asof + self.horizon
-        table = self.table("events", end)
-        if not table.meta["notes"]["goes_on"] and table.meta["notes"]["last_day"] < end.isoformat():
-            last = table.meta["notes"]["last_day"]
-            raise Pending(f"the horizon after {asof} closes with the events of {end}; the source ends on {last}")
-        return Truth("events", asof, table.version, table.path, table.meta, end)
-
-    def _arguments(
-        self, method: Any, reads: dict[str, Any], asof: date, asofs: list[date] | None = None
-    ) -> dict[str, Any]:
-        known = {
-            "asof": lambda: asof,
-            "asofs": lambda: asofs or [asof],
-            "source": lambda: self.source,
-            "earlier": lambda: self.earlier_events(asof),
-            "horizon": lambda: self.horizon,
-            "session": lambda: self._session,
-            "settings": lambda: self.settings,
-        }
-        wanted = inspect.signature(method).parameters
-        return {
-            name: reads[name] if name in reads else known[name]() for name in wanted if name in reads or name in known
-        }
-
-    @cached_property
-    def _session(self) -> Any:
-        from narrows.engine.spark import spark_session
-
-        return spark_session(self.settings.spark)
+    def arguments(self, method: Any, tables: dict[str, Any], asof: Asof, asofs: Any = None) -> dict[str, Any]:
+        return reads.arguments(self, method, tables, asof, asofs)

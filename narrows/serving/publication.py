@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from narrows.serving.gates import FALLBACK_PLACE, PLACE, GateError, gate, require, without
-from narrows.serving.releases import BECAUSE, collect, drop_lists, end_of, settle, take_writer_lock
+from narrows.serving.releases import BECAUSE, collect, drop_lists, settle, take_writer_lock
 from narrows.serving.schema import LIVE, STAGED, fallback, recommendation, release, takedown
 
 CHUNK = 10_000
@@ -138,7 +138,7 @@ def _serves_at(rows: pa.Table, asof: Any, created_at: datetime, clock: str) -> d
             f"the lists of {asof} expired at {expires_at}, before the release was made at {created_at}."
             " For a replay of the past set clock = 'asof' in the section of the room that publishes."
         )
-    return end_of(asof) if clock == "asof" or (clock == "auto" and late) else None
+    return asof.end if clock == "asof" or (clock == "auto" and late) else None
 
 
 def _insert(

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from narrows.source.errors import SourceError
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
@@ -16,10 +18,6 @@ CORRUPT = "_corrupt"
 """The column that holds a line that could not be parsed."""
 ONE_LINE, SEVERAL_LINES, BROKEN = range(3)
 """What quotes do in a file: enclose no line break; enclose some; some do not pair up."""
-
-
-class SourceError(ValueError):
-    """The source cannot be read; the message names the file or column and the remedy."""
 
 
 def quoted(name: str) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
-from narrows.source.delimited import CORRUPT, SourceError, quoted, read_delimited
+from narrows.source.delimited import CORRUPT, quoted, read_delimited
+from narrows.source.errors import SourceError
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession

@@ -6,7 +6,6 @@ The manifest is written last, inside a draft that one rename publishes: a folder
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -14,11 +13,15 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any
 
-from narrows.stage import Table
+from narrows.asof import DAY, Asof
+from narrows.store.table import Table
+
+if TYPE_CHECKING:
+    from narrows.settings import Settings
 
 VERSION_DIGITS = 16
 
@@ -32,26 +35,27 @@ class Store:
     """All published partitions of all tables below ``root``."""
 
     root: Path
+    grain: timedelta = DAY
 
-    def folder(self, table: str, asof: date, version: str) -> Path:
-        return self.root / table / asof.isoformat() / version[:VERSION_DIGITS]
+    def folder(self, table: str, asof: Asof, version: str) -> Path:
+        return self.root / table / str(asof) / version[:VERSION_DIGITS]
 
-    def find(self, table: str, asof: date, fingerprint: str) -> Table | None:
+    def find(self, table: str, asof: Asof, fingerprint: str) -> Table | None:
         """The published version with this fingerprint, or None."""
         return self._open(table, asof, self.folder(table, asof, fingerprint))
 
-    def current(self, table: str, asof: date) -> Table | None:
+    def current(self, table: str, asof: Asof) -> Table | None:
         """The version of the partition that was published (or found again) last, or None."""
-        pointer = self.root / table / asof.isoformat() / "CURRENT"
+        pointer = self.root / table / str(asof) / "CURRENT"
         if not pointer.exists():
             return None
         return self._open(table, asof, pointer.parent / pointer.read_text().strip())
 
-    def partitions(self, table: str) -> list[date]:
-        """Every partition of the table that has a current version, oldest first."""
-        return sorted(date.fromisoformat(path.parent.name) for path in (self.root / table).glob("*/CURRENT"))
+    def partitions(self, table: str) -> list[Asof]:
+        """Every partition of the table, in this grain, that has a current version, oldest first."""
+        return sorted(filter(None, (self._asof(path.parent.name) for path in (self.root / table).glob("*/CURRENT"))))
 
-    def draft(self, table: str, asof: date, fingerprint: str) -> Path:
+    def draft(self, table: str, asof: Asof, fingerprint: str) -> Path:
         """An empty folder beside the published ones that no reader looks at.
 
         What a killed run left of any version is removed: who holds the store's lock knows that nobody writes it.
@@ -63,7 +67,7 @@ class Store:
         (draft / "data").mkdir(parents=True)
         return draft
 
-    def publish(self, table: str, asof: date, draft: Path, meta: dict[str, Any]) -> Table:
+    def publish(self, table: str, asof: Asof, draft: Path, meta: dict[str, Any]) -> Table:
         """Make a draft the partition's current version; one rename, so readers see all of it or nothing."""
         write_json(draft / "manifest.json", meta)
         folder = self.folder(table, asof, meta["fingerprint"])
@@ -78,9 +82,9 @@ class Store:
         assert found is not None
         return found
 
-    def point(self, table: str, asof: date, fingerprint: str) -> None:
+    def point(self, table: str, asof: Asof, fingerprint: str) -> None:
         """Let the partition's current version be the one with this fingerprint."""
-        pointer = self.root / table / asof.isoformat() / "CURRENT"
+        pointer = self.root / table / str(asof) / "CURRENT"
         text = fingerprint[:VERSION_DIGITS]
         if not pointer.exists() or pointer.read_text() != text:
             write_text(pointer, text)
@@ -94,43 +98,49 @@ class Store:
         Raises:
             StoreError: another run holds it; says which.
         """
+        from filelock import FileLock, Timeout
+
         self.root.mkdir(parents=True, exist_ok=True)
         path = self.root / "LOCK"
-        with path.open("a+") as file:
-            if not _locked(file):
-                file.seek(0)
-                holder = json.loads(file.read() or "{}")
-                if os.environ.get("NARROWS_LOCK_HOLDER") == str(holder.get("pid")):
-                    yield
-                    return
-                raise StoreError(
-                    f"another run holds {self.root}: process {holder.get('pid')} on {holder.get('host')} "
-                    f"({holder.get('what')}). Wait for it, or end that process; the lock goes with it."
-                )
-            file.truncate(0)
-            json.dump({"pid": os.getpid(), "host": socket.gethostname(), "what": what}, file)
-            file.flush()
-            os.environ["NARROWS_LOCK_HOLDER"] = str(os.getpid())
-            try:
+        lock = FileLock(path, fallback_to_soft=False)  # a lock by existence would outlive a killed holder
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            holder = json.loads(path.read_text() or "{}")
+            if os.environ.get("NARROWS_LOCK_HOLDER") == str(holder.get("pid")):
                 yield
-            finally:
-                os.environ.pop("NARROWS_LOCK_HOLDER", None)
-                file.truncate(0)
+                return
+            raise StoreError(
+                f"another run holds {self.root}: process {holder.get('pid')} on {holder.get('host')} "
+                f"({holder.get('what')}). Wait for it, or end that process; the lock goes with it."
+            ) from None
+        try:
+            path.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "what": what}))
+            os.environ["NARROWS_LOCK_HOLDER"] = str(os.getpid())
+            yield
+        finally:
+            os.environ.pop("NARROWS_LOCK_HOLDER", None)
+            path.write_text("")
+            lock.release()
 
-    def _open(self, table: str, asof: date, folder: Path) -> Table | None:
+    def _asof(self, text: str) -> Asof | None:
+        """The as-of that a folder is named after; None for one of another grain."""
+        try:
+            asof = Asof.parse(text, self.grain)
+        except ValueError:
+            return None
+        return asof if str(asof) == text else None
+
+    def _open(self, table: str, asof: Asof, folder: Path) -> Table | None:
         manifest = folder / "manifest.json"
         if not manifest.exists():
             return None
         return Table(table, asof, folder.name, folder, json.loads(manifest.read_text()))
 
 
-def _locked(file: TextIO) -> bool:
-    """Lock a file, if nobody else has."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def open_store(settings: Settings) -> Store:
+    """The tables below the state folder, in the grain of the settings."""
+    return Store(settings.state / "tables", settings.source.grain_length)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from narrows.asof import Asof
+from narrows.store.table import part_name
+
 if TYPE_CHECKING:
     import pyarrow as pa
-
-
-def part_name(number: int) -> str:
-    """The file of a table's shard."""
-    return f"part-{number:05d}.parquet"
 
 
 def write_file(table: pa.Table, path: Path) -> None:
@@ -35,7 +32,7 @@ def write_table(data: Any, folder: Path, partitions: list[str] | None = None) ->
         data.write.mode("overwrite").option("compression", "zstd").partitionBy(*(partitions or [])).parquet(str(folder))
 
 
-def write_ranged(data: Any, drafts: dict[date, Path]) -> None:
+def write_ranged(data: Any, drafts: dict[Asof, Path]) -> None:
     """Write the rows of several as-ofs in one job, each as-of into its own draft."""
     whole = list(drafts.values())[-1] / "ranged"
     write_table(data, whole, ["asof"])

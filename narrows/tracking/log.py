@@ -8,9 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from narrows.asof import Asof
 from narrows.settings import Settings
 from narrows.stage import Table, settings_of
-from narrows.store.partitions import Store
+from narrows.store.partitions import open_store
 
 
 @dataclass
@@ -19,7 +20,7 @@ class RunLog:
 
     settings: Settings
     run_id: str
-    asof: Any
+    asof: Asof
 
     def __call__(self, room: Any, table: Table, audit: Any, model: Path | None) -> None:
         """Log one publication: of the run's own partition, or of a model.
@@ -68,7 +69,7 @@ class RunLog:
 
     def manifest(self, room: str) -> dict[str, Any]:
         """The versions of the tables and models of the as-of up to the room that publishes: what the release is made of."""
-        store, names = Store(self.settings.state / "tables"), list(self.settings.rooms)
+        store, names = open_store(self.settings), list(self.settings.rooms)
         rooms = names[: names.index(room) + 1]
         current = {name: store.current(name, self.asof) for each in rooms for name in (each, f"{each}.model")}
         versions = {name: table.meta["fingerprint"] for name, table in current.items() if table}

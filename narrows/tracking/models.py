@@ -49,7 +49,6 @@ __all__ = [
     "parent_run",
     "prepare",
     "promote",
-    "promote_published",
     "register",
     "register_release",
     "tracking",
@@ -187,15 +186,6 @@ def register_release(client: MlflowClient, run_id: str, manifest: Mapping[str, A
         version = register(client, RELEASE, Path(folder), hashlib.sha256(text.encode()).hexdigest(), run_id)
     if published:
         client.set_model_version_tag(RELEASE, version, "published", published)
-    return version
-
-
-def promote_published(client: MlflowClient, published: str) -> str | None:
-    """Make the newest version of `release` with this id in the serving database the champion; None if there is none."""
-    versions = client.search_model_versions(f"name = '{RELEASE}' and tags.published = '{quotable(published)}'")
-    version = str(max(int(each.version) for each in versions)) if versions else None
-    if version:
-        promote(client, version)
     return version
 
 

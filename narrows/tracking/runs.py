@@ -56,13 +56,12 @@ def _create_database(path: Path) -> None:
 
     MLflow runs its migrations in place and unguarded: two processes at once, or a kill, would leave a ruin.
     """
-    import fcntl
-
+    from filelock import FileLock
     from mlflow.tracking import MlflowClient
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name(f".{path.name}.lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # goes with the file, also when the process is killed
+    # the kernel's lock: it goes when the process is killed
+    with FileLock(path.with_name(f".{path.name}.lock"), fallback_to_soft=False):
         if not path.exists():
             draft = path.with_name(f".{path.name}.draft")
             draft.unlink(missing_ok=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date, timedelta
-from typing import ClassVar
+from datetime import timedelta
+from typing import Annotated, ClassVar
 
-from narrows.stage import Made, Table, TableStage, Truth
+from pydantic import Field
+
+from narrows.stage import Asof, Flow, Made, Table, TableStage, Truth, room
 
 
-@dataclass(frozen=True, kw_only=True)
+@room
 class Evaluation(TableStage):
     """One row per number: population, kind, list, metric, k, detail, value, low, high, users.
 
@@ -21,45 +22,32 @@ class Evaluation(TableStage):
 
     name: ClassVar[str] = "evaluation"
 
-    cutoffs: tuple[int, ...] = (5, 10, 20)
+    cutoffs: tuple[Annotated[int, Field(ge=1)], ...] = Field((5, 10, 20), min_length=1)
     """The k of the metrics; the largest is the length of the lists that are compared."""
-    resamples: int = 1000
+    resamples: int = Field(1000, ge=1)
     """Bootstrap resamples of the users."""
-    confidence: float = 0.95
+    confidence: float = Field(0.95, gt=0, lt=1)
     """Share of the resamples inside an interval."""
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     """Of the resamples."""
-    calibration_bins: int = 15
+    calibration_bins: int = Field(15, ge=1)
     """Bins of equal mass for the expected calibration error."""
     scene: str = "home"
     """The surface of the product whose lists are judged."""
 
-    def __post_init__(self) -> None:
-        if not self.cutoffs or min(self.cutoffs) < 1:
-            raise ValueError(f"cutoffs = {list(self.cutoffs)}: give numbers of 1 or more.")
-        for name in ("resamples", "calibration_bins"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: give 1 or more.")
-        if not 0 < self.confidence < 1:
-            raise ValueError(f"confidence = {self.confidence}: give a share between 0 and 1.")
-
     def transform(
         self,
         recommendations: Table,
-        rerank: Table,
-        rank: Table,
-        prerank: Table,
-        recall: Table,
+        flow: Flow,
         user_profiles: Table,
         item_profiles: Table,
-        truth: Truth,
-        asof: date,
+        events: Truth,
+        asof: Asof,
         horizon: timedelta,
     ) -> Made:
         """Judge the lists of ``asof`` on the events of the ``horizon`` after it."""
         from stages.evaluation import read
         from stages.evaluation.assess import assess
 
-        rooms = {"recall": recall, "prerank": prerank, "rank": rank, "rerank": rerank}
-        run = read.run(self, recommendations, rooms, user_profiles, item_profiles, truth, asof + horizon)
+        run = read.run(self, recommendations, flow, user_profiles, item_profiles, events, asof + horizon)
         return assess(run, self.calibration_bins)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from narrows.columns import KEPT, RANK, REASON, STAGE_REACHED, USER, stage_rank, stage_score
-from stages.evaluation.calibration import expected_calibration_error, log_loss, reliability
+from narrows.metrics import expected_calibration_error, reliability
+from stages.evaluation.calibration import log_loss
 from stages.evaluation.ledger import floats, gates, ledger, outcomes, overlap, survival
 from stages.evaluation.run import MetricRows, Run
 
@@ -74,20 +77,26 @@ def widths(run: Run, out: MetricRows) -> None:
     before = ""
     for room, table in run.rooms.items():
         name, users = ("flow", room), _users(table)
+        own = own_rank(run.rooms, room)
         received = table.filter(table[before].is_valid()) if before in table.column_names else table
         out.add("candidates", name, "received", received.num_rows, users)
         out.add("candidates", name, "kept", int(pc.sum(table[KEPT]).as_py() or 0), users)
-        if before in table.column_names:
-            pools = {"all": None} if own_rank(room, table) == RANK else {"all": None, "not shown": run.published}
+        if before in table.column_names and before != own:
+            pools = {"all": None} if own == RANK else {"all": None, "not shown": run.published}
             for detail, without in pools.items():
-                share = overlap(received, before, own_rank(room, table), run.depth, without)
+                share = overlap(received, before, own, run.depth, without)
                 out.add("candidates", name, "overlap", share, users, run.depth, detail)
-        before = own_rank(room, table)
+        before = own
 
 
-def own_rank(room: str, table: pa.Table) -> str:
-    """The column of the order that a narrowing room made: the list's, where it made lists."""
-    return RANK if RANK in table.column_names else stage_rank(room)
+def own_rank(rooms: Mapping[str, pa.Table], room: str) -> str:
+    """The column of the order in which a narrowing room left its rows: the list's, where it made lists.
+
+    A room that only removes leaves the order of the one before it.
+    """
+    names, columns = list(rooms), rooms[room].column_names
+    earlier = reversed(names[: names.index(room) + 1])
+    return RANK if RANK in columns else next(stage_rank(name) for name in earlier if stage_rank(name) in columns)
 
 
 def _survival(run: Run, population: str, positives: pa.Table, out: MetricRows) -> None:

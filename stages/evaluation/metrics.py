@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from narrows.metrics import discount, normalized
+
 METRICS = ("recall", "ndcg", "mrr", "hit_rate")
 
 
@@ -34,13 +36,12 @@ def per_user(hits: np.ndarray, positives: np.ndarray, k: int) -> dict[str, np.nd
         raise ValueError("a user without a positive cannot be judged; leave it out of the population")
     hits = hits[:, :k]
     best = np.minimum(k, positives)
-    gain = 1 / np.log2(np.arange(2, k + 2))
-    ideal = np.cumsum(gain)[best - 1]
+    gain = discount(np.arange(1, k + 1))
     any_hit = hits.any(axis=1)
     first = hits.argmax(axis=1) + 1 if hits.shape[1] else np.ones(len(hits))
     return {
         "recall": hits.sum(axis=1) / best,
-        "ndcg": hits @ gain[: hits.shape[1]] / ideal,
+        "ndcg": normalized(hits @ gain[: hits.shape[1]], positives, k),
         "mrr": np.where(any_hit, 1 / first, 0.0),
         "hit_rate": any_hit.astype(float),
     }

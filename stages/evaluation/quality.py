@@ -32,7 +32,7 @@ def lists(run: Run) -> tuple[dict[Name, JudgedLists], dict[Name, JudgedLists]]:
     fresh = {PUBLISHED: judge.candidates(run.published).top(run.published[RANK], n, new=True)}
     for room, table in run.rooms.items():
         pool = judge.candidates(table)
-        for name, rank in orders(room, table, channels=room == next(iter(run.rooms))).items():
+        for name, rank in orders(run.rooms, room).items():
             shown[name] = pool.top(rank, n)
             fresh[name] = pool.top(rank, n, new=True)
     given = (judge, run.users, run.items, n)
@@ -42,15 +42,16 @@ def lists(run: Run) -> tuple[dict[Name, JudgedLists], dict[Name, JudgedLists]]:
     return shown, fresh
 
 
-def orders(room: str, table: pa.Table, channels: bool) -> dict[Name, np.ndarray]:
+def orders(rooms: Mapping[str, pa.Table], room: str) -> dict[Name, np.ndarray]:
     """The orders that a narrowing room's table holds: name to f64 (rows,), +inf = not in this order.
 
+    The ``<name>_rank`` columns of the first room are the orders of channels.
+
     Args:
-        room: its name.
-        table: its kept and removed rows.
-        channels: whether its ``<name>_rank`` columns are the orders of channels: those of the first room are.
+        rooms: per narrowing room, in order, its kept and removed rows.
+        room: the room's name.
     """
-    own = own_rank(room, table)
+    table, own, channels = rooms[room], own_rank(rooms, room), room == next(iter(rooms))
     ranks = {("stage", room): np.where(table[KEPT].to_numpy(), floats(table[own]), np.inf)}
     for column in table.column_names:
         if channels and column.endswith("_rank") and column != own:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,9 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import DateType, NumericType, StringType, TimestampNTZType, TimestampType
 
+from narrows.asof import KNOWN, known_period, known_text
 from narrows.columns import (
     CONTEXT,
-    DAY,
     EVENT_COLUMNS,
     EVENT_KEY,
     EVENT_TIME,
@@ -31,9 +31,9 @@ from narrows.columns import (
 )
 from narrows.engine.spark import Parts, part_writer
 from narrows.settings import SourceSettings
-from narrows.source.delimited import SourceError
+from narrows.source.errors import SourceError
 from narrows.source.tabular import reading
-from narrows.stage import Made, Table, end_of
+from narrows.stage import Asof, Made, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 LATER = "not known yet"
 MANY = 10_000
 """Doubled keys up to which they are listed rather than all rows sorted."""
-SOON = 4
+FOLLOWING_HORIZONS = 4
 """Horizons within which rows must follow the as-of to show that the source goes on: one row dated far ahead does not."""
 FARTHEST = 7.3e9
 """Seconds since 1970 that are still an instant (the year 2201)."""
@@ -54,18 +54,18 @@ DAY_IN_DIGITS = r"^\s*(19[7-9]\d|20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])\s*$
 
 
 @dataclass(frozen=True)
-class Days:
-    """Day by day: those of an earlier partition are the same files (links), the later ones are written.
+class Periods:
+    """Period by period: those of an earlier partition are the same files (links), the later ones are written.
 
-    What arrived by a day does not change with what arrives afterwards: of two copies the first is the event.
+    What is known by a period does not change with what arrives afterwards: of two copies the first is the event.
     """
 
     rows: Parts
-    earlier: Path | None
+    earlier: Table | None
 
     def save(self, folder: Path) -> None:
-        for file in sorted(self.earlier.glob(f"{DAY}=*/*.parquet")) if self.earlier else []:
-            target = folder / file.parent.name / file.name
+        for file, place in self.earlier.files() if self.earlier else ():
+            target = folder / place
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 os.link(file, target)
@@ -74,20 +74,21 @@ class Days:
         self.rows.save(folder)
 
 
-def clean(raw: DataFrame, source: SourceSettings, room: Events, asof: date, earlier: Table | None = None) -> Made:
+def clean(
+    raw: DataFrame, source: SourceSettings, room: Events, asof: Asof, earlier: Table | None = None, force: bool = False
+) -> Made:
     """Split raw rows into events and quarantine.
 
     ``raw`` has the source's columns by our names and ``raw``, the original row as a struct. Rows that had not happened or
     not arrived by the end of ``asof`` are no error: later partitions will have them.
 
     Raises:
-        SourceError: nothing is known by the as-of, or too many rows are broken.
+        SourceError: nothing is known by the as-of, too many rows are broken, or the source ends before the as-of.
     """
-    rows = judged(typed(raw, source), room.max_clock_skew_hours, end_of(asof))
+    rows = judged(typed(raw, source), room.max_clock_skew_hours, asof.end)
     with reading():
-        rows, seen = _deduplicated(rows)
+        rows, seen = _deduplicated(rows, asof.grain)
     counts, last = {row[0]: row[1] for row in seen}, {row[0]: row[2] for row in seen}
-    following = next((row["first"] for row in seen if row[0] == LATER), None)
     after, good, duplicates = counts.pop(LATER, 0), counts.pop(None, 0), counts.get("duplicate", 0)
     bad = sum(counts.values()) - duplicates
     if good == 0:
@@ -101,40 +102,45 @@ def clean(raw: DataFrame, source: SourceSettings, room: Events, asof: date, earl
             f"[source] {bad} of {read} rows are broken ({', '.join(f'{k}: {v}' for k, v in sorted(counts.items()))}), "
             f"more than max_bad_share = {room.max_bad_share}. Nothing was published. Mend the source, or raise [events] max_bad_share."
         )
-    events = rows.where(F.col("reason").isNull()).select(*EVENT_COLUMNS, arrival_day().alias(DAY))
+    begins = Asof.of_period(next(row["first"] for row in seen if row[0] is None), asof.grain)
+    ends = Asof.of_period(last[None], asof.grain)
+    following = next((row["first"] for row in seen if row[0] == LATER), None)
+    near = asof + FOLLOWING_HORIZONS * source.horizon_length
+    goes_on = following is not None and following <= near.period
+    if ends < asof and not goes_on and not force:
+        raise SourceError(
+            f"[source] ends with {ends}: of {asof} there is no event, so its lists would be stale. "
+            f"Take --asof {ends}, wait for the feed, or replay with --force (its lists do not go live)."
+        )
+    events = rows.where(F.col("reason").isNull()).select(*EVENT_COLUMNS, known_text(known(), asof.grain).alias(KNOWN))
     if earlier:
-        events = events.where(F.col(DAY) > F.lit(earlier.asof))
-    by_day = events.repartition(DAY).sortWithinPartitions(DAY, *EVENT_KEY)
+        events = events.where(F.col(KNOWN) > str(earlier.asof))
+    in_order = events.repartition(KNOWN).sortWithinPartitions(KNOWN, *EVENT_KEY)
     quarantine = rows.where(F.col("reason") != LATER).select(
         "reason", F.to_json("raw", {"ignoreNullFields": "false"}).alias("raw")
     )
-    begins = next(row["first"] for row in seen if row[0] is None)
-    goes_on = following is not None and following <= asof + SOON * timedelta(days=source.horizon_days)
     notes = {
-        "quarantine": counts, "events": good, "first_day": str(begins), "last_day": str(last[None]),
+        "quarantine": counts, "events": good, "begins": str(begins), "ends": str(ends),
         "rows_after_asof": after, "goes_on": goes_on, "received": good + sum(counts.values()) + after,
     }  # fmt: skip
-    days = Days(Parts(by_day, _write_days), earlier.path / "data" if earlier else None)
-    return Made(days, notes, {"quarantine": quarantine} if counts else {})
+    return Made(Periods(Parts(in_order, _write_periods), earlier), notes, {"quarantine": quarantine} if counts else {})
 
 
-def arrival_day() -> Column:
-    """The day (UTC) on which an event had both happened and arrived."""
-    return F.to_date(F.greatest(EVENT_TIME, INGESTED_AT))
+def known() -> Column:
+    """The instant by which an event had both happened and arrived."""
+    return F.greatest(EVENT_TIME, INGESTED_AT)
 
 
-def _deduplicated(rows: DataFrame) -> tuple[DataFrame, list[Any]]:
+def _deduplicated(rows: DataFrame, grain: timedelta) -> tuple[DataFrame, list[Any]]:
     """``rows`` with the reason "duplicate" where a good row is a second copy of an event, and per reason the count, the
-    last day and the ``first`` day of arrival.
+    last and the ``first`` period by which a row was known.
 
     The copy that arrived first is the event. One pass finds the keys that occur twice; only their rows are sorted, and a
     clean source has none.
     """
-    good = F.col("reason").isNull()
+    good, period = F.col("reason").isNull(), known_period(known(), grain)
     grouped = rows.groupBy("reason", F.when(good, F.xxhash64(*EVENT_KEY)).alias("key"))
-    by_key = grouped.agg(
-        F.count("*").alias("rows"), F.max(F.to_date(EVENT_TIME)).alias("last"), F.min(arrival_day()).alias("first")
-    )
+    by_key = grouped.agg(F.count("*").alias("rows"), F.max(period).alias("last"), F.min(period).alias("first"))
     twice = good & (F.col("rows") > 1)
     seen = (
         by_key.groupBy("reason")
@@ -150,24 +156,24 @@ def _deduplicated(rows: DataFrame) -> tuple[DataFrame, list[Any]]:
     doubled = doubled.withColumn("reason", F.when(F.row_number().over(earlier_first) > 1, "duplicate"))
     rows = single.unionByName(doubled)
     by_reason = rows.groupBy("reason")
-    first = F.min(arrival_day()).alias("first")
-    return rows, by_reason.agg(F.count("*"), F.max(F.to_date(EVENT_TIME)), first).collect()
+    first = F.min(period).alias("first")
+    return rows, by_reason.agg(F.count("*"), F.max(period), first).collect()
 
 
-def _write_days(batches: Iterator[pa.RecordBatch], folder: Path) -> None:
-    """One file a day; the rows come sorted by day, so that one day at a time is in memory."""
+def _write_periods(batches: Iterator[pa.RecordBatch], folder: Path) -> None:
+    """One file a period; the rows come sorted by it, so that one period at a time is in memory."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    current: date | None = None
+    current = ""
     with ExitStack() as open_file:
         for batch in batches:
-            for day in pc.unique(batch[DAY]).to_pylist():
-                part = pa.table(batch).filter(pc.equal(batch[DAY], pa.scalar(day))).drop_columns([DAY])
-                if day != current:
+            for period in pc.unique(batch[KNOWN]).to_pylist():
+                part = pa.table(batch).filter(pc.equal(batch[KNOWN], pa.scalar(period))).drop_columns([KNOWN])
+                if period != current:
                     open_file.close()
-                    writer = open_file.enter_context(part_writer(part.schema, folder / f"{DAY}={day}"))
-                    current = day
+                    writer = open_file.enter_context(part_writer(part.schema, folder / f"{KNOWN}={period}"))
+                    current = period
                 writer.write_table(part)
 
 

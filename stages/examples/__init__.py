@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date, timedelta
-from typing import Any, ClassVar
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from narrows.stage import Past, Table, TableStage
+from pydantic import Field
+
+from narrows.stage import Asof, Past, Table, TableStage, room
+
+if TYPE_CHECKING:
+    from narrows.run.runner import Runner
+    from narrows.settings import Settings
 
 
-@dataclass(frozen=True, kw_only=True)
+@room
 class Examples(TableStage):
     """What the cascade offered a horizon ago, and what the user then did: labels are the events of the last horizon.
 
@@ -23,29 +28,36 @@ class Examples(TableStage):
         "user_profiles": 1, "item_profiles": 1, "recall": 1, "prerank": 1, "rank": 1, "rerank": 1,
     }  # fmt: skip
 
-    scored_windows: int = 2
+    scored_windows: int = Field(2, ge=1)
     """First run: of the earlier as-ofs that are learned from, the latest that carry the pre-ranker's scores."""
-    negative_share: float = 0.12
+    negative_share: float = Field(0.12, gt=0, le=1)
     """Share kept of the negatives that pre-rank removed or never saw."""
-    hard_share: float = 0.5
+    hard_share: float = Field(0.5, gt=0, le=1)
     """Share kept of the negatives that pre-rank kept."""
 
-    def __post_init__(self) -> None:
-        if self.scored_windows < 1:
+    def check(self, settings: Settings) -> None:
+        """The pre-ranker that scores the latest windows learns from at least one older one."""
+        windows = settings.pipeline_settings.windows
+        if windows <= self.scored_windows:
             raise ValueError(
-                f"scored_windows = {self.scored_windows}: give 1 or more, and less than [prerank] windows."
+                f"scored_windows = {self.scored_windows}, [pipeline] windows = {windows}: give fewer scored_windows, or "
+                f"windows {self.scored_windows + 1} or more."
             )
-        for key in ("negative_share", "hard_share"):
-            if not 0 < getattr(self, key) <= 1:
-                raise ValueError(f"{key} = {getattr(self, key)}: give a number above 0 and up to 1.")
 
     def transform(
         self, events: Table, user_profiles: Past, item_profiles: Past, recall: Past, prerank: Past, rank: Past,
-        rerank: Past, *, session: Any, horizon: timedelta, asofs: list[date],
+        rerank: Past, *, session: Any, horizon: timedelta, settings: Settings, asofs: list[Asof],
     ) -> Any:  # fmt: skip
         """Rows of one or several partitions; which stages' flow there is depends on what earlier runs published."""
+        from narrows.run import plugins
         from stages.examples.assemble import assemble
 
         profiles = {day: (user_profiles[day], item_profiles[day]) for day in recall}
         flows = {day: (recall[day], prerank.get(day), rank.get(day), rerank.get(day)) for day in recall}
-        return assemble(session, events, profiles, flows, self, horizon)
+        return assemble(session, events, profiles, flows, self, horizon, plugins.modules(settings), str(settings.base))
+
+    def first_run(self, runner: Runner, asof: Asof) -> None:
+        """Make the windows that the run learns from and that no earlier run published."""
+        from stages.examples.first_run import make_windows
+
+        make_windows(runner, asof, self.scored_windows)

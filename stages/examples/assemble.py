@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import date, timedelta
+from datetime import timedelta
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from narrows.columns import ASOF, ITEM, KEPT, LABEL, REASON, STAGE_REACHED, USER, WEIGHT
 from narrows.engine.spark import Parts, write_part
-from narrows.stage import Table, end_of
+from narrows.stage import Asof, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,20 +27,20 @@ STEPS = 1 << 20
 
 
 def assemble(
-    session: Any, events: Table, profiles: dict[date, tuple[Table, Table]], flows: dict[date, Flow], room: Examples,
-    horizon: timedelta,
+    session: Any, events: Table, profiles: dict[Asof, tuple[Table, Table]], flows: dict[Asof, Flow], room: Examples,
+    horizon: timedelta, plugins: tuple[str, ...] = (), folder: str = "",
 ) -> Parts:  # fmt: skip
     """One row per request, user and item that is a positive or was sampled; saved below ``asof=<partition>``."""
-    candidates = [offered(session, day, *flow) for day, flow in flows.items()]
+    candidates = [offered(session, asof, *flow) for asof, flow in flows.items()]
     both = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), candidates)
     labelled = both.join(F.broadcast(labels(events.spark(session), list(flows), horizon)), [ASOF, USER, ITEM], "left")
     labelled = labelled.withColumn(LABEL, F.coalesce(F.col(LABEL), F.lit(0)).cast("int"))
     rows = sample(labelled, room).repartition(len(flows), ASOF)
-    return Parts(rows, featured(profiles, rows.columns, horizon))
+    return Parts(rows, featured(profiles, rows.columns, horizon, plugins, folder))
 
 
 def offered(
-    session: Any, day: date, recall: Table, prerank: Table | None, rank: Table | None, rerank: Table | None
+    session: Any, asof: Asof, recall: Table, prerank: Table | None, rank: Table | None, rerank: Table | None
 ) -> DataFrame:
     """The candidates of one request time with the last stage that each reached.
 
@@ -56,14 +56,14 @@ def offered(
             kept = table.spark(session).where(KEPT).select(USER, ITEM, F.lit(stage).alias("reached"))
             rows = rows.join(F.broadcast(kept), [USER, ITEM], "left")
             rows = rows.withColumn(STAGE_REACHED, F.coalesce("reached", STAGE_REACHED)).drop("reached")
-    return rows.withColumn(ASOF, F.lit(day))
+    return rows.withColumn(ASOF, F.lit(str(asof)))
 
 
-def labels(events: DataFrame, days: list[date], horizon: timedelta) -> DataFrame:
+def labels(events: DataFrame, asofs: list[Asof], horizon: timedelta) -> DataFrame:
     """Distinct (asof, user, item) with an event in the horizon after the as-of; ``label`` is 1."""
     second, length = F.col("event_time").cast("double"), horizon.total_seconds()
     ends = events.sparkSession.createDataFrame(
-        [(day, end_of(day).timestamp()) for day in days], f"{ASOF} date, begin double"
+        [(str(asof), asof.end.timestamp()) for asof in asofs], f"{ASOF} string, begin double"
     )
     inside = (second >= F.col("begin")) & (second < F.col("begin") + length)
     return events.join(F.broadcast(ends), inside).select(ASOF, USER, ITEM).distinct().withColumn(LABEL, F.lit(1))
@@ -72,13 +72,17 @@ def labels(events: DataFrame, days: list[date], horizon: timedelta) -> DataFrame
 def sample(labelled: DataFrame, room: Examples) -> DataFrame:
     """All positives; of the negatives a share by the stage they reached, weighing its inverse."""
     share = F.when(F.col(STAGE_REACHED) == "recall", room.negative_share).otherwise(room.hard_share)
-    drawn = F.pmod(F.xxhash64(USER, ITEM, F.col(ASOF).cast("string")), F.lit(STEPS)) < share * STEPS
+    drawn = F.pmod(F.xxhash64(USER, ITEM, ASOF), F.lit(STEPS)) < share * STEPS
     weight: Column = F.when(F.col(LABEL) == 1, F.lit(1.0)).otherwise(1.0 / share).cast("float")
     return labelled.withColumn(WEIGHT, weight).where((F.col(LABEL) == 1) | drawn)
 
 
 def featured(
-    profiles: dict[date, tuple[Table, Table]], given: list[str], horizon: timedelta
+    profiles: dict[Asof, tuple[Table, Table]],
+    given: list[str],
+    horizon: timedelta,
+    plugins: tuple[str, ...],
+    plugin_folder: str,
 ) -> Callable[[Iterator[pa.RecordBatch], Path], None]:
     """The task that gives rows every pair feature, computed from the profiles of their own request time."""
 
@@ -88,17 +92,19 @@ def featured(
 
         from features.lookup import Pairs
         from features.pair import FEATURES
+        from narrows.run.plugins import import_all
 
+        import_all(plugins, plugin_folder)  # a worker is a process of its own
         received = list(batches)
-        rows = pa.Table.from_batches(received) if received else pa.table({ASOF: pa.nulls(0, pa.date32())})
-        for day in profiles:
-            mine = rows.filter(pc.equal(rows[ASOF], pa.scalar(day)))
+        rows = pa.Table.from_batches(received) if received else pa.table({ASOF: pa.nulls(0, pa.string())})
+        for asof in profiles:
+            mine = rows.filter(pc.equal(rows[ASOF], pa.scalar(str(asof))))
             if mine.num_rows:
-                users, items = (table.arrow() for table in profiles[day])
+                users, items = (table.arrow() for table in profiles[asof])
                 mine = mine.sort_by([(USER, "ascending"), (ITEM, "ascending")])  # as the profiles stand
                 pairs = Pairs(users, items, mine)
                 for name in (name for name in FEATURES if name not in given):
                     mine = mine.append_column(name, pa.array(FEATURES[name](pairs), pa.float32()))
-                write_part(mine, folder / f"{ASOF}={day + horizon}")
+                write_part(mine, folder / f"{ASOF}={asof + horizon}")
 
     return work

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from narrows.stage import Table, TableStage
+from pydantic import Field
 
-if TYPE_CHECKING:
-    from narrows.source.files import Source
+from narrows.stage import Asof, Table, TableStage, room
 
 
-@dataclass(frozen=True, kw_only=True)
+@room
 class ItemProfiles(TableStage):
     """Popularity over several windows, contexts and segments, recencies, repeats, prices and side information.
 
@@ -21,14 +18,12 @@ class ItemProfiles(TableStage):
 
     name: ClassVar[str] = "item_profiles"
 
-    group_days: int = 90
+    with_windows: ClassVar[bool] = True
+
+    group_days: int = Field(90, ge=1)
     """A context's or segment's users of an item count for this many days."""
 
-    def __post_init__(self) -> None:
-        if self.group_days < 1:
-            raise ValueError(f"group_days = {self.group_days}: give 1 or more.")
-
-    def transform(self, events: Table, *, session: Any, source: Source, asofs: list[date]) -> Any:
+    def transform(self, events: Table, items: Table, users: Table, *, session: Any, asofs: list[Asof]) -> Any:
         from stages.item_profiles.profile import profile
 
-        return profile(session, events, source.items(session), source.users(session), self, asofs)
+        return profile(session, events, items, users, self, asofs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,27 +10,23 @@ import polars as pl
 
 from features import item
 from narrows.columns import CONTEXT, ITEM, PRICE, USER
-from narrows.engine.histories import SIDE, complete, dated, each_asof, everything, known_by, side, with_side
+from narrows.engine.histories import SIDE, complete, dated, each_asof, everything, known_by, with_side
 from narrows.engine.spark import Parts
-from narrows.stage import Table
+from narrows.stage import Asof, Table
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from stages.item_profiles import ItemProfiles
 
 
-def profile(
-    session: Any, events: Table, items: DataFrame | None, users: DataFrame | None, room: ItemProfiles, asofs: list[date]
-) -> Parts:
+def profile(session: Any, events: Table, items: Table, users: Table, room: ItemProfiles, asofs: list[Asof]) -> Parts:
     """One row per as-of and item."""
     rows = dated(session, events, max(asofs)).select(ITEM, USER, "known", "second", PRICE, CONTEXT)
-    rows = with_side(rows, side(session, items, ITEM, SIDE))
-    sides = {USER: side(session, users, USER, ("segment",))}
+    rows = with_side(rows, items.spark(session))
+    sides = {USER: users.arrow()}
     return each_asof(rows, ITEM, sides, asofs, partial(profiles, room=room))
 
 
-def profiles(rows: pl.DataFrame, asofs: list[date], room: ItemProfiles) -> Iterator[pl.DataFrame]:
+def profiles(rows: pl.DataFrame, asofs: list[Asof], room: ItemProfiles) -> Iterator[pl.DataFrame]:
     """For each as-of one row per item it has heard of, in order; ``rows`` as ``each_asof`` says."""
     about = rows.filter(pl.col("known").is_null()).select(ITEM, *SIDE)
     rows = rows.drop(SIDE).sort("second", USER, PRICE)  # sums of floats depend on the order

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from narrows.stage import Narrowed, NarrowingStage, Recent, Shard
+from pydantic import Field
+
+from narrows.stage import Narrowed, NarrowingStage, Recent, Shard, room
 
 if TYPE_CHECKING:
     from stages.prerank.trees import PrerankModel
 
 
-@dataclass(frozen=True, kw_only=True)
+@room
 class Prerank(NarrowingStage):
     """The candidates that gradient-boosted trees over the pair features put first: few trees and features for all of
     them, many for those that may be shown.
@@ -21,65 +22,62 @@ class Prerank(NarrowingStage):
     """
 
     name: ClassVar[str] = "prerank"
+    users: ClassVar[str] = "user_profiles"
+    items: ClassVar[str] = "item_profiles"
     past: ClassVar[dict[str, str | int]] = {"examples": "windows"}
+    renamed: ClassVar[dict[str, str]] = {
+        "windows": "windows = {} in [pipeline]",
+        "members": "ensemble_size = {}",
+        "chance_trees": "pointwise_trees = {}",
+        "order_trees": "lambdarank_trees = {}",
+        "good_per_tree": "positives_per_tree = {}",
+        "chance_leaves": "pointwise_leaves = {}",
+        "order_leaves": "lambdarank_leaves = {}",
+    }
+    """Former keys, and how they are written now."""
 
-    n: int = 100
+    n: int = Field(100, ge=1)
     """The most candidates of a user."""
-    windows: int = 8
-    """Partitions of examples that are learned from, a horizon apart."""
-    members: int = 2
+    refit: str = "1d"
+    """How often the model is fitted again: between, its last model narrows. A duration such as 1d or 6h."""
+    ensemble_size: int = Field(2, ge=1)
     """Models whose scores are averaged; they differ in their samples of rows and features."""
-    chance_trees: int = 100
-    """Trees of a member that learn the probability."""
-    order_trees: int = 100
+    pointwise_trees: int = Field(100, ge=1)
+    """Trees of a model that learn the probability of each candidate (log loss)."""
+    lambdarank_trees: int = Field(100, ge=1)
     """Trees on top of those that learn the order of a user's list (lambdarank)."""
-    good_per_tree: int = 250
-    """Good examples that each tree of a kind needs: where there are few, a member has fewer trees, but 10 at least."""
-    first_trees: int = 20
+    positives_per_tree: int = Field(250, ge=1)
+    """Positive examples that each tree of a kind needs: where there are few, a model has fewer trees, but 10 at least."""
+    first_trees: int = Field(20, ge=1)
     """Trees of the first model, which scores every candidate."""
-    first_features: int = 12
-    """Features that the first model reads: those that the members gain most from."""
-    first_learning_rate: float = 0.2
+    first_features: int = Field(12, ge=1)
+    """Features that the first model reads: those that the ensemble gains most from."""
+    first_learning_rate: float = Field(0.2, gt=0)
     """Shrinkage of a tree of the first model."""
-    first_n: int = 60
-    """A user's best by the first model, which the members then order."""
-    chance_leaves: int = 31
+    first_n: int = Field(60, ge=1)
+    """A user's best by the first model, which the ensemble then orders."""
+    pointwise_leaves: int = Field(31, ge=2)
     """Leaves of a tree that learns the probability."""
-    order_leaves: int = 15
+    lambdarank_leaves: int = Field(15, ge=2)
     """Leaves of a tree that learns the order."""
-    learning_rate: float = 0.07
+    learning_rate: float = Field(0.07, gt=0)
     """Shrinkage of a tree."""
-    min_rows: int = 300
+    min_rows: int = Field(300, ge=0)
     """Least rows of a leaf."""
-    feature_share: float = 0.4
+    feature_share: float = Field(0.4, gt=0, le=1)
     """Share of the features that a tree may use."""
-    row_share: float = 0.8
+    row_share: float = Field(0.8, gt=0, le=1)
     """Share of the rows that a tree learns from."""
-    l2: float = 5.0
-    """Ridge on the leaves' values."""
-    threads: int = 0
+    l2: float = Field(5.0, ge=0)
+    """L2 regularization of the leaves' values."""
+    threads: int = Field(0, ge=0)
     """Threads; 0 = as many as the process may use."""
-    seed: int = 1
+    seed: int = Field(1, ge=0)
     """Of the samples of rows and features."""
 
-    def __post_init__(self) -> None:
-        counts = ("n", "windows", "members", "chance_trees", "order_trees", "good_per_tree", "first_trees")
-        for name in (*counts, "first_features", "first_n"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: give 1 or more.")
-        for name in ("chance_leaves", "order_leaves"):
-            if getattr(self, name) < 2:
-                raise ValueError(f"{name} = {getattr(self, name)}: give 2 or more.")
-        for name in ("learning_rate", "first_learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} = {getattr(self, name)}: give a number above 0.")
-        for name in ("feature_share", "row_share"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: give a number above 0 and up to 1.")
-
     def fit(self, examples: Recent) -> PrerankModel:
-        """Trees that order each user's week of examples."""
-        from stages.prerank.trees import fit
+        """Trees that order the list of each user and window of the examples."""
+        from stages.prerank.learn import fit
 
         return fit(self, examples.arrow())
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from narrows.stage import Narrowed, NarrowingStage, Past, Recent, Shard, Table
+from pydantic import Field
+
+from narrows.stage import Narrowed, NarrowingStage, Past, Recent, Shard, Table, room
+from stages.rank.rankers import check_registered
 
 if TYPE_CHECKING:
+    from narrows.settings import Settings
     from stages.rank.model import RankModel
 
 
-@dataclass(frozen=True, kw_only=True)
+@room
 class Rank(NarrowingStage):
     """The candidates that the networks and prerank together put first.
 
@@ -20,53 +23,58 @@ class Rank(NarrowingStage):
     """
 
     name: ClassVar[str] = "rank"
+    users: ClassVar[str] = "user_profiles"
+    items: ClassVar[str] = "item_profiles"
     past: ClassVar[dict[str, str | int]] = {"examples": "windows", "user_profiles": "windows"}
+    renamed: ClassVar[dict[str, str]] = {
+        "windows": "windows = {} in [pipeline]",
+        "members": "ensemble_size = {}",
+        "width": "embedding_size = {}",
+    }
+    """Former keys, and how they are written now."""
 
-    n: int = 60
+    n: int = Field(60, ge=1)
     """The most candidates of a user."""
-    windows: int = 8
-    """Partitions of examples that are learned from, a horizon apart."""
+    refit: str = "1d"
+    """How often the model is fitted again: between, its last model narrows. A duration such as 1d or 6h."""
     model: str = "din"
-    """din (deep interest network) or wide_deep."""
-    members: int = 1
+    """The ranker: din (deep interest network), wide_deep, or one that a module of [pipeline] imports registers."""
+    ensemble_size: int = Field(1, ge=1)
     """Networks with other first weights whose logits are averaged."""
-    length: int = 50
+    length: int = Field(50, ge=1)
     """Latest events of a user that the network reads."""
-    width: int = 8
+    embedding_size: int = Field(8, ge=1)
     """Dimensions of an embedding."""
-    hidden: int = 128
-    """Width of the first dense layer; the second has half."""
-    units: int = 8
-    """Width of the attention's hidden layer."""
-    dropout: float = 0.3
+    hidden: int = Field(128, ge=2)
+    """Units of the first dense layer; the second has half."""
+    units: int = Field(8, ge=1)
+    """Units of the attention's hidden layer."""
+    dropout: float = Field(0.3, ge=0, lt=1)
     """Share of a dense layer's outputs put to 0 in training."""
-    min_count: int = 300
+    min_count: int = Field(300, ge=0)
     """Rarer item ids have no embedding of their own, only those of category, subcategory and brand."""
-    epochs: int = 3
+    epochs: int = Field(3, ge=1)
     """Passes over the examples."""
-    batch: int = 64
+    batch: int = Field(64, ge=1)
     """Users of a step."""
-    learning_rate: float = 0.002
+    learning_rate: float = Field(0.002, ge=0)
     """Highest rate of AdamW; falls to 0 along a cosine."""
-    weight_decay: float = 0.01
+    weight_decay: float = Field(0.01, ge=0)
     """Of AdamW."""
-    listwise: float = 1.0
-    """Weight of the loss for the order beside the one for the probability."""
-    held_share: float = 0.25
+    listwise: float = Field(1.0, ge=0)
+    """Weight of the listwise loss, for the order, beside the pointwise one, for the probability."""
+    held_share: float = Field(0.25, ge=0, le=1)
     """Share of the users whose latest windows only the stack and the calibration learn from."""
-    held_windows: int = 2
+    held_windows: int = Field(2, ge=0)
     """How many of the latest windows these are."""
-    held_depth: int = 100
+    held_depth: int = Field(100, ge=0)
     """Candidates with a larger prerank_rank are not for the stack."""
-    seed: int = 1
+    seed: int = Field(1, ge=0)
     """Of the first weights, the order of the users, and dropout."""
 
-    def __post_init__(self) -> None:
-        if self.model not in ("din", "wide_deep"):
-            raise ValueError(f"model = {self.model!r}: give din or wide_deep.")
-        for name in ("n", "windows", "members", "length", "width", "hidden", "units", "epochs", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: give 1 or more.")
+    def check(self, settings: Settings) -> None:
+        """A ranker that neither is built in nor was registered by a module of ``[pipeline] imports`` is refused."""
+        check_registered(self.model)
 
     def fit(self, examples: Recent, user_profiles: Past, item_profiles: Table) -> RankModel:
         """Networks, encoder and stack."""

@@ -9,19 +9,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from features.lookup import Array, catalogue, codes, flat
-from features.pair import FEATURES
+from features.lookup import Array, Catalogue, codes, column, flat
 from features.sequence import sequence_days, sequence_item
 
 PARTS = ("item_id", "subcategory", "category", "brand")
 """An item's embedding is the sum of those of its id (if frequent), subcategory, category and brand."""
-DENSE = tuple(FEATURES)
-"""Dense columns. Prerank's score is none of them: the stack adds it, see `stack.py`."""
 
 
 @dataclass
-class Lists:
-    """Users with their candidates, as arrays."""
+class CandidateLists:
+    """Users with their candidates, as the networks read them."""
 
     sequence: Array
     """int32 [users, length, parts], 0 = none."""
@@ -40,9 +37,11 @@ class Lists:
 
 @dataclass
 class Encoder:
-    """Vocabularies and scales, learnt from the examples; saved as JSON and npz."""
+    """Vocabularies and scales, learned from the examples; saved as JSON and npz."""
 
     vocabularies: dict[str, pa.Array]
+    columns: tuple[str, ...]
+    """The dense columns: pair features. Prerank's score is none of them: the stack adds it, see `stack.py`."""
     knots: Array
     """float32 [columns, knots]: quantiles of each dense column."""
     missing: Array
@@ -50,29 +49,41 @@ class Encoder:
     length: int
 
     @classmethod
-    def fit(cls, items: pa.Table, listed: pa.Array, dense: Array, length: int, min_count: int) -> Encoder:
-        """`listed`: item ids as often as they occur in sequences and candidates; an id below `min_count` has no code."""
-        counts = listed.value_counts()
-        often = np.asarray(counts.field("counts")) >= min_count
-        vocabularies = {"item_id": counts.field("values").filter(pa.array(often))}
+    def fit(
+        cls, catalogue: Catalogue, occurrences: pa.Array, columns: tuple[str, ...], dense: Array, length: int,
+        min_count: int,
+    ) -> Encoder:  # fmt: skip
+        """Learn the vocabularies and the quantiles of each column.
+
+        Args:
+            catalogue: of the items.
+            occurrences: item ids, as often as they occur in sequences and candidates.
+            columns: the names of the dense columns.
+            dense: their values, float32 [candidates, columns].
+            length: events of a user that the network reads.
+            min_count: an id that occurs less often has no code.
+        """
+        counts = occurrences.value_counts()
+        frequent = np.asarray(counts.field("counts")) >= min_count
+        vocabularies = {"item_id": counts.field("values").filter(pa.array(frequent))}
         for name in PARTS[1:]:
-            vocabularies[name] = catalogue(items).vocabulary[name]
+            vocabularies[name] = catalogue.vocabulary[name]
         sample = dense[:: max(1, len(dense) // 50_000)].astype(np.float64)
-        levels = np.linspace(0, 1, 65)
-        knots = np.zeros((dense.shape[1], len(levels)), np.float32)
+        probabilities = np.linspace(0, 1, 65)
+        knots = np.zeros((dense.shape[1], len(probabilities)), np.float32)
         for k in range(dense.shape[1]):
             known = sample[np.isfinite(sample[:, k]), k]
             if len(known):
-                knots[k] = np.quantile(known, levels)
+                knots[k] = np.quantile(known, probabilities)
         missing = np.flatnonzero(~np.isfinite(sample).all(0)) if len(sample) else np.empty(0, np.int64)
-        return cls(vocabularies, knots, missing, length)
+        return cls(vocabularies, columns, knots, missing, length)
 
     def sizes(self) -> list[int]:
         """Rows of each part's embedding table; code 0 = none."""
         return [len(self.vocabularies[name]) + 1 for name in PARTS]
 
-    def width(self) -> int:
-        """Dense columns of a candidate."""
+    def dense_size(self) -> int:
+        """Dense inputs of a candidate: the columns, and for some whether they are missing."""
         return len(self.knots) + len(self.missing)
 
     def item_parts(self, items: pa.Table) -> Array:
@@ -84,9 +95,9 @@ class Encoder:
 
     def scale(self, dense: Array) -> Array:
         """Each column through its own quantiles to about a standard normal; ties go to the middle of their run."""
-        levels = np.linspace(0, 1, self.knots.shape[1])
-        normal = np.sqrt(2.0) * _erfinv(np.clip(2 * levels - 1, -0.998, 0.998))
-        out = np.zeros((len(dense), self.width()), np.float32)
+        probabilities = np.linspace(0, 1, self.knots.shape[1])
+        normal = np.sqrt(2.0) * _erfinv(np.clip(2 * probabilities - 1, -0.998, 0.998))
+        out = np.zeros((len(dense), self.dense_size()), np.float32)
         for k, knots in enumerate(self.knots):
             values, first = np.unique(knots, return_index=True)
             middle = np.add.reduceat(normal, first) / np.diff(np.append(first, len(knots)))
@@ -95,29 +106,45 @@ class Encoder:
         out[:, len(self.knots) :] = ~np.isfinite(dense[:, self.missing])
         return out
 
-    def lists(
-        self, users: pa.Table, items: pa.Table, candidates: pa.Table, dense: Array, user: Array, item: Array
-    ) -> Lists:
-        """`dense` raw [candidates, DENSE]; `user`, `item` are the candidates' rows in `users` and `items`."""
-        table = self.item_parts(items)
-        listed = codes(flat(users, "sequence_item")[1], catalogue(items).ids)
-        sequence = table[sequence_item(users, listed, self.length)]
+    def dense(self, rows: pa.Table) -> Array:
+        """The dense columns of a table that has them, float32 [rows, columns]."""
+        return dense_columns(rows, self.columns)
+
+    def lists(self, users: pa.Table, catalogue: Catalogue, user: Array, item: Array, dense: Array) -> CandidateLists:
+        """What the networks read of some candidates, grouped by user.
+
+        Args:
+            users: the users' profiles, with their sequences.
+            catalogue: of the items.
+            user: each candidate's row in `users`, int [candidates], ascending.
+            item: each candidate's row in the items, int [candidates].
+            dense: the columns, float32 [candidates, columns], not yet scaled.
+        """
+        table = self.item_parts(catalogue.items)
+        events = codes(flat(users, "sequence_item")[1], catalogue.ids)
+        sequence = table[sequence_item(users, events, self.length)]
         bounds = np.searchsorted(user, np.arange(users.num_rows + 1))
-        return Lists(sequence, sequence_days(users, self.length), table[item], self.scale(dense), bounds)
+        return CandidateLists(sequence, sequence_days(users, self.length), table[item], self.scale(dense), bounds)
 
     def save(self, folder: Path) -> None:
         """JSON for the vocabularies, npz for the scales."""
-        words = {name: values.to_pylist() for name, values in self.vocabularies.items()}
-        (folder / "encoder.json").write_text(json.dumps({"length": self.length, "vocabularies": words}))
+        vocabularies = {name: values.to_pylist() for name, values in self.vocabularies.items()}
+        content = {"length": self.length, "columns": self.columns, "vocabularies": vocabularies}
+        (folder / "encoder.json").write_text(json.dumps(content))
         np.savez(folder / "encoder.npz", knots=self.knots, missing=self.missing)
 
     @classmethod
     def load(cls, folder: Path) -> Encoder:
         """What `save` wrote."""
-        said = json.loads((folder / "encoder.json").read_text())
-        words = {name: pa.array(values, pa.string()) for name, values in said["vocabularies"].items()}
+        content = json.loads((folder / "encoder.json").read_text())
+        vocabularies = {name: pa.array(values, pa.string()) for name, values in content["vocabularies"].items()}
         with np.load(folder / "encoder.npz", allow_pickle=False) as arrays:
-            return cls(words, arrays["knots"], arrays["missing"], said["length"])
+            return cls(vocabularies, tuple(content["columns"]), arrays["knots"], arrays["missing"], content["length"])
+
+
+def dense_columns(rows: pa.Table, names: tuple[str, ...]) -> Array:
+    """The named columns of a table, float32 [rows, names], nulls as NaN."""
+    return np.stack([column(rows, name) for name in names], 1)
 
 
 def _erfinv(x: Array) -> Array:

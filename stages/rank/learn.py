@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stages.rank.inputs import Array, Lists
+from features.lookup import Array
+from stages.rank.inputs import CandidateLists
 
 
 @dataclass
 class Labels:
-    """What the candidates of `Lists` turned out to be."""
+    """The labels of the candidates of `CandidateLists`."""
 
     label: Array
     """float32 [candidates], 0 or 1."""
@@ -34,7 +35,7 @@ def _autocast(where: torch.device) -> torch.autocast:
 
 
 def batches(
-    lists: Lists, users: Array, size: int, where: torch.device
+    lists: CandidateLists, users: Array, size: int, where: torch.device
 ) -> Iterator[tuple[tuple[Tensor, ...], Array, Tensor]]:
     """The network's arguments for `size` users at a time, with the candidates' rows [users, list] and which are real."""
     starts, stops = lists.bounds[users], lists.bounds[users + 1]
@@ -49,19 +50,29 @@ def batches(
 
 
 def loss_of(logits: Tensor, label: Tensor, weight: Tensor, real: Tensor, listwise: float) -> Tensor:
-    """Weighted logistic loss, for calibration, plus `listwise` x a softmax over each user's list, for the order
-    (joint ranking and calibration, Sheng et al. 2023). log(weight) in the softmax stands for the rows not sampled."""
+    """Pointwise loss, for calibration, plus `listwise` times a listwise one, for the order.
+
+    The first is the weighted logistic loss, the second a softmax over each user's list (joint ranking and calibration,
+    Sheng et al. 2023); log(weight) in the softmax stands for the rows that were not sampled.
+
+    Args:
+        logits: float [users, list].
+        label: 0 or 1 [users, list].
+        weight: 1 / the probability that the sample has the row [users, list].
+        real: bool [users, list], False = padding.
+        listwise: weight of the listwise loss.
+    """
     logistic = functional.binary_cross_entropy_with_logits(logits, label, weight * real, reduction="sum")
-    listed = (logits + weight.log()).masked_fill(~real, -math.inf)
-    wanted = label * real
-    chosen = -(wanted * listed.masked_fill(~real, 0).sub(listed.logsumexp(1, keepdim=True))).sum(1)
-    return logistic / (weight * real).sum() + listwise * (chosen / wanted.sum(1).clamp_min(1)).sum() / (
-        wanted.sum(1) > 0
+    weighted = (logits + weight.log()).masked_fill(~real, -math.inf)
+    positive = label * real
+    softmax = -(positive * weighted.masked_fill(~real, 0).sub(weighted.logsumexp(1, keepdim=True))).sum(1)
+    return logistic / (weight * real).sum() + listwise * (softmax / positive.sum(1).clamp_min(1)).sum() / (
+        positive.sum(1) > 0
     ).sum().clamp_min(1)
 
 
 def train(
-    net: nn.Module, data: list[tuple[Lists, Labels]], epochs: int, rate: float, size: int,
+    net: nn.Module, data: list[tuple[CandidateLists, Labels]], epochs: int, rate: float, size: int,
     decay: float, listwise: float, seed: int,
 ) -> None:  # fmt: skip
     """AdamW with one cosine from `rate` to 0; the batches mix the windows."""
@@ -92,7 +103,7 @@ def _split(users: Array, size: int) -> list[Array]:
     return [users[at : at + size] for at in range(0, len(users), size)]
 
 
-def score(net: nn.Module, lists: Lists, size: int = 64) -> Array:
+def score(net: nn.Module, lists: CandidateLists, size: int = 64) -> Array:
     """Logits of all candidates, float32."""
     where = device()
     net.to(where).eval()

@@ -1,59 +1,65 @@
-"""The networks: a deep interest network, and a wide & deep one beside it."""
+"""The built-in rankers: a deep interest network, and a wide & deep one."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-DAYS = (0.5, 1, 2, 3, 5, 7, 10, 14, 21, 28, 42, 60, 90, 180)
-"""Edges of the age buckets of events, days."""
+from stages.rank.rankers import RANKERS, check_registered, ranker
+
+AGE_EDGES = (0.5, 1, 2, 3, 5, 7, 10, 14, 21, 28, 42, 60, 90, 180)
+"""Edges of the buckets of events' ages, in days."""
 
 
 class Embedding(nn.Module):
     """An item's vector: the sum of the embeddings of its parts; code 0 is the zero vector."""
 
-    def __init__(self, sizes: list[int], width: int):
+    def __init__(self, sizes: list[int], embedding_size: int):
         super().__init__()
-        tables = [nn.Embedding(size, width, padding_idx=0) for size in sizes]
+        tables = [nn.Embedding(size, embedding_size, padding_idx=0) for size in sizes]
         for table in tables:
             nn.init.normal_(table.weight, std=0.05)
             table.weight.data[0] = 0
         self.tables = nn.ModuleList(tables)
 
     def forward(self, parts: Tensor) -> Tensor:
-        """[..., parts] -> [..., width]."""
+        """[..., parts] -> [..., embedding_size]."""
         return sum(table(parts[..., k]) for k, table in enumerate(self.tables))
 
 
 class ListDropout(nn.Module):
-    """Dropout of the same outputs for a user's whole list: what differs within a list is not blurred, and the masks
-    are small (a mask per candidate took a quarter of the training time)."""
+    """Dropout of the same outputs for a user's whole list.
+
+    What differs within a list is not blurred, and the masks are small: a mask per candidate took a quarter of the
+    training time.
+    """
 
     def __init__(self, share: float):
         super().__init__()
         self.share = share
 
     def forward(self, x: Tensor) -> Tensor:
-        """[users, list, width] -> the same."""
+        """[users, list, outputs] -> the same."""
         if not self.training or self.share == 0:
             return x
         keep = torch.rand(x.shape[0], 1, x.shape[2], device=x.device) >= self.share
         return x * (keep / (1 - self.share))
 
 
-def head(width: int, hidden: int, dropout: float) -> nn.Sequential:
-    """[..., width] -> [..., 1]; starts near the logit of a rare event."""
+def head(inputs: int, hidden: int, dropout: float) -> nn.Sequential:
+    """[..., inputs] -> [..., 1]; starts near the logit of a rare event."""
     last = nn.Linear(hidden // 2, 1)
     nn.init.normal_(last.weight, std=0.05)
     nn.init.constant_(last.bias, -3.0)
     return nn.Sequential(
-        nn.Linear(width, hidden), nn.ReLU(), ListDropout(dropout),
+        nn.Linear(inputs, hidden), nn.ReLU(), ListDropout(dropout),
         nn.Linear(hidden, hidden // 2), nn.ReLU(), ListDropout(dropout), last,
     )  # fmt: skip
 
 
+@ranker("din")
 class DIN(nn.Module):
-    """Deep interest network (Zhou et al. 2018): each candidate weighs the user's latest events for itself.
+    """Deep interest network (Zhou et al. 2018): attention of each candidate over the user's latest events.
 
     The activation unit a(h, t) of an event h and a candidate t is factored so that no layer runs per (event,
     candidate): a = t' M h + v' relu(A h + B t) + b(age of h), with A h computed once per user. As in the paper,
@@ -62,16 +68,17 @@ class DIN(nn.Module):
 
     edges: Tensor
 
-    def __init__(self, sizes: list[int], dense: int, width: int, hidden: int, units: int, dropout: float):
+    def __init__(self, sizes: list[int], dense: int, embedding_size: int, hidden: int, units: int, dropout: float):
         super().__init__()
-        self.embedding = Embedding(sizes, width)
-        self.age = nn.Embedding(len(DAYS) + 1, 1)
+        self.embedding = Embedding(sizes, embedding_size)
+        self.age = nn.Embedding(len(AGE_EDGES) + 1, 1)
         nn.init.zeros_(self.age.weight)
-        self.bilinear = nn.Linear(width, width, bias=False)
-        self.event, self.candidate = nn.Linear(width, units), nn.Linear(width, units, bias=False)
+        self.bilinear = nn.Linear(embedding_size, embedding_size, bias=False)
+        self.event = nn.Linear(embedding_size, units)
+        self.candidate = nn.Linear(embedding_size, units, bias=False)
         self.out = nn.Linear(units, 1)
-        self.register_buffer("edges", torch.tensor(DAYS))
-        self.head = head(dense + 3 * width, hidden, dropout)
+        self.register_buffer("edges", torch.tensor(AGE_EDGES))
+        self.head = head(dense + 3 * embedding_size, hidden, dropout)
 
     def forward(self, sequence: Tensor, days: Tensor, parts: Tensor, dense: Tensor) -> Tensor:
         """Logits [users, list].
@@ -79,33 +86,43 @@ class DIN(nn.Module):
         sequence int [users, length, parts], days [users, length], parts int [users, list, parts],
         dense [users, list, columns].
         """
-        events, wanted = self.embedding(sequence), self.embedding(parts)
-        attention = self.bilinear(wanted) @ events.transpose(1, 2)
-        pair = torch.relu(self.event(events)[:, None] + self.candidate(wanted)[:, :, None])
+        events, candidates = self.embedding(sequence), self.embedding(parts)
+        attention = self.bilinear(candidates) @ events.transpose(1, 2)
+        pair = torch.relu(self.event(events)[:, None] + self.candidate(candidates)[:, :, None])
         age = self.age(torch.bucketize(days, self.edges)).squeeze(-1)
         attention = attention + self.out(pair).squeeze(-1) + age[:, None]
         attention = torch.sigmoid(attention) * (sequence[..., 1] > 0)[:, None]
         interest = attention @ events / sequence.shape[1] ** 0.5
-        return self.head(torch.cat([dense, wanted, interest, interest * wanted], -1)).squeeze(-1)
+        return self.head(torch.cat([dense, candidates, interest, interest * candidates], -1)).squeeze(-1)
 
 
+@ranker("wide_deep")
 class WideDeep(nn.Module):
-    """Wide & deep (Cheng et al. 2016): a linear part on the dense columns, a deep part that also sees the item's
-    vector and the plain mean of the user's latest events."""
+    """Wide & deep (Cheng et al. 2016): a linear part on the dense columns, and a deep part.
 
-    def __init__(self, sizes: list[int], dense: int, width: int, hidden: int, units: int, dropout: float):
+    The deep part also sees the item's vector and the plain mean of the user's latest events. ``units`` is not used.
+    """
+
+    def __init__(self, sizes: list[int], dense: int, embedding_size: int, hidden: int, units: int, dropout: float):
         super().__init__()
-        self.embedding = Embedding(sizes, width)
+        self.embedding = Embedding(sizes, embedding_size)
         self.wide = nn.Linear(dense, 1)
         nn.init.zeros_(self.wide.weight)
-        self.head = head(dense + 2 * width, hidden, dropout)
+        self.head = head(dense + 2 * embedding_size, hidden, dropout)
 
     def forward(self, sequence: Tensor, days: Tensor, parts: Tensor, dense: Tensor) -> Tensor:
         """As DIN's."""
         mean = self.embedding(sequence).mean(1)
-        wanted = self.embedding(parts)
-        deep = torch.cat([dense, wanted, mean[:, None].expand_as(wanted)], -1)
+        candidates = self.embedding(parts)
+        deep = torch.cat([dense, candidates, mean[:, None].expand_as(candidates)], -1)
         return (self.wide(dense) + self.head(deep)).squeeze(-1)
 
 
-MODELS: dict[str, type[DIN] | type[WideDeep]] = {"din": DIN, "wide_deep": WideDeep}
+def ranker_class(name: str) -> type[nn.Module]:
+    """The network that is registered under a name, built-in or a plug-in's.
+
+    Raises:
+        ValueError: none is.
+    """
+    check_registered(name)
+    return RANKERS[name]

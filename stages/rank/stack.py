@@ -7,24 +7,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from narrows.metrics import ndcg
+
 Array = np.ndarray
-SHARES = np.linspace(0, 0.5, 6)
-SURE = 2.58
-"""Standard errors that a gain must exceed: 95% over the five shares that are tried (Bonferroni)."""
-POWERS = (-6.0, 6.0)
-"""Of 2: the least and the largest scale."""
-WIDEST = 30.0
-"""A user's level is sought so far from minus the mean of their order."""
-HALVINGS = 24
-"""Of the interval in which a level is sought."""
+NETWORK_SHARES = np.linspace(0, 0.5, 6)
+"""The networks' shares in the order that are tried."""
+MIN_Z_SCORE = 2.58
+"""Standard errors that a gain must exceed: 95% over the five shares above 0 (Bonferroni)."""
+LOG2_SCALES = (-6.0, 6.0)
+"""Range of the logarithm of the scale, base 2."""
+OFFSET_RANGE = 30.0
+"""A user's offset is searched within this distance of minus the mean of the user's scaled order."""
+BISECTIONS = 24
+"""Steps of that search."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """probability = sigmoid(scale * order + the user's level), where the order is prerank * prerank_score + network * logit.
+    """probability = sigmoid(scale * order + the user's offset), where order = prerank * prerank_score + network * logit.
 
-    Prerank's score is comparable within a user only, so how much a user takes at all is for the networks to say, also
-    where they have no share in the order: the level is that at which the user's mean probability is theirs.
+    Prerank's score is comparable within a user only, so the user's base rate comes from the networks, also where they
+    have no share in the order: the offset is that at which the user's mean probability is theirs.
     """
 
     prerank: float = 0.0
@@ -39,93 +42,80 @@ class Stack:
         """float32 in (0, 1), in the same order within a user.
 
         Args:
-            prerank_score, logit: (rows,).
+            prerank_score: (rows,).
+            logit: of the networks (rows,).
             user: integers (rows,); the means are those of a user's rows.
             weight: how many rows of the user each one stands for (rows,); None = one.
         """
         x = self.scale * self.order(prerank_score, logit)
-        return _sigmoid(x + _level(x, logit, user, weight)).astype(np.float32)
+        return _sigmoid(x + _offset(x, logit, user, weight)).astype(np.float32)
 
 
 def _sigmoid(x: Array) -> Array:
     return 1 / (1 + np.exp(-x.clip(-30, 15)))  # 15: float32 stays below 1
 
 
-def _level(x: Array, logit: Array, user: Array, weight: Array | None) -> Array:
-    """What each row's user adds to x for a mean of sigmoid(x) that is the mean of sigmoid(logit); float64 (rows,)."""
+def _offset(x: Array, logit: Array, user: Array, weight: Array | None) -> Array:
+    """What each row's user adds to x so that its mean sigmoid(x) is the base rate, the mean sigmoid(logit).
+
+    The sigmoid rises, so the offset is found by bisection. float64 (rows,).
+    """
     user = np.unique(user, return_inverse=True)[1]
     weight = np.ones(len(x)) if weight is None else weight
-    wanted = np.bincount(user, weight * _sigmoid(np.asarray(logit, np.float64)))
-    count = np.maximum(np.bincount(user, weight), 1e-12)
-    middle = np.bincount(user, weight * x) / count
-    low, high = -middle - WIDEST, -middle + WIDEST
-    for _ in range(HALVINGS):
-        level = (low + high) / 2
-        less = np.bincount(user, weight * _sigmoid(x + level[user])) < wanted
-        low, high = np.where(less, level, low), np.where(less, high, level)
+    target = np.bincount(user, weight * _sigmoid(np.asarray(logit, np.float64)))
+    total = np.maximum(np.bincount(user, weight), 1e-12)
+    center = np.bincount(user, weight * x) / total
+    low, high = -center - OFFSET_RANGE, -center + OFFSET_RANGE
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        below = np.bincount(user, weight * _sigmoid(x + middle[user])) < target
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
     return ((low + high) / 2)[user]
 
 
 def fit(prerank_score: Array, logit: Array, label: Array, weight: Array, group: Array) -> Stack:
-    """How much of each order, by NDCG; then the scale, by the weighted log loss of the probability.
+    """The networks' share in the order, by NDCG; then the scale, by the weighted log loss of the probability.
 
-    Both scores are put on one scale and mixed in the share, from none to one half network, whose NDCG@20 over the
-    lists (group) is best after smoothing over neighbouring shares, if it beats prerank's alone by more than SURE
-    standard errors of the paired difference: where the networks do not surely help, prerank's order stands. More than
-    one half is not trusted, as prerank learnt from fewer windows for these lists than it serves with; but where the
-    networks alone are surely better still, they stand alone.
+    Both scores are standardized and mixed. The share, from none to one half network, is the one whose NDCG@20 over the
+    lists is best after smoothing over neighbouring shares, if it beats prerank's alone by more than MIN_Z_SCORE
+    standard errors of the paired difference: without a significant gain, prerank's order stands. More than one half
+    is not trusted, as prerank learned from fewer windows for these lists than it serves with; but where the networks
+    alone are significantly better still, they stand alone.
+
+    Args:
+        prerank_score: (rows,), out of sample.
+        logit: of the networks, out of sample (rows,).
+        label: 0 or 1 (rows,).
+        weight: how many rows each one stands for (rows,).
+        group: the list of each row, integers (rows,).
     """
     score, logit, label, weight = (np.asarray(a, np.float64) for a in (prerank_score, logit, label, weight))
     spread = [max(float(values.std()), 1e-9) if len(values) else 1.0 for values in (score, logit)]
-    mixed = [(1 - s) * score / spread[0] + s * logit / spread[1] for s in (*SHARES, 1.0)]
-    worth = np.stack([ndcg(x, label, weight, group) for x in mixed])  # [shares + 1, lists]
-    smooth = np.convolve(np.pad(worth[:-1].mean(1), 1, mode="edge"), (0.25, 0.5, 0.25), "valid")
+    mixes = [(1 - s) * score / spread[0] + s * logit / spread[1] for s in (*NETWORK_SHARES, 1.0)]
+    quality = np.stack([ndcg(x, label, weight, group) for x in mixes])  # [shares + 1, lists]
+    smooth = np.convolve(np.pad(quality[:-1].mean(1), 1, mode="edge"), (0.25, 0.5, 0.25), "valid")
     best = int(np.argmax(smooth))
-    gain = worth[best] - worth[0]  # list by list
-    if not _sure(gain):
-        best = 0  # no better than chance: the simpler order stands
-    share = 1.0 if _sure(worth[-1] - worth[best]) else float(SHARES[best])
+    if not _significant(quality[best] - quality[0]):
+        best = 0
+    share = 1.0 if _significant(quality[-1] - quality[best]) else float(NETWORK_SHARES[best])
     prerank, network = (1 - share) / spread[0], share / spread[1]
     x = prerank * score + network * logit
 
-    def loss(power: float) -> float:
-        line = 2.0**power * x
-        said = _sigmoid(line + _level(line, logit, group, weight))
-        return float(-(weight * np.log(np.where(label > 0, said, 1 - said))).sum())
+    def log_loss(log2_scale: float) -> float:
+        scaled = 2.0**log2_scale * x
+        probability = _sigmoid(scaled + _offset(scaled, logit, group, weight))
+        return float(-(weight * np.log(np.where(label > 0, probability, 1 - probability))).sum())
 
-    return Stack(float(prerank), float(network), 2.0 ** _least(loss, *POWERS))
-
-
-def _sure(gain: Array) -> bool:
-    """Whether the mean of the lists' gains is above 0 beyond chance."""
-    return bool(gain.mean() > SURE * gain.std(ddof=1) / len(gain) ** 0.5) if len(gain) > 1 else False
+    return Stack(float(prerank), float(network), 2.0 ** _minimum(log_loss, *LOG2_SCALES))
 
 
-def ndcg(score: Array, label: Array, weight: Array, group: Array, n: int = 20) -> Array:
-    """NDCG@n of each list with a good row; a single 0 where there is none. A row of weight w stands for w rows: it takes w places."""
-    order = np.lexsort((-score, group))
-    label, weight, group = label[order], weight[order], group[order]
-    _, start, which = np.unique(group, return_index=True, return_inverse=True)
-    below = np.cumsum(weight) - weight
-    place = 1 + below - below[start][which]
-    gain = label * (place <= n) / np.log2(1 + place)
-    good = np.bincount(which, label).astype(int)
-    ideal = np.cumsum(1 / np.log2(1 + np.arange(1, n + 1)))
-    found = np.bincount(which, gain)[good > 0] / ideal[np.minimum(good[good > 0], n) - 1]
-    return found if len(found) else np.zeros(1)
+def _significant(gain: Array) -> bool:
+    """Whether the mean of the lists' gains exceeds MIN_Z_SCORE standard errors."""
+    return bool(gain.mean() > MIN_Z_SCORE * gain.std(ddof=1) / len(gain) ** 0.5) if len(gain) > 1 else False
 
 
-def calibration_error(probability: Array, label: Array, weight: Array, bins: int = 15) -> float:
-    """Expected calibration error (Naeini et al. 2015): mean |predicted - observed| over bins of equal weight."""
-    order = np.argsort(probability, kind="stable")
-    place = np.cumsum(weight[order]) / max(weight.sum(), 1e-12)
-    group = np.minimum((place * bins).astype(int), bins - 1)
-    gap = np.bincount(group, (weight * (probability - label))[order], minlength=bins)
-    return float(np.abs(gap).sum() / max(weight.sum(), 1e-12))
-
-
-def _least(loss: Callable[[float], float], low: float, high: float) -> float:
-    """Where a function with one valley is least, to a fiftieth: golden section search (Kiefer 1953)."""
+def _minimum(loss: Callable[[float], float], low: float, high: float) -> float:
+    """Where a unimodal function is least, to a fiftieth: golden section search (Kiefer 1953)."""
     share = (5**0.5 - 1) / 2
     one, two = high - share * (high - low), low + share * (high - low)
     at_one, at_two = loss(one), loss(two)

@@ -2,101 +2,92 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from narrows.stage import Narrowed, NarrowingStage, Shard, Table
+from pydantic import Field
+
+from narrows.stage import Narrowed, NarrowingStage, Shard, Table, room
 
 if TYPE_CHECKING:
+    from narrows.settings import Settings
     from stages.recall.model import RecallModel
 
 
-@dataclass(frozen=True, kw_only=True)
+@room
 class Recall(NarrowingStage):
     """Candidates (user_id, item_id) with every channel's ``<channel>_score`` f32 and ``<channel>_rank`` i32 (null
-    where the channel did not propose the item), recall_score f32 and recall_rank i32.
+    where the channel did not propose the item), recall_reason (that of the channel which ranks it best), recall_score
+    f32 and recall_rank i32.
 
-    Channels: own (history with decay), popular_7d, popular_28d, segment, context (popularity), item_to_item, ease, two_tower.
+    The channels are listed in [channels](channels.md), each with its settings.
     """
 
     name: ClassVar[str] = "recall"
+    users: ClassVar[str] = "user_profiles"
+    items: ClassVar[str] = "item_profiles"
+    registers: ClassVar[tuple[str, ...]] = ("stages.recall.channels",)
+    """Modules that register what other rooms read: the channels' scores are pair features."""
+    renamed: ClassVar[dict[str, str]] = {
+        "spare": "oversample = {}",
+        "own": "quota = {} in [recall.channels.own]",
+        "popular_7d": "quota = {} in [recall.channels.popular_7d]",
+        "popular_28d": "quota = {} in [recall.channels.popular_28d]",
+        "segment": "quota = {} in [recall.channels.segment]",
+        "context": "quota = {} in [recall.channels.context]",
+        "item_to_item": "quota = {} in [recall.channels.item_to_item]",
+        "ease": "quota = {} in [recall.channels.ease]",
+        "two_tower": "quota = {} in [recall.channels.two_tower]",
+        "min_users": "min_users = {} in [recall.channels.item_to_item] and in [recall.channels.two_tower]",
+        "neighbours": "neighbours = {} in [recall.channels.item_to_item]",
+        "shrink": "shrink = {} in [recall.channels.item_to_item]",
+        "recent": "recent = {} in [recall.channels.item_to_item]",
+        "recent_half_life": "recent_half_life = {} in [recall.channels.item_to_item]",
+        "ease_items": "items = {} in [recall.channels.ease]",
+        "ease_ridge": "ridge = {} in [recall.channels.ease]",
+        "index": 'index = "{}" in [recall.channels.two_tower]',
+        "width": "embedding_size = {} in [recall.channels.two_tower]",
+        "train_days": "train_days = {} in [recall.channels.two_tower]",
+        "pairs": "pairs = {} in [recall.channels.two_tower]",
+        "epochs": "epochs = {} in [recall.channels.two_tower]",
+        "learning_rate": "learning_rate = {} in [recall.channels.two_tower]",
+        "batch": "batch = {} in [recall.channels.two_tower]",
+        "seed": "seed = {} in [recall.channels.two_tower]",
+    }
+    """Former keys, and how they are written now."""
 
-    n: int = 400
+    n: int = Field(400, ge=1)
     """The most candidates of a user."""
-    own: int = 250
-    """Quota: the user's own items."""
-    popular_7d: int = 30
-    """Quota: items with the most users in the last 7 days."""
-    popular_28d: int = 40
-    """Quota: the same of the last 28 days."""
-    segment: int = 20
-    """Quota: items with the most users of the user's segment in the last 28 days."""
-    context: int = 40
-    """Quota: items with the most users at the user's favourite context in the last 28 days."""
-    item_to_item: int = 30
-    """Quota: items that go with the user's latest."""
-    ease: int = 30
-    """Quota: items that the user's together speak for, and that are on the rise."""
-    two_tower: int = 30
-    """Quota: items near the user's vector."""
-    spare: float = 1.1
-    """A channel proposes this many times its quota, so that what is not eligible is made up for."""
-    fresh_days: float = 60.0
+    channels: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Settings of single channels, as in ``[recall.channels.ease]`` with ``quota = 20``: see [channels](channels.md)."""
+    oversample: float = Field(1.1, ge=1)
+    """A channel proposes this many times its quota, as some of its items are not eligible."""
+    fresh_days: float = Field(60.0, ge=0)
     """An item new to the user must have been seen within this many days."""
-    history_days: float = 365.0
+    history_days: float = Field(365.0, ge=0)
     """An item of the user's own must have been seen, by anyone, within this many days."""
-    min_repeat_share: float = 0.01
+    min_repeat_share: float = Field(0.01, ge=0)
     """Where fewer of the (user, item) pairs occur again, an item is not offered to who had it."""
-    min_users: int = 20
-    """Item-to-item and two-tower know the items that this many users had."""
-    neighbours: int = 50
-    """Item-to-item: neighbours kept of an item."""
-    shrink: float = 0.1
-    """Item-to-item: added to the denominator of the cosine; damps rare items."""
-    recent: int = 100
-    """Item-to-item: how many of the user's latest items vote."""
-    recent_half_life: float = 30.0
-    """Item-to-item: days after which a vote counts half."""
-    ease_items: int = 2000
-    """EASE: of how many of the latest 28 days' most popular items."""
-    ease_ridge: float = 500.0
-    """EASE: ridge on its weights."""
-    index: str = "exact"
-    """Two-tower: the FAISS index: exact, ivf or hnsw."""
-    width: int = 32
-    """Two-tower: dimensions of an embedding."""
-    train_days: float = 60.0
-    """Two-tower: learns from the first purchases of this many days."""
-    pairs: int = 60_000
-    """Two-tower: at most this many of them."""
-    epochs: int = 2
-    """Two-tower: passes over them."""
-    learning_rate: float = 0.005
-    """Two-tower: of Adam."""
-    batch: int = 1024
-    """Two-tower: pairs of a step; the others of a batch are the negatives."""
-    seed: int = 1
-    """Two-tower: of the first weights and the order of the pairs."""
+    refit: str = "1d"
+    """How often the model is fitted again; between, its last model narrows. A duration such as 1d or 6h."""
 
-    def __post_init__(self) -> None:
-        for name in ("n", "min_users", "neighbours", "recent", "ease_items", "width", "pairs", "epochs", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: give 1 or more.")
-        for name in ("recent_half_life", "ease_ridge", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} = {getattr(self, name)}: give a number above 0.")
-        if not self.spare >= 1:
-            raise ValueError(f"spare = {self.spare}: give 1 or more.")
-        if self.index not in ("exact", "ivf", "hnsw"):
-            raise ValueError(f"index = {self.index!r}: give exact, ivf or hnsw.")
+    def check(self, settings: Settings) -> None:
+        """Every channel exists, its settings are right, and its columns are not those of a room.
+
+        Raises:
+            ValueError: they are not; one line with the key and the remedy.
+        """
+        from stages.recall.channels import build
+
+        if taken := build(self.channels).keys() & set(settings.pipeline.names):
+            raise ValueError(f"channels.{min(taken)}: a room has this name; give the channel another.")
 
     def fit(self, events: Table, user_profiles: Table, item_profiles: Table) -> RecallModel:
-        """Item similarities, towers and the index of their item vectors."""
+        """What the channels learn."""
         from stages.recall.model import fit
 
-        seen = events.arrow(["user_id", "item_id", "event_time"])
-        return fit(self, seen, user_profiles.arrow(), item_profiles.arrow(), user_profiles.asof)
+        known = events.arrow(["user_id", "item_id", "event_time"])
+        return fit(self, known, user_profiles.arrow(), item_profiles.arrow(), user_profiles.asof)
 
     def load(self, folder: Path) -> RecallModel:
         """What the model's ``save`` wrote."""

@@ -13,22 +13,22 @@ KINDS = ("exact", "ivf", "hnsw")
 
 
 def build(vectors: Array, kind: str) -> faiss.Index:
-    """An inner-product index of float32 `vectors` [items, width]; row number = id.
+    """An inner-product index of float32 `vectors` [items, size]; row number = id.
 
     Raises:
         ValueError: `kind` is none of `KINDS`.
     """
-    count, width = vectors.shape
+    count, size = vectors.shape
     vectors = np.ascontiguousarray(vectors, np.float32)
     if kind == "exact" or count < 100:  # too few to cluster
-        index: Any = faiss.IndexFlatIP(width)
+        index: Any = faiss.IndexFlatIP(size)
     elif kind == "ivf":
         lists = max(1, int(4 * count**0.5) // 2)
-        index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, lists, faiss.METRIC_INNER_PRODUCT)
+        index = faiss.IndexIVFFlat(faiss.IndexFlatIP(size), size, lists, faiss.METRIC_INNER_PRODUCT)
         index.train(vectors)
         index.nprobe = max(1, lists // 8)
     elif kind == "hnsw":
-        index = faiss.IndexHNSWFlat(width, 32, faiss.METRIC_INNER_PRODUCT)
+        index = faiss.IndexHNSWFlat(size, 32, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efSearch = 256
     else:
         raise ValueError(f"index = {kind!r}: give one of {', '.join(KINDS)}.")
@@ -44,19 +44,21 @@ def on_device(index: faiss.Index) -> faiss.Index:
 
 
 def search(index: faiss.Index, queries: Array, n: int) -> tuple[Array, Array, Array]:
-    """The up to n nearest ids of every query as (row of the query, id, score), best first.
+    """The up to n nearest ids of every query, best first.
 
-    A query of zeros (a user the tower knows nothing of) has no nearest, and FAISS fills with -1 where it finds
-    fewer than n: both give no rows.
+    A query of zeros (a user the tower knows nothing of) has no nearest, and FAISS fills with -1 where it has fewer
+    than n: both give no rows.
+
+    Returns:
+        Row of the query, int64; id, int64; score, float32.
     """
     n = min(n, index.ntotal)
-    asked = np.flatnonzero(np.abs(queries).sum(1) > 0)
-    if not n or not len(asked):
+    rows = np.flatnonzero(np.abs(queries).sum(1) > 0)
+    if not n or not len(rows):
         return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
-    score, found = index.search(np.ascontiguousarray(queries[asked], np.float32), n)
-    row = np.repeat(asked, n)
-    real = found.ravel() >= 0
-    return row[real], found.ravel()[real], score.ravel()[real]
+    score, ids = index.search(np.ascontiguousarray(queries[rows], np.float32), n)
+    real = ids.ravel() >= 0
+    return np.repeat(rows, n)[real], ids.ravel()[real], score.ravel()[real]
 
 
 def save(index: faiss.Index, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Channel: what goes with what the user had lately."""
+"""The item similarities of the `item_to_item` channel."""
 
 from __future__ import annotations
 
@@ -11,55 +11,40 @@ import pyarrow.parquet as pq
 from scipy import sparse
 
 from features.lookup import codes
+from stages.recall.channels.item_to_item import ItemToItem
 from stages.recall.query import Proposals, Query
+
+FIT_HISTORY = 200
+"""Newest items of a user that the similarities are counted from: the work grows with the square of a history."""
 
 
 @dataclass(frozen=True)
-class ItemToItem:
+class ItemToItemModel:
     """Cosine of items over users with BM25-like weights (Robertson & Zaragoza 2009, eq. 3.15, b = 1, k1 -> inf).
 
-    similarity(i, j) = sum_u x_ui x_uj / ((|x_i| |x_j|) + shrink), x_ui = decayed count / sqrt(size of u's history).
-    A user's score of j is the sum over the `recent` newest items i of 0.5^(last_days / half_life) similarity(i, j).
+    similarity(i, j) = sum_u x_ui x_uj / ((|x_i| |x_j|) + shrink), x_ui = log(1 + decayed count) / sqrt(size of u's
+    history). A user's score of j is the sum over the `recent` newest items i of
+    0.5^(last_days / recent_half_life) similarity(i, j).
     """
 
+    channel: ItemToItem
     items: pa.Array
     """Ids of the items with neighbours, string."""
     neighbours: sparse.csr_matrix
     """items x items, float32: the similarities of each row's nearest."""
-    recent: int = 100
-    half_life: float = 30.0
-    name: str = "item_to_item"
-
-    @classmethod
-    def fit(cls, query: Query, n: int, min_users: int, shrink: float, recent: int, half_life: float) -> ItemToItem:
-        """The n nearest of every item that at least `min_users` of the users had."""
-        known = query.history >= 0
-        user, item, count = query.owner[known], query.history[known], query.of_history("decayed")[known]
-        buyers = np.bincount(item, minlength=len(query.ids))
-        chosen = np.flatnonzero(buyers >= min_users)
-        compact = np.full(len(query.ids), -1)
-        compact[chosen] = np.arange(len(chosen))
-        # 200 newest per user bound the work: products grow with the square of a history
-        newest = (np.arange(len(query.owner)) - query.offsets[query.owner])[known] < 200
-        use = newest & (compact[item] >= 0)
-        user, item = user[use], compact[item[use]]
-        size = np.bincount(user, minlength=query.users.num_rows)
-        value = (np.log1p(count[use]) / np.sqrt(size[user])).astype(np.float32)
-        x = sparse.csr_matrix((value, (user, item)), (query.users.num_rows, len(chosen)))
-        return cls(query.ids.take(pa.array(chosen)), _nearest(x, n, shrink), recent, half_life)
 
     def propose(self, query: Query, n: int) -> Proposals:
         """At most n items that the user did not have; none for a user without a known history."""
         code = codes(self.items, query.ids)
-        back = np.full(len(query.ids) + 1, -1)
-        back[code] = np.arange(len(code))
-        back[-1] = -1
+        row_of_code = np.full(len(query.ids) + 1, -1)
+        row_of_code[code] = np.arange(len(code))
+        row_of_code[-1] = -1
         place = np.arange(len(query.owner)) - query.offsets[query.owner]
-        mine = back[query.history]
-        use = (place < self.recent) & (mine >= 0)
-        weight = 0.5 ** (query.of_history("last_days")[use] / self.half_life)
+        row = row_of_code[query.history]
+        use = (place < self.channel.recent) & (row >= 0)
+        weight = 0.5 ** (query.of_history("last_days")[use] / self.channel.recent_half_life)
         shape = (query.users.num_rows, len(self.items))
-        recent = sparse.csr_matrix((weight.astype(np.float32), (query.owner[use], mine[use])), shape)
+        recent = sparse.csr_matrix((weight.astype(np.float32), (query.owner[use], row[use])), shape)
         score = (recent @ self.neighbours).tocoo()
         item = code[score.col]
         fresh = (item >= 0) & ~query.had(score.row, np.maximum(item, 0))
@@ -67,14 +52,31 @@ class ItemToItem:
 
     def save(self, folder: Path) -> None:
         """Ids as Parquet, similarities as npz."""
-        pq.write_table(pa.table({"item_id": self.items}), folder / "item_to_item.parquet")
-        sparse.save_npz(folder / "item_to_item.npz", self.neighbours, compressed=False)
+        pq.write_table(pa.table({"item_id": self.items}), folder / "items.parquet")
+        sparse.save_npz(folder / "neighbours.npz", self.neighbours, compressed=False)
 
-    @classmethod
-    def load(cls, folder: Path, recent: int, half_life: float) -> ItemToItem:
-        """What `save` wrote."""
-        items = pq.read_table(folder / "item_to_item.parquet")["item_id"].combine_chunks()
-        return cls(items, sparse.load_npz(folder / "item_to_item.npz"), recent, half_life)
+
+def fit(channel: ItemToItem, query: Query) -> ItemToItemModel:
+    """The nearest items of every item that at least `min_users` of the users had."""
+    known = query.history >= 0
+    user, item, count = query.owner[known], query.history[known], query.of_history("decayed")[known]
+    chosen = np.flatnonzero(np.bincount(item, minlength=len(query.ids)) >= channel.min_users)
+    compact = np.full(len(query.ids), -1)
+    compact[chosen] = np.arange(len(chosen))
+    newest = (np.arange(len(query.owner)) - query.offsets[query.owner])[known] < FIT_HISTORY
+    use = newest & (compact[item] >= 0)
+    user, item = user[use], compact[item[use]]
+    size = np.bincount(user, minlength=query.users.num_rows)
+    value = (np.log1p(count[use]) / np.sqrt(size[user])).astype(np.float32)
+    x = sparse.csr_matrix((value, (user, item)), (query.users.num_rows, len(chosen)))
+    near = _nearest(x, channel.neighbours, channel.shrink)
+    return ItemToItemModel(channel, query.ids.take(pa.array(chosen)), near)
+
+
+def load(channel: ItemToItem, folder: Path) -> ItemToItemModel:
+    """What `ItemToItemModel.save` wrote."""
+    items = pq.read_table(folder / "items.parquet")["item_id"].combine_chunks()
+    return ItemToItemModel(channel, items, sparse.load_npz(folder / "neighbours.npz"))
 
 
 def _nearest(x: sparse.csr_matrix, n: int, shrink: float) -> sparse.csr_matrix:

@@ -1,19 +1,27 @@
-"""Mass selection: the channels' proposals become one list of candidates per user."""
+"""The channels' proposals become one list of candidates per user."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
 
-from narrows.columns import ITEM, REASON, USER, stage_rank, stage_score
+from narrows.candidates import place_in_run, positions, split
+from narrows.columns import ITEM, USER, stage_rank, stage_score
 from narrows.stage import Narrowed
-from stages.recall.query import Array, Proposals, Query, position
+from stages.recall.channel import Channel
+from stages.recall.query import Array, Proposals, Query
 
 OWN = "own"
+RECALL_REASON = "recall_reason"
+NOT_RANKED = "ranked"
+"""The reason where no channel ranks the candidate, because it is not eligible."""
+RRF_CONSTANT = 60
 
 
 def merge(
-    query: Query, proposed: dict[str, Proposals], quotas: dict[str, int], n: int,
+    query: Query, channels: Mapping[str, Channel], proposals: Mapping[str, Proposals], n: int,
     fresh_days: float, history_days: float, again: bool,
 ) -> Narrowed:  # fmt: skip
     """One row per (user, item) that any channel proposed, with every channel's score and rank.
@@ -22,31 +30,47 @@ def merge(
     recall_score = own score + the sum over the other channels of 1 / (60 + rank) (reciprocal rank fusion, Cormack
     et al. 2009). Not eligible: an item last seen more than `fresh_days` days ago, or for the user's own items
     `history_days` days; without `again` (a domain where nothing is taken twice) the user's own items as well.
+
+    Args:
+        query: the users and items that were asked for.
+        channels: by name, in the order of the columns.
+        proposals: of every channel.
+        n: the most candidates that are kept of a user.
+        fresh_days: see above.
+        history_days: see above.
+        again: whether users take an item again.
+
+    Returns:
+        Rows with `<channel>_score` f32, `<channel>_rank` i32, `recall_reason` string, `recall_score` f32 and
+        `recall_rank` i32.
     """
-    width = len(query.ids)
-    keys = [p.user.astype(np.int64) * width + p.item for p in proposed.values()]
+    size = len(query.ids)
+    keys = [p.user.astype(np.int64) * size + p.item for p in proposals.values()]
     pair, row = np.unique(np.concatenate(keys), return_inverse=True)
     rows = np.split(row, np.cumsum([len(key) for key in keys])[:-1])
-    user, item = (pair // max(width, 1)).astype(np.int32), (pair % max(width, 1)).astype(np.int32)
+    user, item = (pair // max(size, 1)).astype(np.int32), (pair % max(size, 1)).astype(np.int32)
 
     own = query.had(user, item)
     eligible = np.where(own, query.age[item] <= history_days, query.age[item] <= fresh_days) & (again | ~own)
     columns: dict[str, pa.Array] = {}
     within = np.zeros(len(pair), bool)
     total = np.zeros(len(pair), np.float32)
-    for (name, proposals), at in zip(proposed.items(), rows, strict=True):
+    ranks: dict[str, tuple[Array, Array]] = {}
+    for (name, each), at in zip(proposals.items(), rows, strict=True):
         fits = eligible[at]
-        rank = np.zeros(len(at), np.int32)
-        rank[fits] = position(proposals.user[fits]) + 1
-        within[at[fits]] |= rank[fits] <= quotas[name]
-        total[at[fits]] += proposals.score[fits] if name == OWN else 1 / (60 + rank[fits])
-        columns[stage_score(name)] = _spread(at, proposals.score, len(pair), pa.float32())
-        columns[stage_rank(name)] = _spread(at[fits], rank[fits], len(pair), pa.int32())
+        where, score = at[fits], each.score[fits]
+        rank = positions(each.user[fits], -score).astype(np.int32)
+        within[where] |= rank <= channels[name].quota
+        total[where] += score if name == OWN else 1 / (RRF_CONSTANT + rank)
+        columns[stage_score(name)] = _spread(at, each.score, len(pair), pa.float32())
+        columns[stage_rank(name)] = _spread(where, rank, len(pair), pa.int32())
+        ranks[name] = where, rank
+    columns[RECALL_REASON] = _reasons(channels, ranks, len(pair))
 
     order = np.lexsort((item, -total, ~(eligible & within), user))
     user, item, total = user[order], item[order], total[order]
     eligible, within = eligible[order], within[order]
-    place = (position(user) + 1).astype(np.int32)
+    place = place_in_run(user).astype(np.int32)
     kept = eligible & within & (place <= n)
     table = pa.table(
         {
@@ -57,8 +81,19 @@ def merge(
             stage_rank("recall"): pa.array(place, pa.int32()),
         }
     )
-    reason = pa.array(np.where(eligible, "quota", "not_eligible")[~kept], pa.string())
-    return Narrowed(table.filter(pa.array(kept)), table.filter(pa.array(~kept)).append_column(REASON, reason))
+    return split(table, kept, np.where(eligible, "quota", "not_eligible"))
+
+
+def _reasons(channels: Mapping[str, Channel], ranks: Mapping[str, tuple[Array, Array]], size: int) -> pa.Array:
+    """The reason of the channel that ranks each row best; of equal ranks `own` comes first, then the first by name."""
+    names = sorted(ranks, key=lambda name: (name != OWN, name))
+    best = np.full(size, np.iinfo(np.int32).max, np.int32)
+    code = np.full(size, len(names), np.int8 if len(names) < 127 else np.int32)
+    for number, name in enumerate(names):
+        at, rank = ranks[name]
+        better = rank < best[at]
+        best[at[better]], code[at[better]] = rank[better], number
+    return pa.array([*(channels[name].reason for name in names), NOT_RANKED], pa.string()).take(pa.array(code))
 
 
 def _spread(at: Array, values: Array, size: int, kind: pa.DataType) -> pa.Array:

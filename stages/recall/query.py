@@ -1,27 +1,27 @@
-"""What the channels are asked: a shard's users and items as codes, and the answer's shape."""
+"""What the channels are asked, a shard's users and items as codes, and the shape of their answer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
-from features.lookup import catalogue, codes, column, flat
+from features.lookup import codes, column, flat
+from narrows.candidates import place_in_run
 
 Array = np.ndarray
 
 
 @dataclass(frozen=True)
 class Proposals:
-    """Items that a channel proposes: parallel arrays, grouped by user, best first."""
+    """Items that a channel proposes: parallel arrays, by user, best first."""
 
     user: Array
-    """int32 row in the shard's users."""
+    """int32 row in the shard's users, rising."""
     item: Array
     """int32 row in the shard's items."""
     score: Array
@@ -29,35 +29,36 @@ class Proposals:
 
     @classmethod
     def best(cls, user: Array, item: Array, score: Array, n: int) -> Proposals:
-        """The n best-scored rows of each user; equal scores in the order of the items' codes. `user` is sorted."""
+        """The n best-scored rows of each user; equal scores in the order of the items' codes. `user` is rising."""
         edges = np.flatnonzero(np.diff(user, prepend=-1, append=-1))
         chosen = np.ones(len(user), bool)
         for start, stop in pairwise(edges):
             if stop - start > n:  # most rows are far from the best: finding the n-th is much less work than sorting
-                mine = score[start:stop]
-                chosen[start:stop] = mine >= np.partition(mine, stop - start - n)[stop - start - n]
+                scores = score[start:stop]
+                chosen[start:stop] = scores >= np.partition(scores, stop - start - n)[stop - start - n]
         user, item, score = user[chosen], item[chosen], score[chosen]
         order = np.lexsort((item, -score, user))
         user, item, score = user[order], item[order], score[order]
-        keep = position(user) < n
+        keep = place_in_run(user) <= n
         return cls(user[keep].astype(np.int32), item[keep].astype(np.int32), score[keep].astype(np.float32))
 
-
-def position(group: Array) -> Array:
-    """Place of every row within its run of equal values, from 0; `group` is sorted."""
-    starts = np.flatnonzero(np.diff(group, prepend=group[:1] - 1))
-    return np.arange(len(group)) - np.repeat(starts, np.diff(np.append(starts, len(group))))
+    @classmethod
+    def none(cls) -> Proposals:
+        """No proposal."""
+        return cls(np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32))
 
 
 class Query:
     """A shard's users and items as numbers.
 
-    users: user_profiles rows; items: item_profiles, the whole catalogue.
+    Args:
+        users: user_profiles rows.
+        items: item_profiles, the whole catalogue.
     """
 
     def __init__(self, users: pa.Table, items: pa.Table):
         self.users, self.items = users, items
-        self.ids: pa.Array = catalogue(items).ids
+        self.ids: pa.Array = items["item_id"].combine_chunks()
         self.offsets, names = flat(users, "history_item")
         self.history = codes(names, self.ids)
         """int32 item code per entry of all users' histories, -1 for an item the catalogue lacks."""
@@ -83,14 +84,3 @@ class Query:
     def age(self) -> Array:
         """Days since the item's last event, float32, infinite where it has none."""
         return np.nan_to_num(column(self.items, "days_since_last_event"), nan=np.inf)
-
-
-class Channel(Protocol):
-    """One way to propose items; a small class of this shape per file."""
-
-    @property
-    def name(self) -> str:
-        """Prefix of the channel's columns."""
-
-    def propose(self, query: Query, n: int) -> Proposals:
-        """At most n items for each user."""

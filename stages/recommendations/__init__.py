@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from narrows.stage import Made, Table, TableStage, settings_of
+from pydantic import Field
+
+from narrows.stage import Asof, Made, Table, TableStage, room, settings_of
 
 if TYPE_CHECKING:
     from narrows.settings import Settings
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
+@room
 class Recommendations(TableStage):
     """One row per scene, user and place in the list: what this release serves over the horizon.
 
@@ -27,22 +28,15 @@ class Recommendations(TableStage):
 
     scene: str = "home"
     """The surface of the product that the lists are for."""
-    fallback_n: int = 50
+    fallback_n: int = Field(50, ge=1)
     """Items of every fallback list."""
-    grace_hours: float = 24.0
+    grace_hours: float = Field(24.0, ge=0)
     """Hours that a list may be served after its horizon has ended, for the case that the next one is late."""
-    keep: int = 3
+    keep: int = Field(3, ge=0)
     """Releases kept beside the live one, to roll back to."""
-    clock: str = "auto"
+    clock: Literal["auto", "wall", "asof"] = "auto"
     """What expiry is measured by. ``wall``: the database's clock. ``asof``: the end of the as-of, so that
     nothing expires. ``auto``: ``asof`` for a replay of the past (expired when it was made), else ``wall``."""
-
-    def __post_init__(self) -> None:
-        if self.clock not in ("auto", "wall", "asof"):
-            raise ValueError(f"clock = {self.clock!r}: give 'auto', 'wall' or 'asof'.")
-        for key, least in (("fallback_n", 1), ("grace_hours", 0), ("keep", 0)):
-            if getattr(self, key) < least:
-                raise ValueError(f"{key} = {getattr(self, key)!r}: give {least} or more.")
 
     def transform(
         self, rerank: Table, item_profiles: Table, user_profiles: Table, *, horizon: timedelta, settings: Settings
@@ -80,7 +74,7 @@ class Recommendations(TableStage):
         }  # fmt: skip
         return Made(left, notes, {"fallback": fallback})
 
-    def publish(self, draft: Table, *, rerank: Table, settings: Settings, asof: Any, hold: str = "") -> dict[str, Any]:
+    def publish(self, draft: Table, *, rerank: Table, settings: Settings, asof: Asof, hold: str = "") -> dict[str, Any]:
         """Write the release to the serving database and make it live: what the audited ``draft`` holds.
 
         A release that the database holds already is made live again if it should be, and nothing is written; one
@@ -99,8 +93,6 @@ class Recommendations(TableStage):
         Raises:
             GateError: the release must not be served; nothing changed.
         """
-        import pyarrow.dataset as ds
-
         from narrows.serving import publication, schema
         from stages.recommendations import lists
 
@@ -114,7 +106,7 @@ class Recommendations(TableStage):
                     engine,
                     {key: draft.meta[key] for key in ("fingerprint", "inputs", "settings", "notes")},
                     draft.arrow(),
-                    ds.dataset(draft.path / "fallback", format="parquet").to_table(),
+                    draft.side("fallback").arrow(),
                     asof=asof,
                     created_at=draft.meta["made_at"],
                     keep=self.keep,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from narrows.columns import ITEM, PROPENSITY, RANK, REASON, SCORE, USER
 from narrows.serving.schema import EVERYONE
-from narrows.stage import Table, end_of
+from narrows.stage import Asof, Table
 
 BLOCKED = "policy:block"
 """The reason by which the rerank table marks an item that the policy never shows."""
@@ -21,15 +21,15 @@ LIST = (USER, ITEM, RANK, SCORE, PROPENSITY, REASON)
 GROUPS = ("segment_name", "segment_users_28d", "segment_users_90d")
 
 
-def release_id(asof: date, versions: list[str], settings: dict[str, Any]) -> str:
+def release_id(asof: Asof, versions: list[str], settings: dict[str, Any]) -> str:
     """``<asof>-<12 hex digits>``: the same versions and settings give the same release."""
     text = json.dumps([versions, settings], sort_keys=True)
     return f"{asof}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def expiry(asof: date, horizon: timedelta, grace_hours: float) -> datetime:
+def expiry(asof: Asof, horizon: timedelta, grace_hours: float) -> datetime:
     """When a list as of ``asof`` is no longer served: the end of its horizon and the grace (UTC)."""
-    return end_of(asof) + horizon + timedelta(hours=grace_hours)
+    return asof.end + horizon + timedelta(hours=grace_hours)
 
 
 def read_lists(rerank: Table) -> pa.Table:
@@ -39,18 +39,13 @@ def read_lists(rerank: Table) -> pa.Table:
 
 def read_users(profiles: Table) -> pa.Table:
     """user_id and, where the table has it, segment."""
-    return profiles.arrow([name for name in (USER, "segment") if name in columns_of(profiles)])
+    return profiles.arrow([name for name in (USER, "segment") if name in profiles.columns])
 
 
 def read_items(profiles: Table) -> pa.Table:
     """item_id and its popularity, overall and by segment."""
     wanted = (ITEM, "users_7d", "users_28d", *GROUPS)
-    return profiles.arrow([name for name in columns_of(profiles) if name in wanted])
-
-
-def columns_of(table: Table) -> list[str]:
-    """The columns that a table has."""
-    return table.arrow(where=pc.scalar(False)).column_names
+    return profiles.arrow([name for name in profiles.columns if name in wanted])
 
 
 def blocked(reasons: pa.Table) -> set[str]:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from narrows.stage import Narrowed, NarrowingStage, Shard
+from pydantic import Field
+
+from narrows.stage import Narrowed, NarrowingStage, Shard, room
 from stages.rerank.policy import Policy
 
 if TYPE_CHECKING:
     from narrows.settings import Settings
 
 
-@dataclass(frozen=True, kw_only=True)
+@room
 class Rerank(NarrowingStage):
     """The final list of each user, every place with its propensity and its reason.
 
-    Reads rank_score, rank_rank and the channels' ranks. Adds rank int32 (1 = top; null = not in the list),
+    Reads rank_score, rank_rank and recall_reason. Adds rank int32 (1 = top; null = not in the list),
     score f64 (calibrated probability, as rank gave it), propensity f64 (probability of being in the list; a
     user's sum to the list's length), rerank_score f64 (score after boosts), reason, and what each step alone
     makes of rank's order: rank_after_diversity, rank_after_policy, rank_after_exploration int32.
@@ -26,46 +27,45 @@ class Rerank(NarrowingStage):
     """
 
     name: ClassVar[str] = "rerank"
+    users: ClassVar[str] = "user_profiles"
+    items: ClassVar[str] = "item_profiles"
 
-    n: int = 20
+    n: int = Field(20, ge=1)
     """Length of the list."""
     policy: str = "policy.toml"
     """The rules; relative to the folder of ``narrows.toml``. Empty = no rules."""
-    diversity: float = 0.005
+    diversity: float = Field(0.005, ge=0, le=1)
     """1 - lambda of maximal marginal relevance (Carbonell & Goldstein 1998); 0 = the order of rank alone."""
-    category_weight: float = 0.5
+    category_weight: float = Field(0.5, ge=0)
     """Share of the similarity of two items that a common category makes."""
-    subcategory_weight: float = 0.3
+    subcategory_weight: float = Field(0.3, ge=0)
     """The same for a common subcategory."""
-    brand_weight: float = 0.2
+    brand_weight: float = Field(0.2, ge=0)
     """The same for a common brand."""
-    epsilon: float = 0.05
+    epsilon: float = Field(0.05, ge=0, le=1)
     """Share of lists whose exploration slot is drawn; 0 = no exploration."""
-    explore_position: int = 0
+    explore_position: int = Field(0, ge=0)
     """The exploration slot, 1 = top; 0 = the last position."""
-    explore_pool: int = 40
+    explore_pool: int = Field(40, ge=0)
     """How many candidates below the list may be drawn."""
-    explore_temperature: float = 1.0
+    explore_temperature: float = Field(1.0, gt=0)
     """1 = drawn in proportion to their scores; large = nearly uniformly; small = nearly always the best."""
     scene: str = "home"
     """The surface of the product that the list is for: its pins hold."""
-    seed: int = 1
+    seed: int = Field(1, ge=0)
     """Of the exploration draws; a user's draw depends on (seed, as-of, user) alone."""
 
     def __post_init__(self) -> None:
-        checks = {
-            "n": (self.n >= 1, "give 1 or more"),
-            "diversity": (0 <= self.diversity <= 1, "give a number from 0 to 1"),
-            "epsilon": (0 <= self.epsilon <= 1, "give a number from 0 to 1"),
-            "explore_position": (0 <= self.explore_position <= self.n, "give a position of the list, or 0"),
-            "explore_pool": (self.explore_pool >= 0, "give 0 or more"),
-            "explore_temperature": (self.explore_temperature > 0, "give a number above 0"),
-        }
-        for weight in ("category_weight", "subcategory_weight", "brand_weight"):
-            checks[weight] = (getattr(self, weight) >= 0, "give 0 or more")
-        for key, (sound, remedy) in checks.items():
-            if not sound:
-                raise ValueError(f"{key} = {getattr(self, key)!r}: {remedy}.")
+        if self.explore_position > self.n:
+            raise ValueError(f"explore_position = {self.explore_position}: give a position of the list, or 0.")
+
+    def check(self, settings: Settings) -> None:
+        """Read the rules, so that a mistake in them ends the command at once.
+
+        Raises:
+            PolicyError: see `fit`.
+        """
+        self.fit(settings)
 
     def files(self, base: Path) -> list[Path]:
         """The rules; ``fit`` says so where the file is missing."""

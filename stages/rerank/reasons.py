@@ -7,20 +7,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from stages import PIPELINE
 from stages.rerank.compose import ComposedLists, ListRules
 from stages.rerank.diversity import Mask, Matrix, close_gaps, counts
 
-CHANNEL_REASONS = {
-    "own": "because_history",
-    "item_to_item": "similar",
-    "ease": "similar",
-    "popular_7d": "popular",
-    "popular_28d": "popular",
-    "segment": "popular_in_segment",
-    "context": "popular_in_context",
-}
-"""The reason a recall channel gives; a channel that is not here gives its own name."""
+RECALL_REASON = "recall_reason"
+"""Recall's column with the reason of the channel that ranked the candidate best."""
+NOT_RANKED = "ranked"
+"""The reason of a candidate without a reason of recall: rank's score put it into the list."""
 KEPT = ("pinned", "explore", "filled", "boosted")
 REMOVED = ("policy:block", "exploration", "policy:cap", "policy:boost", "policy:pin", "diversity", "rank_cut")
 
@@ -64,11 +57,7 @@ def removed(
 
 
 def channels(candidates: pa.Table) -> pa.Array:
-    """The reason of the channel that ranked a candidate best (ties: own history); ``ranked`` if none did."""
-    scores = {name.removesuffix("_score") for name in candidates.column_names if name.endswith("_score")}
-    ranks = {name.removesuffix("_rank") for name in candidates.column_names if name.endswith("_rank")}
-    names = sorted((scores & ranks) - set(PIPELINE), key=lambda name: (name != "own", name))
-    places = [pc.fill_null(candidates[f"{name}_rank"].cast(pa.float64()), np.inf).to_numpy() for name in names]
-    stacked = np.stack([*places, np.full(candidates.num_rows, np.finfo(float).max)])
-    texts = pa.array([*(CHANNEL_REASONS.get(name, name) for name in names), "ranked"], pa.string())
-    return texts.take(pa.array(stacked.argmin(axis=0)))
+    """The reason of the recall channel that ranked a candidate best; ``ranked`` where the table has none."""
+    if RECALL_REASON not in candidates.column_names:
+        return pa.repeat(NOT_RANKED, candidates.num_rows)
+    return pc.fill_null(candidates[RECALL_REASON], NOT_RANKED)

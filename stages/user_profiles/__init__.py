@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from narrows.stage import Table, TableStage
+from pydantic import Field
 
-if TYPE_CHECKING:
-    from narrows.source.files import Source
+from narrows.stage import Asof, Table, TableStage, room
 
 
-@dataclass(frozen=True, kw_only=True)
+@room
 class UserProfiles(TableStage):
     """Counts and recencies over several windows, histories by item, category, subcategory and brand, and the sequence.
 
@@ -21,21 +18,18 @@ class UserProfiles(TableStage):
 
     name: ClassVar[str] = "user_profiles"
 
-    history_length: int = 1000
+    with_windows: ClassVar[bool] = True
+
+    history_length: int = Field(1000, ge=1)
     """Distinct items of a user that are kept, newest first."""
-    kinds_length: int = 400
+    kinds_length: int = Field(400, ge=1)
     """Distinct categories, subcategories and brands of a user that are kept, newest first."""
-    sequence_length: int = 50
+    sequence_length: int = Field(50, ge=1)
     """Events of a user that are kept in order."""
-    visits_length: int = 100
+    visits_length: int = Field(100, ge=1)
     """Days with an event that are kept, newest first."""
 
-    def __post_init__(self) -> None:
-        for key in ("history_length", "kinds_length", "sequence_length", "visits_length"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"{key} = {getattr(self, key)}: give 1 or more.")
-
-    def transform(self, events: Table, *, session: Any, source: Source, asofs: list[date]) -> Any:
+    def transform(self, events: Table, items: Table, users: Table, *, session: Any, asofs: list[Asof]) -> Any:
         from stages.user_profiles.profile import profile
 
-        return profile(session, events, source.items(session), source.users(session), self, asofs)
+        return profile(session, events, items, users, self, asofs)

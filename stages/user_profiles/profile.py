@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,28 +10,24 @@ import polars as pl
 
 from features import history, user
 from narrows.columns import CONTEXT, ITEM, PRICE, USER, VALUE
-from narrows.engine.histories import THINGS, complete, dated, each_asof, everything, known_by, side, with_side
+from narrows.engine.histories import THINGS, complete, dated, each_asof, everything, known_by, with_side
 from narrows.engine.spark import Parts
-from narrows.stage import Table
+from narrows.stage import Asof, Table
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
-
     from stages.user_profiles import UserProfiles
 
 DAY = "event_day"
 
 
-def profile(
-    session: Any, events: Table, items: DataFrame | None, users: DataFrame | None, room: UserProfiles, asofs: list[date]
-) -> Parts:
+def profile(session: Any, events: Table, items: Table, users: Table, room: UserProfiles, asofs: list[Asof]) -> Parts:
     """One row per as-of and user."""
-    rows = with_side(dated(session, events, max(asofs)), side(session, users, USER, ("segment",)))
-    sides = {ITEM: side(session, items, ITEM, THINGS)}
+    rows = with_side(dated(session, events, max(asofs)), users.spark(session))
+    sides = {ITEM: items.arrow([ITEM, *THINGS])}
     return each_asof(rows, USER, sides, asofs, partial(profiles, room=room))
 
 
-def profiles(rows: pl.DataFrame, asofs: list[date], room: UserProfiles) -> Iterator[pl.DataFrame]:
+def profiles(rows: pl.DataFrame, asofs: list[Asof], room: UserProfiles) -> Iterator[pl.DataFrame]:
     """For each as-of one row per user it has heard of, in order; ``rows`` as ``each_asof`` says."""
     lengths = {ITEM: room.history_length} | dict.fromkeys(THINGS, room.kinds_length)
     # newest first, of one instant by item: a group's first rows are its newest; the rest, as sums depend on the order

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+import stages
 from narrows.cli.airflow import DAGS, ROOT, environment
-from narrows.stage import inputs, load_room
-from stages import PIPELINE
+from narrows.pipeline import Pipeline
+
+PIPELINE = Pipeline.of(stages.PIPELINE)
 
 DAG_IDS = {"daily.py": {"daily"}}
 HEAVY = {
@@ -49,14 +51,14 @@ def test_tasks_retry_later_and_are_owned_documented_and_bounded(bag):
 
 def test_daily_runs_the_rooms_of_the_pipeline_once_a_day(bag):
     daily = bag.dags["daily"]
-    assert [task.task_id for task in daily.tasks] == list(PIPELINE)
+    assert [task.task_id for task in daily.tasks] == list(PIPELINE.names)
     assert daily.schedule == "@daily"
     assert all(task.op_args[0] == task.task_id for task in daily.tasks)
 
 
 def test_a_room_waits_for_exactly_the_tables_above_it_that_it_reads(bag):
-    for at, name in enumerate(PIPELINE):
-        above = inputs(load_room(name)).keys() & set(PIPELINE[:at])
+    for at, name in enumerate(PIPELINE.names):
+        above = {PIPELINE.makers[table] for table in PIPELINE.inputs(name)} & set(PIPELINE.names[:at])
         assert bag.dags["daily"].get_task(name).upstream_task_ids == above
 
 
@@ -82,7 +84,10 @@ def test_asof_is_the_parameter_or_the_day_before_the_run(bag, params, logical, d
     assert jinja.from_string(task.op_args[1]).render(known) == day
 
 
-@pytest.mark.parametrize(("text", "good"), [("", True), ("2017-11-30", True), ("30.11.2017", False), ("$(id)", False)])
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [("", True), ("2017-11-30", True), ("2017-11-30T13", True), ("30.11.2017", False), ("$(id)", False)],
+)
 def test_asof_is_a_date_or_empty(bag, text, good):
     pattern = bag.dags["daily"].params.get_param("asof").schema["pattern"]
     assert bool(re.match(pattern, text)) == good

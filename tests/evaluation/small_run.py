@@ -1,14 +1,15 @@
 """A run small enough to read, three users and seven items, and its tables as published partitions."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from narrows.stage import Table, Truth
+from narrows.asof import Asof
+from narrows.stage import Flow, Table, Truth
 
-ASOF = date(2020, 1, 1)
+ASOF = Asof.parse("2020-01-01")
 
 
 def pairs(text: str) -> pa.Table:
@@ -89,7 +90,7 @@ def handles(root: Path, published: pa.Table = PUBLISHED, truth: pa.Table = TRUTH
     events = pa.concat_tables(
         part.select(["user_id", "item_id"])
         .append_column("event_time", pa.array([at] * part.num_rows, stamp))
-        .append_column("day", pa.array([at.date().isoformat()] * part.num_rows, pa.string()))
+        .append_column("known", pa.array([at.date().isoformat()] * part.num_rows, pa.string()))
         for part, at in parts
     )
     scene = published.append_column("scene", pa.array(["home"] * published.num_rows, pa.string()))
@@ -101,4 +102,5 @@ def handles(root: Path, published: pa.Table = PUBLISHED, truth: pa.Table = TRUTH
         "recommendations": pa.concat_tables([scene, other]),
     }
     found = {name: publish(root, name, table) for name, table in tables.items()}
-    return {**found, "truth": publish(root, "events", events, Truth)}
+    flow = Flow({name: found.pop(name) for name in ROOMS})
+    return {**found, "flow": flow, "events": publish(root, "events", events, Truth)}

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from narrows.metrics import expected_calibration_error, reliability
 from stages.evaluation.bootstrap import intervals
-from stages.evaluation.calibration import expected_calibration_error, log_loss, reliability
+from stages.evaluation.calibration import log_loss
 from stages.evaluation.metrics import coverage, per_user, self_information
 
 

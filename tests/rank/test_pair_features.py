@@ -15,6 +15,19 @@ from tests.recall.tiny import shard
 ROWS = [("u1", "i1", 0), ("u1", "i1", 14), ("u1", "i1", 21), ("u1", "i11", 7), ("u2", "i2", 3), ("u3", "i1", 1)]
 
 
+ORDER = [
+    "history_count", "history_last_days", "history_first_days", "history_decayed", "history_decayed_short",
+    "history_last_visits", "history_share", "history_place", "history_gap_days", "history_due",
+    "history_gap_visits", "history_due_visits", "history_visit_share", "history_previous_due", "history_value",
+    "category_decayed", "category_visit_share", "subcategory_decayed", "subcategory_visit_share",
+    "subcategory_due", "subcategory_due_visits", "subcategory_since_item", "item_users_7d", "item_users_28d",
+    "item_users_90d", "item_trend", "item_trend_long", "item_last_days", "item_repeat_share", "item_gap_days",
+    "item_days_per_user", "item_due", "item_price", "item_price_ratio", "category_trend", "subcategory_trend",
+    "subcategory_popularity_share", "context_users_28d", "user_events_30d", "user_events", "user_visits",
+    "user_last_days", "user_variety", "item_to_item_score", "ease_score", "two_tower_score",
+]  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def pairs() -> Pairs:
     asked = shard(ROWS)
@@ -57,6 +70,10 @@ def test_every_feature_is_float32_and_defined(pairs):
         assert value.shape == (3,), name
         assert (feature.__doc__ or "").strip().endswith("."), name
     assert matrix(pairs, ("item_trend", "history_count")).shape == (3, 2)
+
+
+def test_the_features_stand_in_the_order_that_the_models_sample_their_columns_in():
+    assert list(FEATURES) == ORDER
 
 
 def test_a_slice_of_the_users_has_the_same_features(pairs):

@@ -1,17 +1,20 @@
-"""Profiles of a few users and items, counted in plain Python from (user, item, whole days ago)."""
+"""Profiles of a few users and items, computed in plain Python from (user, item, whole days ago)."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
 
-from narrows.stage import Shard, end_of
+from narrows.asof import Asof
+from narrows.stage import Shard
 
-ASOF = date(2024, 5, 31)
+ASOF = Asof.parse("2024-05-31")
 Rows = list[tuple[str, str, int]]
+SMALL = {"item_to_item": {"min_users": 2}, "two_tower": {"min_users": 2, "pairs": 500, "batch": 64}}
+"""Settings of the channels that learn, for a few users."""
 
 
 def random_rows(users: int = 40, items: int = 60, seed: int = 0) -> Rows:
@@ -27,7 +30,7 @@ def random_rows(users: int = 40, items: int = 60, seed: int = 0) -> Rows:
 
 def events(rows: Rows) -> pa.Table:
     """user_id, item_id, event_time: noon of the day."""
-    noon = end_of(ASOF).replace(tzinfo=None) - timedelta(hours=12)
+    noon = ASOF.end.replace(tzinfo=None) - timedelta(hours=12)
     times: list[datetime] = [noon - timedelta(days=ago) for _, _, ago in rows]
     return pa.table(
         {

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from narrows.asof import Asof
 from narrows.serving import publication
 from narrows.serving.releases import newest_first
 from stages.recommendations import lists
 
-ASOF = date(2017, 11, 30)
+ASOF = Asof.parse("2017-11-30")
 WEEK = timedelta(days=7)
 MADE = datetime(2017, 12, 1, 3, tzinfo=UTC)
 USERS = pa.table({"user_id": ["u0", "u1", "u2"], "segment": pa.array(["young", None, "old"])})
@@ -29,7 +30,7 @@ ITEMS = pa.table(
 
 
 def release(
-    name: str = "r1", asof: date = ASOF, places: dict[str, list[str]] | None = None, grace: float = 0.0
+    name: str = "r1", asof: Asof = ASOF, places: dict[str, list[str]] | None = None, grace: float = 0.0
 ) -> tuple[pa.Table, pa.Table]:
     """Rows and fallback rows of a release in which ``places`` are the users' lists."""
     places = places or {"u0": ["i0", "i1", "i2"], "u1": ["i3", "i4"]}
@@ -49,7 +50,7 @@ def release(
     return rows, lists.fallback(ITEMS, USERS, ITEMS["item_id"].combine_chunks(), "home", 4)
 
 
-def publish(engine: Any, name: str = "r1", asof: date = ASOF, **changes: Any) -> dict[str, Any]:
+def publish(engine: Any, name: str = "r1", asof: Asof = ASOF, **changes: Any) -> dict[str, Any]:
     """Publish a release as of ``asof``, made three hours after its end."""
     places = changes.pop("places", None)
     rows, fallback = release(name, asof, places)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pyarrow as pa
@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from serving import ASOF, ITEMS, USERS, WEEK, release
 
+from narrows.asof import Asof
 from narrows.serving import publication, reading, schema
 from narrows.stage import Table
 from stages.recommendations import Recommendations, lists
@@ -104,13 +105,13 @@ def test_settings_are_checked():
 
 
 def test_release_ids_follow_versions_and_settings():
-    base = lists.release_id(date(2017, 1, 1), ["a"], {"n": 1})
-    assert base == lists.release_id(date(2017, 1, 1), ["a"], {"n": 1})
+    base = lists.release_id(Asof.parse("2017-01-01"), ["a"], {"n": 1})
+    assert base == lists.release_id(Asof.parse("2017-01-01"), ["a"], {"n": 1})
     assert (
         len(
             {
                 base,
-                lists.release_id(date(2017, 1, 1), ["b"], {"n": 1}),
+                lists.release_id(Asof.parse("2017-01-01"), ["b"], {"n": 1}),
                 lists.release_id(ASOF, ["a"], {"n": 1}),
             }
         )

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from datetime import timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -126,16 +125,6 @@ def test_an_unknown_item_is_not_taken_down_unless_forced(narrows, live):
     assert reading.taken_down(live) == {}
     assert narrows("takedown", "typo", "--force")[0] == 0
     assert reading.taken_down(live) == {"typo": ""}
-
-
-def test_a_rollback_serves_the_earlier_release_again(narrows, live):
-    publish(live, "r2", ASOF + timedelta(days=1), places={"u0": ["i5"]})
-    status, printed, _ = narrows("rollback")
-    assert (status, printed.splitlines()[0]) == (0, "release r1 is LIVE; the next run replaces it")
-    assert reading.state(live, "r1")["live"]
-    status, printed, lines = narrows("rollback", "r9")
-    assert (status, printed) == (2, "")
-    assert lines == ["narrows: r9 is not a kept release; kept are: r2"]
 
 
 def test_a_release_that_fails_a_gate_is_one_line(narrows, monkeypatch):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 import numpy as np
 import pyarrow as pa
 
-from narrows.stage import Narrowed, Shard
+from narrows.stage import Asof, Narrowed, Shard
 
-ASOF = date(2017, 11, 30)
+ASOF = Asof.parse("2017-11-30")
 
 
 def shard(scores: list[list[float]], categories: list[str | None], segments: list[str | None] | None = None) -> Shard:
@@ -21,8 +19,7 @@ def shard(scores: list[list[float]], categories: list[str | None], segments: lis
         {
             "user_id": pa.array([user for user, _, _ in rows], pa.string()),
             "item_id": pa.array([item for _, item, _ in rows], pa.string()),
-            "own_score": pa.array([s if j % 2 else None for j, (_, _, s) in enumerate(rows)], pa.float32()),
-            "own_rank": pa.array([r if j % 2 else None for j, r in enumerate(rank)], pa.int32()),
+            "recall_reason": pa.array(["because_history" if j % 2 else None for j in range(len(rows))], pa.string()),
             "rank_score": pa.array([s for _, _, s in rows], pa.float32()),
             "rank_rank": pa.array(rank, pa.int32()),
         }

@@ -211,6 +211,6 @@ def test_users_without_candidates_and_an_empty_shard():
 
 def test_a_missing_score_is_an_error():
     world = shard([[0.5]], ["A"])
-    holed = world.candidates.set_column(4, "rank_score", pa.array([None], pa.float32()))
+    holed = world.candidates.set_column(3, "rank_score", pa.array([None], pa.float32()))
     with pytest.raises(ValueError, match="rank_score must be a probability"):
         PLAIN.narrow(Policy(), replace(world, candidates=holed))

@@ -10,7 +10,7 @@ from torch.nn import functional
 Array = np.ndarray
 
 
-class TwoTower(nn.Module):
+class Towers(nn.Module):
     """score(u, i) = <user(latest items of u), item(i)> + bias(i) (Yi et al. 2019, Sampling-bias-corrected).
 
     An item's input is the sum of the embeddings of its id, category, subcategory and brand; the user's is the
@@ -19,30 +19,35 @@ class TwoTower(nn.Module):
 
     parts: Tensor
 
-    def __init__(self, parts: Tensor, width: int):
+    def __init__(self, parts: Tensor, embedding_size: int):
         super().__init__()
         sizes = (parts.max(0).values + 1).tolist() if len(parts) else [1] * parts.shape[1]
         self.register_buffer("parts", parts)
-        tables = [nn.Embedding(size, width) for size in sizes]
+        tables = [nn.Embedding(size, embedding_size) for size in sizes]
         for table in tables:
             nn.init.normal_(table.weight, std=0.1)
         self.embeddings = nn.ModuleList(tables)
-        self.user_layer = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
-        self.item_layer = nn.Linear(width, width)
+        self.user_layer = nn.Sequential(
+            nn.Linear(embedding_size, 2 * embedding_size), nn.ReLU(), nn.Linear(2 * embedding_size, embedding_size)
+        )
+        self.item_layer = nn.Linear(embedding_size, embedding_size)
         self.item_bias = nn.Parameter(torch.zeros(len(parts)))
         self.log_half_life = nn.Parameter(torch.tensor(3.0))
         """log of days; starts at about 20 days."""
 
     def inputs(self) -> Tensor:
-        """[items, width]."""
+        """Sum of the embeddings of each item's parts: float32 [items, embedding_size]."""
         return sum(table(self.parts[:, k]) for k, table in enumerate(self.embeddings))
 
     def items(self, inputs: Tensor) -> Tensor:
-        """[items, width + 1]; the last column is the bias."""
+        """Item vectors, float32 [items, embedding_size + 1]; the last column is the bias."""
         return torch.cat([self.item_layer(inputs) + inputs, self.item_bias[:, None]], 1)
 
     def users(self, inputs: Tensor, sequence: Tensor, days: Tensor) -> Tensor:
-        """[users, width + 1] of item codes [users, length] (-1 = none) and their ages; zeros without any item."""
+        """User vectors, float32 [users, embedding_size + 1], of item codes [users, length] (-1 = none) and their ages in days.
+
+        The last column is 1, so that the product adds the item's bias; a user without any item has zeros.
+        """
         known = sequence >= 0
         weight = torch.exp2(-days / self.log_half_life.exp()) * known + 1e-6 * known
         weight = weight / weight.sum(1, keepdim=True).clamp_min(1e-12)
@@ -52,36 +57,49 @@ class TwoTower(nn.Module):
 
 
 def train(
-    model: TwoTower, sequence: Array, days: Array, target: Array, epochs: int, rate: float, batch: int, seed: int
+    towers: Towers, sequence: Array, days: Array, target: Array, epochs: int, rate: float, batch: int, seed: int
 ) -> float:
-    """In-batch sampled softmax with logQ correction; returns the mean loss of the last epoch.
+    """Train with in-batch sampled softmax and logQ correction (Yi et al. 2019).
 
-    sequence int64 [rows, length], days float32 [rows, length], target int64 [rows]. A batch's other targets are
-    the negatives; an item is one as often as it is bought, so log of its frequency is taken off its logit.
+    A batch's other targets are the negatives; an item is one as often as it is bought, so the log of its frequency is
+    taken off its logit.
+
+    Args:
+        towers: changed in place.
+        sequence: item codes, int64 [rows, length], -1 = none.
+        days: their ages in days, float32 [rows, length].
+        target: the code of the item that was bought, int64 [rows].
+        epochs: passes over the rows.
+        rate: learning rate of Adam.
+        batch: rows of a step.
+        seed: of the order of the rows.
+
+    Returns:
+        The mean loss of the last epoch.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # steps of some milliseconds: threads would wait for each other longer than they work
     try:
-        return _train(model, sequence, days, target, epochs, rate, batch, seed)
+        return _train(towers, sequence, days, target, epochs, rate, batch, seed)
     finally:
         torch.set_num_threads(threads)
 
 
 def _train(
-    model: TwoTower, sequence: Array, days: Array, target: Array, epochs: int, rate: float, batch: int, seed: int
+    towers: Towers, sequence: Array, days: Array, target: Array, epochs: int, rate: float, batch: int, seed: int
 ) -> float:
     generator = torch.Generator().manual_seed(seed)
-    frequency = torch.from_numpy(np.bincount(target, minlength=len(model.parts)) / max(len(target), 1))
+    frequency = torch.from_numpy(np.bincount(target, minlength=len(towers.parts)) / max(len(target), 1))
     log_q = frequency.clamp_min(1e-12).log().float()
     tensors = [torch.from_numpy(array) for array in (sequence, days, target)]
-    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+    optimizer = torch.optim.Adam(towers.parameters(), lr=rate)
     loss_sum, steps = 0.0, 0
     for _ in range(epochs):
         loss_sum, steps = 0.0, 0
         for rows in torch.randperm(len(target), generator=generator).split(batch):
             seq, age, wanted = (tensor[rows] for tensor in tensors)
-            inputs = model.inputs()
-            users, items = model.users(inputs, seq, age), model.items(inputs)[wanted]
+            inputs = towers.inputs()
+            users, items = towers.users(inputs, seq, age), towers.items(inputs)[wanted]
             logits = users @ items.T - log_q[wanted]
             # the same item elsewhere in the batch is no negative
             same = (wanted[:, None] == wanted[None, :]).fill_diagonal_(False)

@@ -1,4 +1,4 @@
-"""The feature catalogue: every definition, read off the code."""
+"""The page docs/features.md: every feature with its definition, from the docstrings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import ModuleType
 
 
 def markdown() -> str:
-    """All features by table, each with its definition."""
+    """All features by table, each with its definition, as Markdown."""
     from features import history, item, pair, user
 
     lines = [
@@ -16,14 +16,14 @@ def markdown() -> str:
         "Made by `narrows catalogue` from the docstrings in `features/`; a test holds the two equal.",
         "",
     ]
-    for title, module, made in (
+    for title, module, features in (
         ("User", user, user.FEATURES),
-        ("User, by thing (lists)", history, history.FEATURES),
+        ("User, by item, category, subcategory and brand (lists)", history, history.FEATURES),
         ("Item", item, (*item.BY_EVENT, *item.BY_USER)),
         ("Pair of a user and an item", pair, tuple(pair.FEATURES.values())),
     ):
         lines += [f"## {title}", "", _about(module), "", "| feature | definition |", "|---|---|"]
-        lines += [f"| `{feature.__name__}` | {' '.join(inspect.getdoc(feature).split())} |" for feature in made]  # type: ignore[union-attr]
+        lines += [f"| `{feature.__name__}` | {' '.join(inspect.getdoc(feature).split())} |" for feature in features]  # type: ignore[union-attr]
         lines.append("")
     return "\n".join(lines)
 

@@ -1,0 +1,100 @@
+"""What the user did with the item itself."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from features.lookup import Array, Pairs
+from features.pair.gaps import gap_days, gap_visits
+from features.pair.registry import feature
+
+
+@feature
+def history_count(pairs: Pairs) -> Array:
+    """Days on which the user had the item."""
+    return pairs.of_list("history", "count")
+
+
+@feature
+def history_last_days(pairs: Pairs) -> Array:
+    """Age of the user's newest event with the item."""
+    return pairs.of_list("history", "last_days")
+
+
+@feature
+def history_first_days(pairs: Pairs) -> Array:
+    """Age of the user's first day with the item."""
+    return pairs.of_list("history", "first_days")
+
+
+@feature
+def history_decayed(pairs: Pairs) -> Array:
+    """Sum of 0.5^(age / 90 days) over the days on which the user had the item."""
+    return pairs.of_list("history", "decayed")
+
+
+@feature
+def history_decayed_short(pairs: Pairs) -> Array:
+    """Sum of 0.5^(age / 21 days) over the days on which the user had the item."""
+    return pairs.of_list("history", "decayed_short")
+
+
+@feature
+def history_last_visits(pairs: Pairs) -> Array:
+    """The user's visits since the newest one with the item; 0 = the item was in the newest visit."""
+    return pairs.of_list("history", "last_visits")
+
+
+@feature
+def history_share(pairs: Pairs) -> Array:
+    """history_decayed as a share of its sum over the user's items."""
+    return history_decayed(pairs) / np.maximum(pairs.sum_of_list("history", "decayed"), 1e-6)
+
+
+@feature
+def history_place(pairs: Pairs) -> Array:
+    """How many of the user's items were had more lately."""
+    return pairs.place_in_list("history")
+
+
+@feature
+def history_gap_days(pairs: Pairs) -> Array:
+    """Mean days between two days with the item; NaN before the second."""
+    return gap_days(pairs, "history")
+
+
+@feature
+def history_due(pairs: Pairs) -> Array:
+    """history_last_days / history_gap_days: above 1 = overdue."""
+    return history_last_days(pairs) / np.maximum(history_gap_days(pairs), 0.5)
+
+
+@feature
+def history_gap_visits(pairs: Pairs) -> Array:
+    """Mean visits from one with the item to the next with it; NaN before the second."""
+    return gap_visits(pairs, "history")
+
+
+@feature
+def history_due_visits(pairs: Pairs) -> Array:
+    """(history_last_visits + 1) / history_gap_visits: above 1 = overdue by visits."""
+    return (history_last_visits(pairs) + 1) / history_gap_visits(pairs)
+
+
+@feature
+def history_visit_share(pairs: Pairs) -> Array:
+    """Share of the visits since the first with the item that had it."""
+    return history_count(pairs) / pairs.of_list("history", "first_visits")
+
+
+@feature
+def history_previous_due(pairs: Pairs) -> Array:
+    """history_last_days / days between the two newest days with the item; NaN before the second."""
+    gap = pairs.of_list("history", "previous_days") - history_last_days(pairs)
+    return history_last_days(pairs) / np.maximum(gap, 0.5)
+
+
+@feature
+def history_value(pairs: Pairs) -> Array:
+    """Mean value (quantity, rating) of a day with the item, summed within the day."""
+    return pairs.of_list("history", "value")

@@ -1,0 +1,63 @@
+"""The registry of pair features: what `@feature` and `candidate_score` put in, what the models' matrices are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from features.lookup import Array, Pairs
+
+Feature = Callable[[Pairs], Array]
+
+FEATURES: dict[str, Feature] = {}
+"""Every pair feature by name, in the order of registration, which is the order of the models' columns."""
+
+
+def feature(definition: Feature) -> Feature:
+    """Register a pair feature under the name of its function: ``@feature`` above ``def my_feature(pairs)``.
+
+    Args:
+        definition: takes `Pairs`, returns float32 (pairs,), NaN where it does not apply; its docstring is its definition.
+
+    Returns:
+        The function itself, so that other features can call it.
+
+    Raises:
+        ValueError: another feature has the name.
+    """
+    name = definition.__name__
+    if name in FEATURES:
+        raise ValueError(
+            f"pair feature {name} is defined twice, in {FEATURES[name].__module__} and {definition.__module__}: "
+            "give one of the functions another name."
+        )
+    FEATURES[name] = definition
+    return definition
+
+
+def candidate_score(name: str) -> None:
+    """Register ``<name>_score``, a score that the candidates carry, as a pair feature.
+
+    Args:
+        name: of a recall channel; its score column is ``<name>_score``.
+
+    Raises:
+        ValueError: another feature has the name.
+    """
+    column = f"{name}_score"
+
+    def score(pairs: Pairs) -> Array:
+        return pairs.of_candidate(column)
+
+    score.__name__ = score.__qualname__ = column
+    score.__doc__ = f"Score of the recall channel {name}; NaN where it did not propose the item."
+    feature(score)
+
+
+def matrix(pairs: Pairs, names: Sequence[str]) -> Array:
+    """The named features as float32 (pairs, names), C order."""
+    out = np.empty((len(pairs), len(names)), np.float32)
+    for place, name in enumerate(names):
+        out[:, place] = FEATURES[name](pairs)
+    return out

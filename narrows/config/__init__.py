@@ -1,0 +1,1 @@
+"""What a TOML file or the environment says, made into checked values."""

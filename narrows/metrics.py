@@ -1,0 +1,101 @@
+"""Metrics that several rooms compute: the calibration error of probabilities, and the NDCG of lists."""
+
+from __future__ import annotations
+
+import numpy as np
+
+Array = np.ndarray
+
+
+def reliability(
+    score: Array, label: Array, bins: int = 15, weight: Array | None = None, keep_ties: bool = True
+) -> tuple[Array, Array, Array]:
+    """Predicted against observed, in bins of equal weight by ascending score.
+
+    Args:
+        score: f64 (rows,), probabilities.
+        label: bool or 0/1 (rows,).
+        bins: at most this many; fewer where scores are tied.
+        weight: how many rows each one stands for (rows,); None = one.
+        keep_ties: rows of one score go to the bin of their middle row, so that the bins do not depend on the order of
+            the rows. Without, each row goes to the bin in which its weight ends: for weighted samples, where one
+            heavy row would pull all that are tied with it along.
+
+    Returns:
+        weight f64, mean score f64, share of positive labels f64, each (bins used,).
+
+    Raises:
+        ValueError: a score is not in [0, 1].
+    """
+    if not len(score):
+        return np.zeros(0), np.zeros(0), np.zeros(0)
+    if not ((score >= 0) & (score <= 1)).all():
+        raise ValueError("a calibrated score lies in [0, 1]; this one holds other values (or nan)")
+    weight = np.ones(len(score)) if weight is None else np.asarray(weight, np.float64)
+    total = max(weight.sum(), 1e-12)
+    if keep_ties:
+        group = np.unique(score, return_inverse=True)[1]
+        tied = np.bincount(group, weight)
+        place = (np.cumsum(tied) - (tied + 1) / 2)[group]  # of the middle row, from 0
+    else:
+        order = np.argsort(score, kind="stable")
+        place = np.empty(len(score))
+        place[order] = np.cumsum(weight[order])
+    bin_of = np.clip((place * bins / total).astype(int), 0, bins - 1)
+    used = np.unique(bin_of, return_inverse=True)[1]
+    mass = np.bincount(used, weight)
+    predicted, observed = (np.bincount(used, weight * np.asarray(values, float)) for values in (score, label))
+    divisor = np.maximum(mass, 1e-12)
+    return mass, predicted / divisor, observed / divisor
+
+
+def expected_calibration_error(
+    score: Array, label: Array, bins: int = 15, weight: Array | None = None, keep_ties: bool = True
+) -> float:
+    """ECE (Naeini et al. 2015): the mean over bins of equal weight of |observed - predicted|; nan without rows.
+
+    Args and raises as of `reliability`.
+    """
+    mass, predicted, observed = reliability(score, label, bins, weight, keep_ties)
+    return float(np.average(np.abs(observed - predicted), weights=mass)) if len(mass) else float("nan")
+
+
+def discount(place: Array) -> Array:
+    """What a hit at each place of a list is worth, ``1 / log2(1 + place)``; place 1 is the top. float64."""
+    return 1 / np.log2(1 + place)
+
+
+def normalized(dcg: Array, positives: Array, n: int) -> Array:
+    """NDCG@n: discounted gains as shares of the best possible (Järvelin & Kekäläinen 2002, the ideal list cut at n).
+
+    Args:
+        dcg: the sum of the `discount` of each list's hits among its first n places (lists,).
+        positives: int (lists,), how many positives each list could have, at least 1.
+        n: the cut-off, at least 1.
+    """
+    ideal = np.cumsum(discount(np.arange(1, n + 1)))
+    return dcg / ideal[np.minimum(positives, n) - 1]
+
+
+def ndcg(score: Array, label: Array, weight: Array, group: Array, n: int = 20) -> Array:
+    """NDCG@n of each list with a positive, from rows of a weighted sample.
+
+    Args:
+        score: (rows,), larger is better.
+        label: 0 or 1 (rows,).
+        weight: a row of weight w stands for w rows, so it takes w places (rows,).
+        group: the list of each row (rows,).
+        n: the cut-off.
+
+    Returns:
+        float64 (lists with a positive,), or a single 0 where there is none.
+    """
+    order = np.lexsort((-score, group))
+    label, weight, group = label[order], weight[order], group[order]
+    _, start, which = np.unique(group, return_index=True, return_inverse=True)
+    above = np.cumsum(weight) - weight
+    place = 1 + above - above[start][which]
+    dcg = np.bincount(which, label * (place <= n) * discount(place))
+    positives = np.bincount(which, label).astype(int)
+    judged = positives > 0
+    return normalized(dcg[judged], positives[judged], n) if judged.any() else np.zeros(1)

@@ -1,0 +1,116 @@
+"""What a room reads for a partition: its own as-of's tables, earlier partitions, the truth, and the run's values."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from narrows.asof import Asof
+from narrows.run.fingerprint import past_count
+from narrows.stage import Flow, Past, Recent, Stage, Table, Truth, parameters
+
+if TYPE_CHECKING:
+    from narrows.run.runner import Runner
+
+
+class Pending(RuntimeError):
+    """The partition cannot be made yet: its horizon has not closed."""
+
+
+def resolve(runner: Runner, room: Stage, method: Any, asof: Asof) -> dict[str, Any]:
+    """Every table that a method reads for a partition, by parameter; what is missing is made."""
+    found: dict[str, Any] = {}
+    for table, kind in parameters(method).items():
+        if kind == "same":
+            found[table] = same(runner, table, asof)
+        elif kind == "flow":
+            found[table] = Flow({name: runner.table(name, asof) for name in runner.pipeline.narrowing})
+        elif kind == "truth":
+            found[table] = truth(runner, table, asof)
+        else:
+            found[table] = past(runner, room, table, asof, recent=kind == "recent")
+    return found
+
+
+def same(runner: Runner, table: str, asof: Asof) -> Table:
+    """The partition of the as-of: of a room that serves earlier as-ofs what they knew, of a side table its rows."""
+    maker = runner.pipeline.makers[table]
+    found = known(runner, maker, asof) if runner.serves_earlier(maker) else runner.table(maker, asof)
+    return found if table == maker else found.side(table)
+
+
+def known(runner: Runner, name: str, asof: Asof) -> Table:
+    """A table as known by ``asof``: of the published partition nearest at or after it readers see no later row."""
+    for later in runner.store.partitions(name):
+        if later == asof:
+            break
+        table = runner.published(name, later) if later > asof else None
+        if table:
+            return table.known_at(asof)
+    return runner.table(name, asof)
+
+
+def earlier(runner: Runner, name: str, asof: Asof) -> Table | None:
+    """The newest partition before ``asof`` that this source, as it is now, made by the same recipe."""
+    for before in reversed(runner.store.partitions(name)):
+        if before < asof and (table := runner.store.find(name, before, runner.fingerprint(name, before, {}))):
+            return table
+    return None
+
+
+def past(runner: Runner, room: Stage, table: str, asof: Asof, recent: bool) -> Past:
+    """Earlier partitions as they were published by the same recipe, and of a ``recent`` table the own one.
+
+    A published partition is never remade because later or late data arrived: a past training set stays as it was.
+    """
+    found = (Recent if recent else Past)()
+    own = recent and not runner.making_past
+    if own:
+        runner.table(table, asof)  # before looking at the earlier ones: making it may make them
+    newest = asof if recent else asof - runner.horizon
+    for number in range(past_count(runner.settings, room, table) - 1, -1, -1):
+        day = newest - number * runner.horizon
+        if partition := runner.table(table, day) if own and day == asof else runner.published(table, day):
+            found[day] = partition
+    return found
+
+
+def truth(runner: Runner, name: str, asof: Asof) -> Truth:
+    """The rows of the horizon after ``asof``.
+
+    Raises:
+        Pending: the source does not reach the end of the horizon yet.
+    """
+    end = asof + runner.horizon
+    table = runner.table(name, end)
+    if not table.notes["goes_on"] and table.notes["ends"] < str(end):
+        raise Pending(f"the horizon after {asof} closes with {end}; the source ends with {table.notes['ends']}")
+    return table.truth(asof)
+
+
+def hold(runner: Runner, asof: Asof) -> str:
+    """Why what is made as of a partition must not go live; empty where it may."""
+    notes = known(runner, runner.source_room, asof).notes
+    stale = notes["ends"] < str(asof) and not notes["goes_on"]
+    return f"the source ends with {notes['ends']}" if stale else ""
+
+
+def arguments(
+    runner: Runner, method: Any, reads: dict[str, Any], asof: Asof, asofs: list[Asof] | None = None
+) -> dict[str, Any]:
+    """The arguments of a room's method: the tables that it reads, and the run's values that it asks for by name."""
+    values = {
+        "asof": lambda: asof,
+        "asofs": lambda: asofs or [asof],
+        "source": lambda: runner.source,
+        "earlier": lambda: earlier(runner, runner.source_room, asof),
+        "force": lambda: runner.force,
+        "hold": lambda: hold(runner, asof),
+        "horizon": lambda: runner.horizon,
+        "session": lambda: runner.session,
+        "settings": lambda: runner.settings,
+    }
+    wanted = inspect.signature(method).parameters
+    return {
+        name: reads[name] if name in reads else values[name]() for name in wanted if name in reads or name in values
+    }

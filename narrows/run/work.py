@@ -1,0 +1,88 @@
+"""Making partitions: transform tables in Spark or Arrow, narrow candidates shard by shard, each into a draft."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from narrows.asof import Asof
+from narrows.engine.cost import Cost, meter
+from narrows.run.fingerprint import merged
+from narrows.run.narrowing import check, flow, shards
+from narrows.run.publish import Draft
+from narrows.stage import Made, NarrowingStage, Table, TableStage
+from narrows.store.table import part_name
+from narrows.store.write import write_file, write_ranged, write_table
+
+if TYPE_CHECKING:
+    from narrows.run.runner import Runner
+
+LOG = logging.getLogger(__name__)
+Work = tuple[Asof, str, dict[str, Any]]
+"""A partition that is to be made: its as-of, its fingerprint, and the tables that it reads."""
+
+
+def transform(runner: Runner, room: TableStage, todo: list[Work]) -> dict[Asof, Table]:
+    method = room.transform  # type: ignore[attr-defined]
+    ranged = "asofs" in inspect.signature(method).parameters
+    for group in [todo] if ranged else [[one] for one in todo]:
+        runner.publisher.get_ready()
+        asofs = [asof for asof, _, _ in group]
+        span = f"{asofs[0]}" if len(asofs) == 1 else f"{asofs[0]} to {asofs[-1]} ({len(asofs)} partitions)"
+        LOG.info("  %-16s %s  working", room.name, span)
+        drafts = {asof: runner.store.draft(room.name, asof, fingerprint) for asof, fingerprint, _ in group}
+        with meter() as cost:
+            tables = merged([tables for _, _, tables in group])
+            output = method(**runner.arguments(method, tables, asofs[-1], asofs))
+            output = output if isinstance(output, Made) else Made(output)
+            if ranged:
+                write_ranged(output.data, drafts)
+            else:
+                folders = [room.partitioned_by] if room.partitioned_by else []
+                write_table(output.data, drafts[asofs[-1]] / "data", folders)
+            for name, data in output.beside.items():
+                write_table(data, drafts[asofs[-1]] / name)
+        share = Cost(cost.seconds / len(group), cost.cpu_seconds / len(group), cost.peak_mb)
+        for asof, fingerprint, tables in group:
+            runner.publisher.audit(_draft(runner, room, asof, drafts[asof], fingerprint, tables, share, output.notes))
+    return _finish(runner)
+
+
+def narrow(runner: Runner, room: NarrowingStage, todo: list[Work], model: Any = None) -> dict[Asof, Table]:
+    done: dict[Asof, Table] = {}
+    for asof, fingerprint, tables in todo:
+        runner.publisher.get_ready()
+        fitted = model or (runner.model(room.name, asof) if hasattr(room, "fit") else (None, None))
+        LOG.info("  %-16s %s  narrowing", room.name, asof)
+        with meter() as cost:
+            draft, received, kept = runner.store.draft(room.name, asof, fingerprint), 0, 0
+            for number, shard in enumerate(
+                shards(runner.pipeline, room, tables, asof, runner.settings.pipeline_settings.shard_users)
+            ):
+                narrowed = check(room, shard, room.narrow(fitted[0], shard))
+                received += narrowed.kept.num_rows + narrowed.removed.num_rows
+                kept += narrowed.kept.num_rows
+                write_file(flow(narrowed), draft / "data" / part_name(number))
+        notes = {"received": received, "kept": kept, **(fitted[1].notes if fitted[1] else {})}
+        if fitted[1] and fitted[1].asof == asof:  # an earlier model was paid for then
+            notes["fit_cost"] = fitted[1].meta["cost"]
+        runner.publisher.audit(_draft(runner, room, asof, draft, fingerprint, tables, cost, notes))
+        done |= _finish(runner, but=1)  # one is audited while the next is made
+    return done | _finish(runner)
+
+
+def _draft(
+    runner: Runner, room: Any, asof: Asof, path: Any, fingerprint: str, tables: Any, cost: Cost, notes: Any
+) -> Draft:
+    swap = None
+    if hasattr(room, "publish"):
+        swap = partial(room.publish, **runner.arguments(room.publish, tables, asof))
+    return Draft(room, asof, path, fingerprint, runner.recipe(room.name), tables, cost, notes, swap, runner.making_past)
+
+
+def _finish(runner: Runner, but: int = 0) -> dict[Asof, Table]:
+    if runner.log and not runner.making_past:
+        runner.log.open()
+    return runner.publisher.finish(but)

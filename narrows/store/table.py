@@ -1,0 +1,145 @@
+"""Handles on published partitions: what readers get; where the rows lie is the store's business alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from narrows.asof import KNOWN, Asof, known_rows, known_rows_spark
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+    from pyspark.sql import DataFrame, SparkSession
+
+HIVE = "hive"
+
+
+def part_name(number: int) -> str:
+    """The file of a table's shard."""
+    return f"part-{number:05d}.parquet"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A handle on one published partition of one table."""
+
+    name: str
+    asof: Asof
+    version: str
+    """The first 16 hex digits of the fingerprint."""
+    _folder: Path = field(repr=False)
+    meta: dict[str, Any]
+    """What the runner wrote beside the rows: fingerprint, inputs, settings, rows, cost, notes of the room."""
+    _data: str = field(default="data", repr=False)
+
+    @property
+    def rows(self) -> int:
+        return int(self.meta["rows"])
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What the room had to say beside its rows (JSON values)."""
+        return self.meta.get("notes", {})
+
+    @property
+    def known_by(self) -> Asof:
+        """Rows are read as known by this as-of."""
+        return self.asof
+
+    @property
+    def _is_cut(self) -> bool:
+        """Whether the files may hold rows that this as-of must not know."""
+        return self._data == "data" and self.meta.get("partitioned_by") == KNOWN
+
+    def dataset(self) -> ds.Dataset:
+        """All files of the partition as an Arrow dataset, without the cut in time."""
+        import pyarrow.dataset as ds
+
+        return ds.dataset(self._folder / self._data, format="parquet", partitioning=HIVE)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns."""
+        return self.dataset().schema.names
+
+    def arrow(self, columns: list[str] | None = None, where: Any = None) -> pa.Table:
+        """The rows as an Arrow table, optionally some columns and the rows that ``where`` (a dataset filter) holds."""
+        if self._is_cut:
+            cut = known_rows(self.known_by)
+            where = cut if where is None else cut & where
+        return self.dataset().to_table(columns=columns, filter=where).combine_chunks()
+
+    def part(self, number: int, where: Any = None) -> pa.Table:
+        """The rows of one shard."""
+        import pyarrow.parquet as pq
+
+        return pq.read_table(self._folder / self._data / part_name(number), filters=where)
+
+    def spark(self, session: SparkSession) -> DataFrame:
+        """The rows as a Spark frame; Hive-style folders below the data become text columns."""
+        rows = session.read.parquet(str(self._folder / self._data))
+        return rows.where(known_rows_spark(self.known_by)) if self._is_cut else rows
+
+    def side(self, name: str) -> Table:
+        """A table that was published with this one, such as the quarantine."""
+        return Table(name, self.asof, self.version, self._folder, self.meta, name)
+
+    def has_side(self, name: str) -> bool:
+        """Whether a table of this name was published with this one."""
+        return (self._folder / name).is_dir()
+
+    def known_at(self, asof: Asof) -> Table:
+        """The same files as an earlier as-of knew them."""
+        return Table(self.name, asof, self.version, self._folder, self.meta)
+
+    def truth(self, asof: Asof) -> Truth:
+        """The same files up to this partition's as-of, for judging what was made as of an earlier one."""
+        return Truth(self.name, asof, self.version, self._folder, self.meta, end=self.asof)
+
+    @property
+    def model_folder(self) -> Path:
+        """The files of a model."""
+        return self._folder / "model"
+
+    def files(self) -> Iterator[tuple[Path, Path]]:
+        """Every file of the rows: where it lies on this machine, and its path below the table."""
+        root = self._folder / self._data
+        for file in sorted(root.rglob("*.parquet")):
+            yield file, file.relative_to(root)
+
+
+class Past(dict[Asof, Table]):
+    """Annotation of a parameter that reads earlier partitions of a table, a horizon apart, oldest first.
+
+    They are what was published then; one that never was is left out.
+    """
+
+    def arrow(self, columns: list[str] | None = None, where: Any = None) -> pa.Table:
+        """The rows of all of them, oldest first."""
+        import pyarrow as pa
+
+        tables = [table.arrow(columns, where) for table in self.values()]
+        return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+
+
+class Recent(Past):
+    """The same, the partition itself included as the last."""
+
+
+class Flow(dict[str, Table]):
+    """Annotation of a parameter that reads the partition of every narrowing room, in their order."""
+
+
+@dataclass(frozen=True)
+class Truth(Table):
+    """Annotation of a parameter that reads a table's rows up to the end of the horizon after the as-of."""
+
+    end: Asof | None = None
+    """The as-of at the end of the horizon."""
+
+    @property
+    def known_by(self) -> Asof:
+        return self.end or self.asof
