@@ -61,12 +61,12 @@ TABLES = {
     ],
 )  # fmt: skip
 def test_why(item, words):
-    said = "\n".join(explain.why("1", item, TABLES))
+    said = "\n".join(explain.words(explain.trace("1", item, TABLES)))
     assert all(each in said for each in words), said
 
 
 def test_an_unknown_user():
-    said = "\n".join(explain.why("nobody", "x", TABLES))
+    said = "\n".join(explain.words(explain.trace("nobody", "x", TABLES)))
     assert "user nobody had done nothing by the as-of" in said
     assert "=> no list of their own; the fallback list applies" in said
 
@@ -90,7 +90,7 @@ def test_the_verdict_agrees_with_what_is_served(user, item, served, words):
 
 
 def test_show():
-    said = explain.show("1", TABLES["recommendations"].to_pylist(), {"x": "Milk"}).split("\n")
+    said = explain.show("1", [row | {"title": "Milk"} for row in TABLES["recommendations"].to_pylist()]).split("\n")
     assert said[2].split() == ["1", "x", "Milk", ".3000", ".9500", "because_history"]
     assert "fallback" in explain.show("2", [])
     assert all(len(line) <= 100 for line in said)

@@ -101,18 +101,12 @@ def words(facts: Mapping[str, Any]) -> list[str]:
     return [*lines, f"  => {_verdict(facts)}"]
 
 
-def why(user: str, item: str, tables: Mapping[str, Table | pa.Table]) -> list[str]:
-    """``trace`` in plain words, line by line."""
-    return words(trace(user, item, tables))
-
-
-def show(user: str, rows: Iterable[Row], titles: Mapping[str, str] | None = None) -> str:
+def show(user: str, rows: Iterable[Row]) -> str:
     """A user's list as text.
 
     Args:
         user: whose list it is.
-        rows: rank, item_id, and where known title, score, propensity, reason and ``taken`` (it was a positive).
-        titles: of items by item_id, for rows without one.
+        rows: rank, item_id, and where known title, score, propensity and reason.
     """
     ordered = sorted(rows, key=lambda row: row[RANK])
     if not ordered:
@@ -120,10 +114,10 @@ def show(user: str, rows: Iterable[Row], titles: Mapping[str, str] | None = None
     widths = (4, -16, -36, 8, 8, -28)
     lines = [f"user {user}", cells(("", "  item", "title", "score", "chance", "  reason"), widths)]
     for row in ordered:
-        title = row.get("title") or (titles or {}).get(row[ITEM]) or ""
-        reason = f"  {row.get(REASON) or ''}{' · taken' if row.get('taken') else ''}"
-        numbers = (short(row.get(SCORE)), short(row.get(PROPENSITY)), reason)
-        lines.append(cells((str(row[RANK]), f"  {row[ITEM]}", title[:35], *numbers), widths).rstrip())
+        numbers = (short(row.get(SCORE)), short(row.get(PROPENSITY)), f"  {row.get(REASON) or ''}")
+        lines.append(
+            cells((str(row[RANK]), f"  {row[ITEM]}", (row.get("title") or "")[:35], *numbers), widths).rstrip()
+        )
     return "\n".join(lines)
 
 

@@ -84,12 +84,6 @@ def put_back(engine: sa.Engine, item_id: str) -> bool:
         return bool(connection.execute(sa.delete(schema.takedown).where(schema.takedown.c.item_id == item_id)).rowcount)
 
 
-def releases(engine: sa.Engine) -> list[dict[str, Any]]:
-    """Every release that is there, newest first: release_id, created_at, asof, state, serves_at, manifest."""
-    with engine.connect() as connection:
-        return [dict(row._mapping) for row in newest_first(connection)]
-
-
 def state(engine: sa.Engine, release_id: str) -> dict[str, Any]:
     """Whether a release serves: ``live``, and ``kept_because``, why it does not (empty = it does)."""
     with engine.connect() as connection:

@@ -36,18 +36,17 @@ def popular(judge: Judge, users: pa.Table, items: pa.Table, n: int, new: bool = 
 def own_then_popular(
     judge: Judge, users: pa.Table, items: pa.Table, n: int, by: str = "history_decayed"
 ) -> JudgedLists:
-    """The user's own items by ``by`` descending (ties in profile order), then the popular ones they lack.
+    """The user's own items by ``history_decayed`` descending (ties in profile order), then the popular ones they lack.
 
     Args:
         judge: codes users and items.
         users: user_profiles.
         items: item_profiles.
         n: list length.
-        by: a list column of user_profiles parallel to history_item, e.g. history_decayed or history_count.
     """
     history = users["history_item"].combine_chunks()
     owner = codes(users[USER], judge.users)[pc.list_parent_indices(history).to_numpy()]
-    worth = users[by].combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(float)
+    worth = users["history_decayed"].combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(float)
     fill, rank = _most_popular(judge, users, items, 2 * n)  # who has under n own items lacks n of 2n
     lacks = fill.new
     user = np.concatenate([owner, fill.user[lacks]])

@@ -70,7 +70,6 @@ class Judge:
 
     def __init__(self, truth: pa.Table, users: pa.Table | None = None, items: pa.Table | None = None) -> None:
         self.users, self.items = _union(users, truth, USER), _union(items, truth, ITEM)
-        self.catalogue = items.num_rows if items is not None else len(self.items)
         positives = pairs(truth)
         keys = np.sort(self.keys(codes(positives[USER], self.users), codes(positives[ITEM], self.items)))
         self.seen = np.zeros(0, np.int64)

@@ -70,7 +70,7 @@ def narrow(
 
     def table(at: tuple[NDArray[np.intp], ...]) -> pa.Table:
         rows = candidates.take(pa.array(matrix.row[at]))
-        values = {name: pa.array(matrix[at]) for name, matrix in columns.items()}
+        values = {name: pa.array(column[at]) for name, column in columns.items()}
         for name in (RANK, *single_steps):
             values[name] = pc.if_else(pc.greater(values[name], 0), values[name], pa.scalar(None, pa.int32()))
         values[SCORE] = pa.array(matrix.score[at])

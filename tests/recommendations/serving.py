@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from narrows.asof import Asof
 from narrows.serving import publication
+from narrows.serving.releases import newest_first
 from stages.recommendations import lists
 
 ASOF = Asof.parse("2017-11-30")
@@ -75,3 +76,9 @@ def many(users: int, n: int, name: str = "big") -> pa.Table:
             "expires_at": pa.repeat(pa.scalar(lists.expiry(ASOF, WEEK, 0), pa.timestamp("us", "UTC")), rows),
         }
     )
+
+
+def releases(engine: Any) -> list[dict[str, Any]]:
+    """Every release that is there, newest first."""
+    with engine.connect() as connection:
+        return [dict(row._mapping) for row in newest_first(connection)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pytest
+import serving
 import sqlalchemy as sa
 from serving import ASOF, MADE, publish
 
@@ -78,7 +79,7 @@ def test_values_are_bound_not_pasted(engine):
     publish(engine)
     assert items(engine, "u0' or '1'='1", "home' --", n=3) == []
     reading.takedown(engine, "x'); drop table takedown; --", "'", MADE)
-    assert len(reading.releases(engine)) == 1
+    assert len(serving.releases(engine)) == 1
 
 
 def test_an_instant_needs_a_zone(engine):
