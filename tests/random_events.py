@@ -1,4 +1,4 @@
-"""A small random world with every awkward thing in it: ties, late rows, nulls, strangers."""
+"""A small random world with every awkward case in it: ties, late rows, nulls, strangers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STRINGS = (
 def events(seed: int, users: int = 12, count: int = 900) -> list[dict[str, Any]]:
     """Events by hour, so that many share an instant; one in six arrives days later; users > 9 and items > 25 are strangers."""
     rng = random.Random(seed)
-    made: dict[tuple, dict[str, Any]] = {}
+    by_key: dict[tuple, dict[str, Any]] = {}
     for _ in range(count):
         time = START + timedelta(
             hours=rng.randrange(DAYS * 24) if rng.random() < 0.7 else rng.randrange(DAYS) * 24 + 23
@@ -47,8 +47,8 @@ def events(seed: int, users: int = 12, count: int = 900) -> list[dict[str, Any]]
             "ingested_at": time + late, "value": rng.choice([1.0, 2.0, 3.5, None]), "price": rng.choice([None, 1.5, 4.0]),
             "context": rng.choice([None, "north", "south"]), "session_id": rng.choice([None, "basket a", "basket b"]),
         }  # fmt: skip
-        made[tuple(event[key] for key in ("user_id", "item_id", "event_time", "session_id"))] = event
-    return list(made.values())
+        by_key[tuple(event[key] for key in ("user_id", "item_id", "event_time", "session_id"))] = event
+    return list(by_key.values())
 
 
 def items() -> list[dict[str, Any]]:
@@ -84,9 +84,9 @@ def source(folder: Path, rows: list[dict[str, Any]], sides: bool = True) -> Sour
 
 def published(session: Any, folder: Path, source: Source, asof: date) -> tuple[Table, Table, Table]:
     """What the events room makes of a source, in ``folder``: events, items and users."""
-    made = Events().transform(session=session, source=source, asof=asof)
+    output = Events().transform(session=session, source=source, asof=asof)
     tables = []
-    for name, data in (("events", made.data), ("items", made.beside["items"]), ("users", made.beside["users"])):
+    for name, data in (("events", output.data), ("items", output.beside["items"]), ("users", output.beside["users"])):
         write_table(data, folder / name / "data")
         tables.append(Table(name, asof, "v", folder / name, {}))
     return tables[0], tables[1], tables[2]

@@ -1,4 +1,4 @@
-"""Sources: what is wrong with a description or a file is said, with its name and the remedy."""
+"""Sources: an error in a description or a file is reported with the file, the key and the remedy."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_missing_column_is_named_with_the_file_and_what_there_is(spark, tmp_pa
 
 
 def broken_files(folder: Path) -> None:
-    """One folder for each thing that may be wrong."""
+    """Files with one error each."""
     whole = written(folder / "whole.parquet", ROWS * 1000).read_bytes()
     (folder / "footer.parquet").write_bytes(whole[:-20])
     for name in ("empty.parquet", "empty.csv", "empty.jsonl"):

@@ -38,9 +38,9 @@ def rows_of(events: list[dict[str, Any]], key: str) -> pl.DataFrame:
     return coded(joined_with(rows, sides))
 
 
-def same(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> None:
-    assert len(found) == len(wanted)
-    for got, want in zip(found, wanted, strict=True):
+def same(rows: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> None:
+    assert len(rows) == len(wanted)
+    for got, want in zip(rows, wanted, strict=True):
         assert set(got) == set(want)
         for name, value in want.items():
             values = zip(got[name], value, strict=True) if isinstance(value, list) else [(got[name], value)]
@@ -53,22 +53,22 @@ def same(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> None:
 def test_user_profiles_are_what_plain_python_says(seed):
     events = world.events(seed)
     room = UserProfiles(**{f"{name}_length": length for name, length in LENGTHS.items()})
-    for asof, made in zip(ASOFS, user_room.profiles(rows_of(events, "user_id"), ASOFS, room), strict=True):
-        same(made.to_dicts(), plain_profiles.user_profiles(events, world.items(), world.users(), asof, LENGTHS))
+    for asof, result in zip(ASOFS, user_room.profiles(rows_of(events, "user_id"), ASOFS, room), strict=True):
+        same(result.to_dicts(), plain_profiles.user_profiles(events, world.items(), world.users(), asof, LENGTHS))
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_item_profiles_are_what_plain_python_says(seed):
     events = world.events(seed)
-    for asof, made in zip(ASOFS, item_room.profiles(rows_of(events, "item_id"), ASOFS, ItemProfiles()), strict=True):
-        same(made.to_dicts(), plain_profiles.item_profiles(events, world.items(), world.users(), asof))
+    for asof, result in zip(ASOFS, item_room.profiles(rows_of(events, "item_id"), ASOFS, ItemProfiles()), strict=True):
+        same(result.to_dicts(), plain_profiles.item_profiles(events, world.items(), world.users(), asof))
 
 
 def test_without_late_rows_the_short_way_is_the_same():
     events = [{**e, "ingested_at": e["event_time"]} for e in world.events(5)]
     room = UserProfiles(**{f"{name}_length": length for name, length in LENGTHS.items()})
-    made = next(user_room.profiles(rows_of(events, "user_id"), ASOFS[2:], room))
-    same(made.to_dicts(), plain_profiles.user_profiles(events, world.items(), world.users(), ASOFS[2], LENGTHS))
+    result = next(user_room.profiles(rows_of(events, "user_id"), ASOFS[2:], room))
+    same(result.to_dicts(), plain_profiles.user_profiles(events, world.items(), world.users(), ASOFS[2], LENGTHS))
 
 
 def test_before_the_first_event_everybody_known_has_an_empty_row():

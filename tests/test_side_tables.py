@@ -21,42 +21,42 @@ from tests.source_files import ROWS, source, written
 CONTRACTS = Path(__file__).parents[1] / "stages/events"
 
 
-def made(spark, folder: Path, **given) -> Made:
+def transformed(spark, folder: Path, **given) -> Made:
     written(folder / "e.csv")
     opened = source(folder, "e.csv", **given)
     return Events(max_bad_share=1.0).transform(session=spark, source=opened, asof=date(2024, 1, 9))
 
 
-def saved(made: Made, folder: Path, name: str) -> pa.Table:
+def saved(output: Made, folder: Path, name: str) -> pa.Table:
     """A side table as it is published, after the audit of its contract."""
-    write_table(made.beside[name], folder / name)
+    write_table(output.beside[name], folder / name)
     dataset = ds.dataset(folder / name)
-    found = audit("events", dataset, folder / "docs", "v", "2024-01-09", terms=read(CONTRACTS / f"{name}.yml"))
-    assert found.success, found.failed
+    result = audit("events", dataset, folder / "docs", "v", "2024-01-09", terms=read(CONTRACTS / f"{name}.yml"))
+    assert result.success, result.failed
     return dataset.to_table().sort_by(dataset.schema.names[0])
 
 
-def quarantined(made: Made) -> list[tuple[str, dict]]:
-    return sorted((row["reason"], json.loads(row["raw"])) for row in made.beside["quarantine"].collect())
+def quarantined(output: Made) -> list[tuple[str, dict]]:
+    return sorted((row["reason"], json.loads(row["raw"])) for row in output.beside["quarantine"].collect())
 
 
 def test_without_side_tables_they_are_empty_and_have_all_columns(spark, tmp_path):
-    found = made(spark, tmp_path)
+    output = transformed(spark, tmp_path)
     for name, columns in (("items", ITEM_COLUMNS), ("users", USER_COLUMNS)):
-        table = saved(found, tmp_path, name)
+        table = saved(output, tmp_path, name)
         assert table.schema == pa.schema([(column, pa.string()) for column in columns])
         assert table.num_rows == 0
-        assert found.notes["side_tables"][name] == {"received": 0, "quarantine": {}}
-    assert "quarantine" not in found.beside
+        assert output.notes["side_tables"][name] == {"received": 0, "quarantine": {}}
+    assert "quarantine" not in output.beside
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl"])
 def test_columns_that_the_source_lacks_are_null_and_ids_are_text(spark, tmp_path, ending):
     written(tmp_path / f"i.{ending}", [{"sku": 7, "kind": "k", "unused": 2}, {"sku": 8, "kind": " ", "unused": 2}])
     columns = {"item_id": "sku", "category": "kind"}
-    found = saved(made(spark, tmp_path, items=f"i.{ending}", item_columns=columns), tmp_path, "items")
+    output = saved(transformed(spark, tmp_path, items=f"i.{ending}", item_columns=columns), tmp_path, "items")
     nothing = dict.fromkeys(("title", "subcategory", "brand", "department"))
-    assert found.to_pylist() == [
+    assert output.to_pylist() == [
         {"item_id": "7", "category": "k", **nothing}, {"item_id": "8", "category": None, **nothing}
     ]  # fmt: skip
 
@@ -64,11 +64,11 @@ def test_columns_that_the_source_lacks_are_null_and_ids_are_text(spark, tmp_path
 def test_broken_rows_go_to_the_quarantine_with_the_reason_and_are_counted(spark, tmp_path, caplog):
     (tmp_path / "i.csv").write_text('item_id,title,category\n1,"two\nlines",c\n2,plain,c\n3,short\n ,nameless,c\n')
     (tmp_path / "u.jsonl").write_text('{"user_id": "a", "segment": "s"}\n{"user_id": null, "segment": "t"}\n{"user_\n')
-    found = made(spark, tmp_path, items="i.csv", users="u.jsonl")
-    items = saved(found, tmp_path, "items").select(["item_id", "title"]).to_pylist()
+    output = transformed(spark, tmp_path, items="i.csv", users="u.jsonl")
+    items = saved(output, tmp_path, "items").select(["item_id", "title"]).to_pylist()
     assert items == [{"item_id": "1", "title": "two\nlines"}, {"item_id": "2", "title": "plain"}]
-    assert saved(found, tmp_path, "users").to_pylist() == [{"user_id": "a", "segment": "s"}]
-    broken = quarantined(found)
+    assert saved(output, tmp_path, "users").to_pylist() == [{"user_id": "a", "segment": "s"}]
+    broken = quarantined(output)
     assert [reason for reason, _ in broken] == [
         "items: no item_id", "items: unreadable row", "users: no user_id", "users: unreadable row"
     ]  # fmt: skip
@@ -76,12 +76,12 @@ def test_broken_rows_go_to_the_quarantine_with_the_reason_and_are_counted(spark,
     assert broken[1][1]["_corrupt"] == "3,short"
     assert broken[2][1]["segment"] == "t"
     assert broken[3][1]["_corrupt"] == '{"user_'
-    assert found.notes["side_tables"] == {
+    assert output.notes["side_tables"] == {
         "items": {"received": 4, "quarantine": {"no item_id": 1, "unreadable row": 1}},
         "users": {"received": 3, "quarantine": {"no user_id": 1, "unreadable row": 1}},
     }
-    assert found.notes["quarantine"] == {}, "events are counted alone"
-    assert found.notes["received"] == len(ROWS)
+    assert output.notes["quarantine"] == {}, "events are counted alone"
+    assert output.notes["received"] == len(ROWS)
     assert "items: broken rows go to the quarantine: {'no item_id': 1, 'unreadable row': 1}" in caplog.text
 
 
@@ -89,10 +89,10 @@ def test_broken_events_and_broken_items_share_the_quarantine(spark, tmp_path):
     (tmp_path / "i.csv").write_text("item_id,title\n,nameless\n")
     written(tmp_path / "broken.csv", [*ROWS, {**ROWS[0], "who": ""}])
     opened = source(tmp_path, "broken.csv", items="i.csv")
-    found = Events(max_bad_share=1.0).transform(session=spark, source=opened, asof=date(2024, 1, 9))
-    assert [reason for reason, _ in quarantined(found)] == ["items: no item_id", "no user_id"]
-    assert saved(found, tmp_path, "items").num_rows == 0, "a table of broken rows alone is empty, and there"
-    write_table(found.beside["quarantine"], tmp_path / "quarantine")
+    output = Events(max_bad_share=1.0).transform(session=spark, source=opened, asof=date(2024, 1, 9))
+    assert [reason for reason, _ in quarantined(output)] == ["items: no item_id", "no user_id"]
+    assert saved(output, tmp_path, "items").num_rows == 0, "a table of broken rows alone is empty, and there"
+    write_table(output.beside["quarantine"], tmp_path / "quarantine")
     assert ds.dataset(tmp_path / "quarantine").count_rows() == 2
 
 
@@ -101,8 +101,8 @@ def test_of_several_rows_of_one_id_a_value_comes_before_none(spark):
         [("zed", None, "b"), ("zed", "q", None), ("zed", "q", "c"), ("zed", "r", "a"), ("one", None, None)],
         "user_id string, segment string, title string",
     )
-    found = one_row_per_id(rows, ("user_id", "segment", "title")).orderBy("user_id").collect()
-    assert found == [("one", None, None), ("zed", "q", "c")]
+    output = one_row_per_id(rows, ("user_id", "segment", "title")).orderBy("user_id").collect()
+    assert output == [("one", None, None), ("zed", "q", "c")]
 
 
 def test_the_order_of_the_source_changes_nothing(spark, tmp_path):
@@ -110,7 +110,7 @@ def test_the_order_of_the_source_changes_nothing(spark, tmp_path):
     tables = []
     for folder, given in (("one", rows), ("other", rows[::-1])):
         written(tmp_path / folder / "i.parquet", given)
-        found = made(spark, tmp_path / folder, items="i.parquet")
-        write_table(found.beside["items"], tmp_path / folder / "items")
+        output = transformed(spark, tmp_path / folder, items="i.parquet")
+        write_table(output.beside["items"], tmp_path / folder / "items")
         tables.append([file.read_bytes() for file in sorted((tmp_path / folder / "items").iterdir())])
     assert tables[0] == tables[1]

@@ -1,4 +1,4 @@
-"""Sources: every kind of file, of column map, of time and of id; and what is wrong with a file is said with its name."""
+"""Sources: every kind of file, of column map, of time and of id; and changes of remote files."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_web_file_is_fetched_once_and_again_when_it_changes(spark, tmp_path, s
 
         do_HEAD = do_GET
 
-        def log_message(self, *said: object) -> None:
+        def log_message(self, *arguments: object) -> None:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Web) as server:

@@ -29,14 +29,14 @@ def profiles(
     asofs = list(asofs)
     events, items, users = world.published(spark, folder, world.source(folder, rows), published)
     events = dataclasses.replace(events, asof=max(asofs))
-    found = {}
+    tables = {}
     for room in (UserProfiles(), ItemProfiles()):
         room.transform(events, items, users, session=spark, asofs=asofs).save(folder / room.name)
         for asof in asofs:
             (folder / room.name / str(asof)).mkdir()
             (folder / room.name / f"asof={asof}").rename(folder / room.name / str(asof) / "data")
-            found[room.name, asof] = Table(room.name, asof, "v", folder / room.name / str(asof), {}).arrow()
-    return found
+            tables[room.name, asof] = Table(room.name, asof, "v", folder / room.name / str(asof), {}).arrow()
+    return tables
 
 
 def future(rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
@@ -65,9 +65,9 @@ def future(rows: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
     ]
     # a second copy of a known event, changed, that arrives after the as-of
     copies = [{**e, "value": 50.0, "ingested_at": END + HOUR} for e in known[:40]]
-    made = known + altered + added + copies
-    rng.shuffle(made)
-    return made
+    changed = known + altered + added + copies
+    rng.shuffle(changed)
+    return changed
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Kernel = Callable[[pl.DataFrame, list[Asof]], Iterator[pl.DataFrame]]
 
 SECONDS_A_DAY = 86_400.0
-THINGS = ("category", "subcategory", "brand")
+ATTRIBUTES = ("category", "subcategory", "brand")
 SIDE = [name for name in ITEM_COLUMNS if name != ITEM]
 
 

@@ -1,4 +1,4 @@
-"""CSV and TSV into Spark frames: quotes, line breaks inside of them, encoding and headers are checked before."""
+"""CSV and TSV into Spark frames; quotes, line breaks inside quotes, encoding and headers are checked first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CORRUPT = "_corrupt"
 """The column that holds a line that could not be parsed."""
 ONE_LINE, SEVERAL_LINES, BROKEN = range(3)
-"""What quotes do in a file: enclose no line break; enclose some; some do not pair up."""
+"""The quotes of a file: they enclose no line break, or some, or do not pair up."""
 
 
 def quoted(name: str) -> str:
@@ -38,38 +38,38 @@ def read_delimited(session: SparkSession, files: list[Path], paths: list[str], s
     options = {"sep": separator, "escape": '"', "columnNameOfCorruptRecord": CORRUPT}
     quotes = max(_quotes(file, separator) for file in files)
     if quotes != BROKEN:
-        several = quotes == SEVERAL_LINES  # Spark does not split such files
-        return session.read.csv(paths, schema, header=True, enforceSchema=True, multiLine=several, **options)
+        multiline = quotes == SEVERAL_LINES  # Spark does not split such files
+        return session.read.csv(paths, schema, header=True, enforceSchema=True, multiLine=multiline, **options)
     # a quote that never closes would swallow all rows after it: every line is a row, and one with half a pair is corrupt
     lines = session.read.text(paths).where(F.trim("value") != "")
     rows = lines.select("value", F.from_csv("value", schema, options).alias("cells"))
-    half = F.length(F.regexp_replace("value", '[^"]', "")) % 2 == 1
+    unpaired = F.length(F.regexp_replace("value", '[^"]', "")) % 2 == 1
     header = F.array(*[F.col(f"cells.{quoted(name)}") for name in names]) == F.array(*map(F.lit, names))
     rows = rows.where(~F.coalesce(header, F.lit(False)))
-    corrupt = F.when(half, F.col("value")).otherwise(F.col(f"cells.{CORRUPT}")).alias(CORRUPT)
+    corrupt = F.when(unpaired, F.col("value")).otherwise(F.col(f"cells.{CORRUPT}")).alias(CORRUPT)
     return rows.select(*[F.col(f"cells.{quoted(name)}") for name in names], corrupt)
 
 
 @contextmanager
-def _opened(file: Path, mode: str, **how: Any) -> Iterator[IO[Any]]:
+def _opened(file: Path, mode: str, **options: Any) -> Iterator[IO[Any]]:
     import fsspec
 
-    with fsspec.open(str(file), mode, compression="infer", **how) as content:
+    with fsspec.open(str(file), mode, compression="infer", **options) as content:
         yield content
 
 
 def _quotes(file: Path, separator: str) -> int:
-    """One of the three above; most files need one look at their bytes.
+    """`ONE_LINE`, `SEVERAL_LINES` or `BROKEN`; for most files one pass over their bytes tells.
 
     Raises:
         SourceError: the file breaks off, is damaged or is not UTF-8.
     """
-    half, number = False, 0
+    unpaired, number = False, 0
     try:
         with _opened(file, "rb") as lines:
             for data in lines:
                 number += 1
-                half |= bool(data.count(b'"') & 1)
+                unpaired |= bool(data.count(b'"') & 1)
                 if not data.isascii():  # Spark would make one letter of all that it cannot decode
                     data.decode()
     except UnicodeDecodeError as error:
@@ -80,16 +80,16 @@ def _quotes(file: Path, separator: str) -> int:
         raise SourceError(
             f"[source] {file} is damaged: it cannot be read to its end ({error}). Replace or remove it."
         ) from error
-    if not half:
+    if not unpaired:
         return ONE_LINE
     with _opened(file, "rt", newline="", encoding="utf-8-sig") as lines:
         last, ends, count = [""], set(), 0
 
-        def noted() -> Iterator[str]:
+        def lines_noted() -> Iterator[str]:
             for last[0] in lines:
                 yield last[0]
 
-        rows = csv.reader(noted(), delimiter=separator, strict=True)
+        rows = csv.reader(lines_noted(), delimiter=separator, strict=True)
         try:
             for _ in rows:
                 count += 1

@@ -23,7 +23,7 @@ def installed(url: str) -> str:
         SourceError: the package is missing.
     """
     package, _, path = url.removeprefix(PACKAGE).partition("/")
-    # found, not imported: importing may load much
+    # looked up, not imported: an import may load much
     spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if not spec or not spec.submodule_search_locations:
         raise SourceError(

@@ -1,4 +1,4 @@
-"""Files into Spark frames: Parquet, CSV, TSV, JSON lines; what is wrong with a file is said with its name."""
+"""Files into Spark frames: Parquet, CSV, TSV, JSON lines; an error names the file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = {"parquet": "parquet", "pq": "parquet", "csv": ",", "tsv": "\t", "inter": "\t", "item": "\t", "user": "\t",
             "jsonl": "json", "ndjson": "json", "json": "json"}  # fmt: skip
-EXACT = 2.0**53
+MAX_EXACT_INTEGER = 2.0**53
 """Up to here a float tells whole numbers apart."""
 
 
@@ -35,15 +35,15 @@ def reading() -> Iterator[None]:
     try:
         yield
     except (PySparkException, Py4JJavaError) as error:
-        said = str(error)
-        if file := re.search(r"FAILED_READ_FILE.*?(file:\S+?)\.?\s", said, re.DOTALL):
+        text = str(error)
+        if file := re.search(r"FAILED_READ_FILE.*?(file:\S+?)\.?\s", text, re.DOTALL):
             path = unquote(urlparse(file[1]).path)
             raise SourceError(
                 f"[source] {path} is damaged: it cannot be read to its end. Replace or remove it."
             ) from error
-        if trouble := re.search(r"\[(CAST_INVALID_INPUT|DIVIDE_BY_ZERO|ARITHMETIC_OVERFLOW)[^\n]*", said):
+        if failure := re.search(r"\[(CAST_INVALID_INPUT|DIVIDE_BY_ZERO|ARITHMETIC_OVERFLOW)[^\n]*", text):
             raise SourceError(
-                f"[source] an expression of the column map fails on a row: {trouble[0]} "
+                f"[source] an expression of the column map fails on a row: {failure[0]} "
                 "Use try_cast or try_divide in it: the row then counts as broken or has no value."
             ) from error
         raise
@@ -114,7 +114,7 @@ def as_text(column: Column, kind: DataType) -> Column:
         text = F.when(F.is_valid_utf8(column), text).otherwise(F.lower(F.hex(column)))
     if isinstance(kind, FractionalType):
         number = column.cast("double")
-        whole = (number == F.floor(number)) & (F.abs(number) < EXACT)
+        whole = (number == F.floor(number)) & (F.abs(number) < MAX_EXACT_INTEGER)
         text = F.when(whole, number.cast("long").cast("string")).when(~F.isnan(number), text)
     return F.when(F.trim(text) != "", text)
 

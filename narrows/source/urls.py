@@ -66,12 +66,12 @@ def _secrets(url: str) -> Iterator[str]:
     """The secrets of a URL, as written and decoded."""
     for match in WHOLE_URL.finditer(url):
         rest = match["rest"]
-        found = [parameter["value"] for parameter in PARAMETER.finditer(rest) if _is_secret(parameter)]
+        secrets = [parameter["value"] for parameter in PARAMETER.finditer(rest) if _is_secret(parameter)]
         if user := USER.match(rest):
             name, _, password = user[0][:-1].partition(":")
-            found.append(password or name)
+            secrets.append(password or name)
             if password and not _is_public(name, match["scheme"]):
-                found.append(name)
-        for secret in found:
+                secrets.append(name)
+        for secret in secrets:
             yield secret
             yield unquote(secret)

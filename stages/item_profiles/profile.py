@@ -1,4 +1,4 @@
-"""Item profiles: Spark brings an item's whole history together, Polars makes the rows of all as-ofs."""
+"""Item profiles: Spark groups the events by item, Polars makes the rows of all as-ofs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def profiles(rows: pl.DataFrame, asofs: list[Asof], room: ItemProfiles) -> Itera
     rows = rows.drop(SIDE).sort("second", USER, PRICE)  # sums of floats depend on the order
     for asof in asofs:
         known = known_by(rows, asof)
-        made = everything(rows, asof).select(ITEM).unique().join(about, ITEM, "left")
+        result = everything(rows, asof).select(ITEM).unique().join(about, ITEM, "left")
         pairs = known.group_by(ITEM, USER).agg(
             pl.col("event_day").n_unique().alias("days"), (pl.col("age").max() - pl.col("age").min()).alias("span")
         )
@@ -43,8 +43,8 @@ def profiles(rows: pl.DataFrame, asofs: list[Asof], room: ItemProfiles) -> Itera
             popularity(known, "segment", room.group_days),
         ]
         for table in tables:
-            made = made.join(table, ITEM, "left")
-        yield complete(made.sort(ITEM))
+            result = result.join(table, ITEM, "left")
+        yield complete(result.sort(ITEM))
 
 
 def popularity(known: pl.DataFrame, group: str, days: int) -> pl.DataFrame:

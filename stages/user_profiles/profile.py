@@ -1,4 +1,4 @@
-"""User profiles: Spark brings a user's whole history together, Polars makes the rows of all as-ofs."""
+"""User profiles: Spark groups the events by user, Polars makes the rows of all as-ofs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import polars as pl
 
 from features import history, user
 from narrows.columns import CONTEXT, ITEM, PRICE, USER, VALUE
-from narrows.engine.histories import THINGS, complete, dated, each_asof, everything, known_by, with_side
+from narrows.engine.histories import ATTRIBUTES, complete, dated, each_asof, everything, known_by, with_side
 from narrows.engine.spark import Parts
 from narrows.stage import Asof, Table
 
@@ -23,22 +23,22 @@ DAY = "event_day"
 def profile(session: Any, events: Table, items: Table, users: Table, room: UserProfiles, asofs: list[Asof]) -> Parts:
     """One row per as-of and user."""
     rows = with_side(dated(session, events, max(asofs)), users.spark(session))
-    sides = {ITEM: items.arrow([ITEM, *THINGS])}
+    sides = {ITEM: items.arrow([ITEM, *ATTRIBUTES])}
     return each_asof(rows, USER, sides, asofs, partial(profiles, room=room))
 
 
 def profiles(rows: pl.DataFrame, asofs: list[Asof], room: UserProfiles) -> Iterator[pl.DataFrame]:
     """For each as-of one row per user it has heard of, in order; ``rows`` as ``each_asof`` says."""
-    lengths = {ITEM: room.history_length} | dict.fromkeys(THINGS, room.kinds_length)
+    lengths = {ITEM: room.history_length} | dict.fromkeys(ATTRIBUTES, room.kinds_length)
     # newest first, of one instant by item: a group's first rows are its newest; the rest, as sums depend on the order
     rows = rows.sort("second", ITEM, VALUE, PRICE, descending=[True, False, False, False])
-    days = {thing: by_day(rows, USER, thing) for thing in lengths}
+    days = {attribute: by_day(rows, USER, attribute) for attribute in lengths}
     visited = by_day(rows, USER)
     segments = rows.filter(pl.col("known").is_null()).select(USER, "segment")
     for asof in asofs:
         known = known_by(rows, asof)
         visit = visits(known_by(visited, asof))
-        made = everything(rows, asof).select(USER).unique()
+        result = everything(rows, asof).select(USER).unique()
         tables = [
             segments,
             known.group_by(USER).agg(feature().alias(feature.__name__) for feature in user.FEATURES),
@@ -48,20 +48,22 @@ def profiles(rows: pl.DataFrame, asofs: list[Asof], room: UserProfiles) -> Itera
                 visit_days=pl.col("age").cast(pl.Float32).head(room.visits_length)
             ),
         ]
-        for thing, length in lengths.items():
-            taken = known_by(days[thing], asof).join(visit.select(USER, DAY, "visit"), [USER, DAY], "left")
-            tables.append(histories(taken, thing, length))
+        for attribute, length in lengths.items():
+            days_with_visit = known_by(days[attribute], asof).join(
+                visit.select(USER, DAY, "visit"), [USER, DAY], "left"
+            )
+            tables.append(histories(days_with_visit, attribute, length))
         for table in tables:
-            made = made.join(table, USER, "left")
-        yield complete(made.sort(USER))
+            result = result.join(table, USER, "left")
+        yield complete(result.sort(USER))
 
 
 def by_day(rows: pl.DataFrame, *keys: str) -> pl.DataFrame:
     """Per ``keys``, day and day of becoming known: ``second`` of the last event and the sum of the values, newest first."""
     rows = rows.filter(pl.all_horizontal(pl.col("known", *keys).is_not_null()))
     total = pl.when(pl.col(VALUE).count() > 0).then(pl.col(VALUE).sum())
-    made = rows.group_by(*keys, DAY, "known").agg(pl.col("second").max(), total.alias(VALUE))
-    return made.sort(*keys, DAY, descending=[False] * len(keys) + [True])
+    days = rows.group_by(*keys, DAY, "known").agg(pl.col("second").max(), total.alias(VALUE))
+    return days.sort(*keys, DAY, descending=[False] * len(keys) + [True])
 
 
 def visits(days: pl.DataFrame) -> pl.DataFrame:
@@ -82,21 +84,21 @@ def once(days: pl.DataFrame, *keys: str) -> pl.DataFrame:
     return days.group_by(*keys, DAY, maintain_order=True).agg(pl.col("age").min(), total, *others)
 
 
-def histories(days: pl.DataFrame, thing: str, length: int) -> pl.DataFrame:
-    """Parallel lists per user, the thing with the newest event first (ties by its name)."""
-    prefix, name = ("history", "item") if thing == ITEM else (thing, "name")
-    days = once(days, USER, thing)
-    again = (pl.col(USER) == pl.col(USER).shift(1)) & (pl.col(thing) == pl.col(thing).shift(1))
+def histories(days: pl.DataFrame, attribute: str, length: int) -> pl.DataFrame:
+    """Parallel lists per user, the entry with the newest event first (ties by its name)."""
+    prefix, name = ("history", "item") if attribute == ITEM else (attribute, "name")
+    days = once(days, USER, attribute)
+    again = (pl.col(USER) == pl.col(USER).shift(1)) & (pl.col(attribute) == pl.col(attribute).shift(1))
     again = again.fill_null(False)
     days = days.with_columns(
         age_before=pl.when(again.shift(-1, fill_value=False)).then(pl.col("age").shift(-1)),
         pair=(~again).cum_sum().set_sorted(),  # grouping by one sorted number is much less work than by two columns
     )
     features = [feature().alias(f"{prefix}_{feature.__name__}") for feature in history.FEATURES]
-    first = pl.col(USER).first(), pl.col(thing).first().alias(f"{prefix}_{name}")
-    made = days.group_by("pair", maintain_order=True).agg(*first, *features).drop("pair")
-    made = made.sort(USER, f"{prefix}_last_days", f"{prefix}_{name}")
-    return made.group_by(USER, maintain_order=True).agg(pl.all().head(length))
+    first = pl.col(USER).first(), pl.col(attribute).first().alias(f"{prefix}_{name}")
+    entries = days.group_by("pair", maintain_order=True).agg(*first, *features).drop("pair")
+    entries = entries.sort(USER, f"{prefix}_last_days", f"{prefix}_{name}")
+    return entries.group_by(USER, maintain_order=True).agg(pl.all().head(length))
 
 
 def favourite(known: pl.DataFrame) -> pl.DataFrame:
