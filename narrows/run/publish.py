@@ -114,9 +114,9 @@ class Publisher:
         return table
 
     def publish_again(self, room: Any, table: Table, swap: Callable[[Table], dict[str, Any]]) -> None:
-        """Make sure that a cached table is what the system outside the store serves; the log hears of it."""
+        """Make sure that a cached table is what the system outside the store serves; the log hears of a swap."""
         notes = {**table.notes, **swap(table)}
-        if self.log:
+        if self.log and notes.get("swapped", True):
             self.log.release(room.name, notes)
 
     def _done(self, room: Any, table: Table, audit: Audit | None, model: Path | None) -> None:

@@ -42,8 +42,8 @@ def gate(rows: pa.Table, fallbacks: pa.Table, forbidden: Collection[str] = ()) -
             failed.append(f"{name}: {table.num_rows - distinct} rows repeat an item of their list")
         bad = table.filter(pc.is_in(table["item_id"], value_set=pa.array(sorted(forbidden), pa.string())))["item_id"]
         if len(bad):
-            examples = sorted(set(bad.to_pylist()))
-            failed.append(f"{name}: {len(bad)} rows of blocked or taken-down items, e.g. {', '.join(examples[:3])}")
+            ids = sorted(set(bad.to_pylist()))
+            failed.append(f"{name}: {len(bad)} rows of blocked or taken-down items, e.g. {', '.join(ids[:3])}")
     low, high = (pc.min_max(rows["propensity"])[each].as_py() for each in ("min", "max"))
     if rows.num_rows and low is not None and not 0 < low <= high <= 1:
         failed.append(f"lists: propensities from {low} to {high}, not in (0, 1]")
