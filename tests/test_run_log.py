@@ -91,7 +91,7 @@ def test_a_model_is_a_registered_version_and_an_earlier_one_too(settings, run_lo
     room = settings.rooms["recall"]
     for fingerprint, asof in (("1" * 64, ASOF), ("2" * 64, ASOF - timedelta(days=7)), ("1" * 64, ASOF)):
         table = publish(settings, "recall.model", fingerprint, asof)
-        run_log(room, table, None, table.path / "model")
+        run_log(room, table, None, table.model_folder)
     versions = client(settings).search_model_versions("name = 'recall'")
     assert sorted((version.version, version.tags["fingerprint"]) for version in versions) == [
         (1, "1" * 64), (2, "2" * 64),
@@ -137,7 +137,7 @@ def test_the_state_folder_can_be_moved(tmp_path):
     before = load_settings(tmp_path / "here" / "narrows.toml", {})
     log = RunLog(before, "run", ASOF)
     model = publish(before, "rank.model", "1" * 64)
-    log(before.rooms["rank"], model, None, model.path / "model")
+    log(before.rooms["rank"], model, None, model.model_folder)
     table = publish(before, "recommendations", "2" * 64, live=True)
     log(before.rooms["recommendations"], table, held(table), None)
     there = tmp_path / "there it is"
@@ -163,7 +163,7 @@ def test_a_copied_state_folder_is_on_its_own(tmp_path):
     (tmp_path / "narrows.toml").write_text("")
     settings = load_settings(tmp_path / "narrows.toml", {})
     model = publish(settings, "rank.model", "1" * 64)
-    RunLog(settings, "run", ASOF)(settings.rooms["rank"], model, None, model.path / "model")
+    RunLog(settings, "run", ASOF)(settings.rooms["rank"], model, None, model.model_folder)
     copy = tmp_path / "copy"
     shutil.copytree(tmp_path / "var", copy)
     assert follow_move(settings.state / "mlflow.db") == 0

@@ -54,7 +54,7 @@ def publish(engine: Any, name: str = "r1", asof: Asof = ASOF, **changes: Any) ->
     """Publish a release as of ``asof``, made three hours after its end."""
     places = changes.pop("places", None)
     rows, fallback = release(name, asof, places)
-    given = {"asof": changes.pop("asof_text", asof), "created_at": MADE + (asof - ASOF), "clock": "asof", **changes}
+    given = {"asof": asof, "created_at": MADE + (asof - ASOF), "clock": "asof", **changes}
     return publication.publish(engine, {"name": name}, rows, fallback, **given)
 
 

@@ -9,6 +9,7 @@ import serving
 import sqlalchemy as sa
 from serving import ASOF, MADE, publish
 
+from narrows.asof import Asof
 from narrows.serving import reading, releases, schema
 
 
@@ -48,7 +49,8 @@ def test_an_expired_list_is_not_shown(engine):
 def test_a_list_in_its_time_is_shown_by_the_clock_of_the_database(engine):
     with engine.connect() as connection:
         now = datetime.fromisoformat(connection.exec_driver_sql("select current_timestamp || '+00:00'").scalar_one())
-    publish(engine, "today", now.date() - timedelta(days=1), created_at=now, clock="wall")
+    yesterday = Asof.parse(str(now.date() - timedelta(days=1)))
+    publish(engine, "today", yesterday, created_at=now, clock="wall")
     assert items(engine, "u0", n=3) == ["i0", "i1", "i2"]
 
 

@@ -9,6 +9,7 @@ import serving
 import sqlalchemy as sa
 from serving import ASOF, publish
 
+from narrows.asof import HOUR, Asof
 from narrows.serving import publication, reading, releases, schema
 
 
@@ -102,10 +103,13 @@ def test_a_lost_row_of_a_held_release_leaves_it_live(engine):
 
 
 def test_as_ofs_of_any_grain_are_ordered_by_their_end(engine):
-    publish(engine, "hour", asof_text="2017-11-30T13")
+    publish(engine, "hour", Asof.parse("2017-11-30T13", HOUR))
     assert publish(engine, "day")["live"] is True  # it ends at midnight
-    assert publish(engine, "late", asof_text="2017-11-30T22")["kept_because"] == "release day as of 2017-11-30 is newer"
-    assert publish(engine, "next", asof_text="2017-12-01T00")["live"] is True
+    assert (
+        publish(engine, "late", Asof.parse("2017-11-30T22", HOUR))["kept_because"]
+        == "release day as of 2017-11-30 is newer"
+    )
+    assert publish(engine, "next", Asof.parse("2017-12-01T00", HOUR))["live"] is True
     assert [row["asof"] for row in serving.releases(engine)] == [
         "2017-12-01T00", "2017-11-30", "2017-11-30T22", "2017-11-30T13",
     ]  # fmt: skip
@@ -129,6 +133,6 @@ def test_a_database_of_an_earlier_version_opens(tmp_path):
     schema.create(engine)
     assert publication.ensure(engine, "old") is None
     assert publish(engine, "older", ASOF - timedelta(days=1))["kept_because"] == "release old as of 2017-11-30 is newer"
-    assert publish(engine, "new", asof_text="2017-12-01T13")["live"] is True
+    assert publish(engine, "new", Asof.parse("2017-12-01T13", HOUR))["live"] is True
     assert [row["asof"] for row in serving.releases(engine)] == ["2017-12-01T13", "2017-11-30", "2017-11-29"]
     engine.dispose()

@@ -127,7 +127,7 @@ def test_a_pin_puts_an_eligible_item_in_the_list_that_no_stage_proposed():
     assert narrowed.added.schema == narrowed.kept.schema
     for row in narrowed.added.to_pylist():
         assert (row["reason"], row["propensity"], row["score"], row["rerank_score"]) == ("pinned", 1.0, 0.0, 0.0)
-        assert row["rank_score"] is row["rank_rank"] is row["own_score"] is None
+        assert row["rank_score"] is row["rank_rank"] is row["recall_reason"] is None
     log = flow(narrowed)
     assert log.num_rows == received + narrowed.added.num_rows
     assert log.filter(pc.field("kept")).num_rows == 6
