@@ -53,10 +53,10 @@ class Asof:
         if not match:
             raise ValueError(f"{text!r} is not an as-of; give it as {cls._example(grain)}")
         length = DAY if match[4] is None else HOUR if match[5] is None else grain
-        found = cls(start + max(length, grain), grain)
-        if (found.end - EPOCH) % grain:
+        asof = cls(start + max(length, grain), grain)
+        if (asof.end - EPOCH) % grain:
             raise ValueError(f"{text!r} is no period of the grain; give it as {cls._example(grain)}")
-        return found
+        return asof
 
     @staticmethod
     def _example(grain: timedelta) -> str:

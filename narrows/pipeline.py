@@ -88,8 +88,8 @@ class Pipeline:
     @cached_property
     def makers(self) -> dict[str, str]:
         """The room that makes each table, side tables included."""
-        made = {room.name: room.name for room in self.rooms}
-        return made | {side: room.name for room in self.rooms for side in getattr(room, "side_tables", ())}
+        makers = {room.name: room.name for room in self.rooms}
+        return makers | {side: room.name for room in self.rooms for side in getattr(room, "side_tables", ())}
 
     def room(self, name: str) -> type[Stage]:
         """The room's class.
@@ -125,17 +125,17 @@ class Pipeline:
         A narrowing room also reads the tables that its shards are cut from.
         """
         room = self.room(name)
-        found: dict[str, str] = {}
+        reads: dict[str, str] = {}
         for method in ("fit", "transform"):
             if hasattr(room, method):
                 for table, kind in parameters(getattr(room, method)).items():
                     if kind == "flow":
-                        found |= dict.fromkeys(self.narrowing, "same")
+                        reads |= dict.fromkeys(self.narrowing, "same")
                         continue
-                    found[table] = kind if found.get(table, "past") == "past" else found[table]
+                    reads[table] = kind if reads.get(table, "past") == "past" else reads[table]
         if issubclass(room, NarrowingStage):
-            found |= dict.fromkeys(self.shard_tables(name), "same")
-        return found
+            reads |= dict.fromkeys(self.shard_tables(name), "same")
+        return reads
 
     def upstream(self, name: str) -> set[str]:
         """The rooms above this one whose partition of the same as-of it waits for."""

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Asof",
     "Flow",
-    "Made",
     "Model",
     "Narrowed",
     "NarrowingStage",
+    "Output",
     "Past",
     "Recent",
     "Shard",
@@ -123,14 +123,14 @@ def room(kind: type[T]) -> type[T]:
 
 
 @dataclass(frozen=True)
-class Made:
+class Output:
     """What a table room's ``transform`` returns when it has more to say than rows."""
 
     data: Any
     """The rows: a Spark frame or an Arrow table."""
     notes: dict[str, Any] = field(default_factory=dict)
     """Numbers for the manifest, the report and MLflow (JSON values)."""
-    beside: dict[str, Any] = field(default_factory=dict)
+    side_tables: dict[str, Any] = field(default_factory=dict)
     """Further tables that belong to this version, by name (the quarantine)."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from narrows.asof import Asof
 from narrows.settings import SourceSettings
 from narrows.source.files import Source, open_source
 from narrows.stage import Table
@@ -82,11 +83,15 @@ def source(folder: Path, rows: list[dict[str, Any]], sides: bool = True) -> Sour
     return open_source(SimpleNamespace(source=given, state=folder / "state", base=folder))  # type: ignore[arg-type]
 
 
-def published(session: Any, folder: Path, source: Source, asof: date) -> tuple[Table, Table, Table]:
+def published(session: Any, folder: Path, source: Source, asof: Asof) -> tuple[Table, Table, Table]:
     """What the events room makes of a source, in ``folder``: events, items and users."""
     output = Events().transform(session=session, source=source, asof=asof)
     tables = []
-    for name, data in (("events", output.data), ("items", output.beside["items"]), ("users", output.beside["users"])):
+    for name, data in (
+        ("events", output.data),
+        ("items", output.side_tables["items"]),
+        ("users", output.side_tables["users"]),
+    ):
         write_table(data, folder / name / "data")
         tables.append(Table(name, asof, "v", folder / name, {}))
     return tables[0], tables[1], tables[2]

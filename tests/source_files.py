@@ -54,7 +54,7 @@ def typed_events(opened: Source, spark) -> list[dict]:
 
 def cleaned(opened: Source, spark, folder: Path) -> list[dict]:
     """The events that the room publishes, by user."""
-    output = Events(max_bad_share=1).transform(session=spark, source=opened, asof=Asof.parse("2100-01-01"), force=True)
+    output = Events(max_bad_share=1).transform(session=spark, source=opened, asof=Asof.parse("2100-01-01"))
     output.data.save(folder / "cleaned")
     return pq.read_table(folder / "cleaned").sort_by("user_id").to_pylist()
 

@@ -15,7 +15,7 @@ import pytest
 
 from narrows.asof import Asof
 from narrows.audit.contract import BrokenContract, contract
-from narrows.audit.worker import Audits, AuditsBeside, _serve
+from narrows.audit.worker import Audits, BackgroundAudits, _serve
 from narrows.engine.cost import Cost
 from narrows.run.publish import Draft, Publisher
 from narrows.store.partitions import Store
@@ -37,7 +37,7 @@ def draft(folder: Path, ranks: list[int]) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kind", [Audits, AuditsBeside])
+@pytest.mark.parametrize("kind", [Audits, BackgroundAudits])
 def test_answers_come_in_the_order_of_asking(kind, tmp_path):
     audits = kind()
     good, bad = draft(tmp_path / "good", [1, 2, 3]), draft(tmp_path / "bad", [1, -2, 3])
@@ -50,7 +50,7 @@ def test_answers_come_in_the_order_of_asking(kind, tmp_path):
     assert all(Path(found.page).exists() for found in answers)
     with pytest.raises(FileNotFoundError):  # what goes wrong there is raised here
         audits.answer()
-    if isinstance(audits, AuditsBeside):
+    if isinstance(audits, BackgroundAudits):
         audits.process.kill()
         with pytest.raises(RuntimeError, match="run again"):
             audits.answer()
@@ -58,8 +58,8 @@ def test_answers_come_in_the_order_of_asking(kind, tmp_path):
 
 def test_the_process_ends_with_the_one_that_asks():
     code = (
-        "from narrows.audit.worker import AuditsBeside\nimport sys, time\n"
-        "if __name__ == '__main__':\n    print(AuditsBeside().process.pid, flush=True)\n    time.sleep(60)"
+        "from narrows.audit.worker import BackgroundAudits\nimport sys, time\n"
+        "if __name__ == '__main__':\n    print(BackgroundAudits().process.pid, flush=True)\n    time.sleep(60)"
     )
     asks = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert asks.stdout
@@ -86,10 +86,10 @@ def test_the_process_ends_quietly_where_nobody_waits_for_its_answer(unread, tmp_
     _serve(there)
 
 
-@pytest.mark.parametrize("beside", [False, True])
-def test_a_broken_draft_stops_itself_and_the_later_ones_and_the_publisher_goes_on(beside, tmp_path):
+@pytest.mark.parametrize("in_background", [False, True])
+def test_a_broken_draft_stops_itself_and_the_later_ones_and_the_publisher_goes_on(in_background, tmp_path):
     store = Store(tmp_path / "tables")
-    publisher = Publisher(store, tmp_path / "docs", beside=beside)
+    publisher = Publisher(store, tmp_path / "docs", in_background=in_background)
 
     def ask(day: int, ranks: list[int]) -> None:
         asof, mark = Asof.parse(f"2024-01-{day:02d}"), f"{day}{len(ranks)}" * 16
@@ -107,4 +107,4 @@ def test_a_broken_draft_stops_itself_and_the_later_ones_and_the_publisher_goes_o
     for day in (2, 3):
         ask(day, [1, 2, 3])
     assert list(publisher.finish()) == [Asof.parse("2024-01-02"), Asof.parse("2024-01-03")]
-    assert [table.rows for table in publisher.made] == [2, 3, 3]
+    assert [table.rows for table in publisher.new_versions] == [2, 3, 3]

@@ -113,7 +113,7 @@ def test_a_file_damaged_in_the_middle_is_named_when_it_is_read(spark, tmp_path, 
     file.write_bytes(data)
     opened = source(tmp_path, name)
     with pytest.raises(SourceError, match=f"{name} is damaged"):
-        Events().transform(session=spark, source=opened, asof=Asof.parse("2024-01-09"), force=True)
+        Events().transform(session=spark, source=opened, asof=Asof.parse("2024-01-09"))
 
 
 @pytest.mark.parametrize("name", ["e.csv", "e.tsv.gz"])
@@ -131,4 +131,4 @@ def test_an_expression_that_fails_on_a_row_says_so(spark, tmp_path):
     written(tmp_path / "e.csv", [{**row, "cents": "free"} for row in ROWS])
     opened = source(tmp_path, "e.csv", event_columns={**COLUMNS, "price": "cents / 100"})
     with pytest.raises(SourceError, match=r"expression of the column map fails on a row.*free.*try_cast"):
-        Events().transform(session=spark, source=opened, asof=Asof.parse("2024-01-09"), force=True)
+        Events().transform(session=spark, source=opened, asof=Asof.parse("2024-01-09"))

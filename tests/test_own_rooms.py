@@ -76,7 +76,7 @@ def test_a_table_room_has_its_table_settings_and_place(own: Line):
 def test_a_narrowing_room_stands_in_the_cascade_the_ledger_and_the_report(own: Line, capsys):
     assert own.runner.pipeline.before("rerank") == "adults"
     received = own.table("rank").arrow(["item_id"], pc.field("kept"))
-    rows = own.table("adults").arrow(["item_id", "kept", "reason"])
+    rows = own.table("adults").arrow(["user_id", "item_id", "kept", "reason"])
     assert rows.num_rows == received.num_rows
     removed = rows.filter(pc.invert(rows["kept"]))
     assert removed.num_rows
@@ -90,7 +90,9 @@ def test_a_narrowing_room_stands_in_the_cascade_the_ledger_and_the_report(own: L
     assert ("flow", "adults", "survival", "") in judged
     with forgotten():
         assert main(["--file", str(own.file), "report", "--asof", str(own.asof)]) == 0
-        assert main(["--file", str(own.file), "why", "h1", "a0"]) == 0
+        assert (
+            main(["--file", str(own.file), "why", *removed.select(["user_id", "item_id"]).to_pylist()[0].values()]) == 0
+        )
     printed = capsys.readouterr().out
     assert re.search(r"^adults +[\d,]+ +[\d,]+", printed, re.MULTILINE)
     assert "adults" in printed.split("narrows why")[-1]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
 import pytest
 
+from narrows.asof import Asof
 from narrows.engine.histories import SIDE, coded, complete, joined_with, plain
 from narrows.stage import Table
 from stages.item_profiles import ItemProfiles
@@ -18,14 +19,14 @@ from stages.user_profiles import profile as user_room
 from tests import plain_profiles
 from tests import random_events as world
 
-ASOFS = [date(2024, 2, 1) + timedelta(days=n) for n in (0, 9, 40, 85, 117)]
+ASOFS = [Asof.parse("2024-02-01") + timedelta(days=n) for n in (0, 9, 40, 85, 117)]
 LENGTHS = {"history": 6, "kinds": 4, "sequence": 15, "visits": 10}
 
 
 def rows_of(events: list[dict[str, Any]], key: str) -> pl.DataFrame:
     """What ``each_asof`` gives a kernel: events and side rows, joined with the other side table."""
     seen = pl.from_arrow(world.table(events)).with_columns(
-        second=pl.col("event_time").dt.epoch("us") / 1e6, known=pl.max_horizontal("event_time", "ingested_at").dt.date(),
+        second=pl.col("event_time").dt.epoch("us") / 1e6, known=pl.max_horizontal("event_time", "ingested_at").dt.epoch("d").cast(pl.Int64),
         session_id=pl.col("session_id").fill_null(pl.col("event_time").dt.date().cast(pl.String)),
     ).drop("event_time", "ingested_at")  # fmt: skip
     items, users = world.table(world.items()), world.table(world.users())
@@ -33,7 +34,7 @@ def rows_of(events: list[dict[str, Any]], key: str) -> pl.DataFrame:
         own, sides = users, {"item_id": items.select(["item_id", "category", "subcategory", "brand"])}
     else:
         own, sides = items, {"user_id": users}
-    nobody_knows = pl.from_arrow(own).with_columns(known=pl.lit(None, pl.Date))
+    nobody_knows = pl.from_arrow(own).with_columns(known=pl.lit(None, pl.Int64))
     rows = pl.concat([seen, nobody_knows], how="diagonal").sample(fraction=1.0, shuffle=True, seed=1)
     return coded(joined_with(rows, sides))
 
@@ -54,25 +55,25 @@ def test_user_profiles_are_what_plain_python_says(seed):
     events = world.events(seed)
     room = UserProfiles(**{f"{name}_length": length for name, length in LENGTHS.items()})
     for asof, result in zip(ASOFS, user_room.profiles(rows_of(events, "user_id"), ASOFS, room), strict=True):
-        same(result.to_dicts(), plain_profiles.user_profiles(events, world.items(), world.users(), asof, LENGTHS))
+        same(result.to_dicts(), plain_profiles.user_profiles(events, world.items(), world.users(), asof.day, LENGTHS))
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_item_profiles_are_what_plain_python_says(seed):
     events = world.events(seed)
     for asof, result in zip(ASOFS, item_room.profiles(rows_of(events, "item_id"), ASOFS, ItemProfiles()), strict=True):
-        same(result.to_dicts(), plain_profiles.item_profiles(events, world.items(), world.users(), asof))
+        same(result.to_dicts(), plain_profiles.item_profiles(events, world.items(), world.users(), asof.day))
 
 
 def test_without_late_rows_the_short_way_is_the_same():
     events = [{**e, "ingested_at": e["event_time"]} for e in world.events(5)]
     room = UserProfiles(**{f"{name}_length": length for name, length in LENGTHS.items()})
     result = next(user_room.profiles(rows_of(events, "user_id"), ASOFS[2:], room))
-    same(result.to_dicts(), plain_profiles.user_profiles(events, world.items(), world.users(), ASOFS[2], LENGTHS))
+    same(result.to_dicts(), plain_profiles.user_profiles(events, world.items(), world.users(), ASOFS[2].day, LENGTHS))
 
 
 def test_before_the_first_event_everybody_known_has_an_empty_row():
-    asof = date(2023, 12, 1)
+    asof = Asof.parse("2023-12-01")
     [users] = user_room.profiles(rows_of(world.events(1), "user_id"), [asof], UserProfiles())
     assert users["user_id"].to_list() == sorted(u["user_id"] for u in world.users())
     assert users["events"].to_list() == [0] * users.height
@@ -112,12 +113,12 @@ def test_the_rooms_write_what_the_kernels_make(spark, tmp_path):
         users = Table("user_profiles", asof, "v", saved(tmp_path / "users", asof), {}).arrow()
         same(
             users.sort_by("user_id").to_pylist(),
-            plain_profiles.user_profiles(events, world.items(), world.users(), asof, LENGTHS),
+            plain_profiles.user_profiles(events, world.items(), world.users(), asof.day, LENGTHS),
         )
         items = Table("item_profiles", asof, "v", saved(tmp_path / "items", asof), {}).arrow()
         same(
             items.sort_by("item_id").to_pylist(),
-            plain_profiles.item_profiles(events, world.items(), world.users(), asof),
+            plain_profiles.item_profiles(events, world.items(), world.users(), asof.day),
         )
     kinds = {str(users.schema.field(name).type) for name in ("history_item", "segment", "history_count", "visit_days")}
     assert kinds == {"list<element: string>", "string", "list<element: int32>", "list<element: float>"}
@@ -132,9 +133,9 @@ def test_without_side_tables_everybody_has_a_profile_of_events_alone(spark, tmp_
     ).save(tmp_path / "users")
     ItemProfiles().transform(*tables, session=spark, asofs=[asof]).save(tmp_path / "items")
     users = Table("user_profiles", asof, "v", saved(tmp_path / "users", asof), {}).arrow()
-    same(users.sort_by("user_id").to_pylist(), plain_profiles.user_profiles(events, [], [], asof, LENGTHS))
+    same(users.sort_by("user_id").to_pylist(), plain_profiles.user_profiles(events, [], [], asof.day, LENGTHS))
     items = Table("item_profiles", asof, "v", saved(tmp_path / "items", asof), {}).arrow()
-    same(items.sort_by("item_id").to_pylist(), plain_profiles.item_profiles(events, [], [], asof))
+    same(items.sort_by("item_id").to_pylist(), plain_profiles.item_profiles(events, [], [], asof.day))
 
 
 def saved(folder, asof):

@@ -165,7 +165,7 @@ def test_nothing_that_is_kept_of_a_run_has_the_credentials(spark, tmp_path, capl
     with web(content=text) as url:
         opened = source(tmp_path, url, items="i.csv")
         (tmp_path / "i.csv").write_text("item_id,title\nx,short,long\n")
-        made = Events().transform(session=spark, source=opened, asof=Asof.parse("2024-01-09"), force=True)
+        made = Events().transform(session=spark, source=opened, asof=Asof.parse("2024-01-09"))
         kept = [made.notes, opened.fingerprint(), caplog.text, *(tmp_path / "state").rglob("*")]
     assert SECRET not in str(kept)
     assert TOKEN not in str(kept)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 
+from narrows.asof import Asof
 from narrows.audit.contract import audit, read
 from narrows.columns import ITEM_COLUMNS, USER_COLUMNS
-from narrows.stage import Made
+from narrows.stage import Output
 from narrows.store.write import write_table
 from stages.events import Events
 from stages.events.side_tables import one_row_per_id
@@ -21,23 +21,23 @@ from tests.source_files import ROWS, source, written
 CONTRACTS = Path(__file__).parents[1] / "stages/events"
 
 
-def transformed(spark, folder: Path, **given) -> Made:
+def transformed(spark, folder: Path, **given) -> Output:
     written(folder / "e.csv")
     opened = source(folder, "e.csv", **given)
-    return Events(max_bad_share=1.0).transform(session=spark, source=opened, asof=date(2024, 1, 9))
+    return Events(max_bad_share=1.0).transform(session=spark, source=opened, asof=Asof.parse("2024-01-09"))
 
 
-def saved(output: Made, folder: Path, name: str) -> pa.Table:
+def saved(output: Output, folder: Path, name: str) -> pa.Table:
     """A side table as it is published, after the audit of its contract."""
-    write_table(output.beside[name], folder / name)
+    write_table(output.side_tables[name], folder / name)
     dataset = ds.dataset(folder / name)
     result = audit("events", dataset, folder / "docs", "v", "2024-01-09", terms=read(CONTRACTS / f"{name}.yml"))
     assert result.success, result.failed
     return dataset.to_table().sort_by(dataset.schema.names[0])
 
 
-def quarantined(output: Made) -> list[tuple[str, dict]]:
-    return sorted((row["reason"], json.loads(row["raw"])) for row in output.beside["quarantine"].collect())
+def quarantined(output: Output) -> list[tuple[str, dict]]:
+    return sorted((row["reason"], json.loads(row["raw"])) for row in output.side_tables["quarantine"].collect())
 
 
 def test_without_side_tables_they_are_empty_and_have_all_columns(spark, tmp_path):
@@ -47,7 +47,7 @@ def test_without_side_tables_they_are_empty_and_have_all_columns(spark, tmp_path
         assert table.schema == pa.schema([(column, pa.string()) for column in columns])
         assert table.num_rows == 0
         assert output.notes["side_tables"][name] == {"received": 0, "quarantine": {}}
-    assert "quarantine" not in output.beside
+    assert "quarantine" not in output.side_tables
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl"])
@@ -89,10 +89,10 @@ def test_broken_events_and_broken_items_share_the_quarantine(spark, tmp_path):
     (tmp_path / "i.csv").write_text("item_id,title\n,nameless\n")
     written(tmp_path / "broken.csv", [*ROWS, {**ROWS[0], "who": ""}])
     opened = source(tmp_path, "broken.csv", items="i.csv")
-    output = Events(max_bad_share=1.0).transform(session=spark, source=opened, asof=date(2024, 1, 9))
+    output = Events(max_bad_share=1.0).transform(session=spark, source=opened, asof=Asof.parse("2024-01-09"))
     assert [reason for reason, _ in quarantined(output)] == ["items: no item_id", "no user_id"]
     assert saved(output, tmp_path, "items").num_rows == 0, "a table of broken rows alone is empty, and there"
-    write_table(output.beside["quarantine"], tmp_path / "quarantine")
+    write_table(output.side_tables["quarantine"], tmp_path / "quarantine")
     assert ds.dataset(tmp_path / "quarantine").count_rows() == 2
 
 
@@ -111,6 +111,6 @@ def test_the_order_of_the_source_changes_nothing(spark, tmp_path):
     for folder, given in (("one", rows), ("other", rows[::-1])):
         written(tmp_path / folder / "i.parquet", given)
         output = transformed(spark, tmp_path / folder, items="i.parquet")
-        write_table(output.beside["items"], tmp_path / folder / "items")
+        write_table(output.side_tables["items"], tmp_path / folder / "items")
         tables.append([file.read_bytes() for file in sorted((tmp_path / folder / "items").iterdir())])
     assert tables[0] == tables[1]

@@ -5,25 +5,26 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from narrows.asof import Asof
 from narrows.stage import Table
 from stages.item_profiles import ItemProfiles
 from stages.user_profiles import UserProfiles
 from tests import random_events as world
 
-ASOF = date(2024, 3, 20)
+ASOF = Asof.parse("2024-03-20")
 END = datetime(2024, 3, 21, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
 def profiles(
-    spark, folder: Path, rows: list[dict[str, Any]], published: date, asofs: Iterable[date]
+    spark, folder: Path, rows: list[dict[str, Any]], published: Asof, asofs: Iterable[Asof]
 ) -> dict[Any, pa.Table]:
     """All profile tables as of some days, by room and day, out of the events published as of ``published``."""
     asofs = list(asofs)

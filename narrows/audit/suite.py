@@ -60,7 +60,7 @@ def suite(terms: Contract, name: str) -> Any:
     from great_expectations.expectations import registry
 
     known = registry.list_registered_expectation_implementations()
-    made = []
+    expectations = []
     for number, (kind, arguments) in enumerate(terms.expectations, 1):
         where = f"{terms.path}: expectation {number}, {kind}"
         if kind not in known:
@@ -70,12 +70,12 @@ def suite(terms: Contract, name: str) -> Any:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                made.append(registry.get_expectation_impl(kind)(**arguments))
+                expectations.append(registry.get_expectation_impl(kind)(**arguments))
         except (TypeError, ValueError, gx.exceptions.GreatExpectationsError) as error:
             reasons = error.errors() if hasattr(error, "errors") else [{"loc": (), "msg": str(error)}]
-            told = "; ".join(": ".join(map(str, [*r["loc"], r["msg"]])) for r in reasons)
-            raise ContractError(f"{where}: {told}") from None
-    return gx.ExpectationSuite(name=name, expectations=made, notes=f"**Grain**: {terms.grain}")
+            problems = "; ".join(": ".join(map(str, [*r["loc"], r["msg"]])) for r in reasons)
+            raise ContractError(f"{where}: {problems}") from None
+    return gx.ExpectationSuite(name=name, expectations=expectations, notes=f"**Grain**: {terms.grain}")
 
 
 @functools.cache
@@ -218,16 +218,16 @@ def _alone(docs: Path) -> Iterator[None]:
 def line(result: Any) -> str:
     """One broken expectation in one readable line."""
     config, seen = result.expectation_config, result.result or {}
-    told = ", ".join(f"{k}={v!r}" for k, v in config.kwargs.items() if k != "batch_id" and v is not None)
-    found = _obstacles(result.exception_info or {})
+    arguments = ", ".join(f"{k}={v!r}" for k, v in config.kwargs.items() if k != "batch_id" and v is not None)
+    reasons = _obstacles(result.exception_info or {})
     if "unexpected_count" in seen:
-        found.append(f"{seen['unexpected_count']} of {seen['element_count']} rows unexpected")
+        reasons.append(f"{seen['unexpected_count']} of {seen['element_count']} rows unexpected")
         values = [e for e in seen.get("partial_unexpected_list", []) if e == e and e is not None]
         if values:
-            found.append("for example " + ", ".join(map(_plain, values[:EXAMPLES])))
+            reasons.append("for example " + ", ".join(map(_plain, values[:EXAMPLES])))
     elif seen.get("observed_value") is not None:
-        found.append(f"observed {_plain(seen['observed_value'])}")
-    return f"{config.type}({told}): {'; '.join(found) or 'not met'}"
+        reasons.append(f"observed {_plain(seen['observed_value'])}")
+    return f"{config.type}({arguments}): {'; '.join(reasons) or 'not met'}"
 
 
 def _plain(value: Any) -> str:

@@ -41,7 +41,7 @@ class Audits:
         return self.waiting.popleft()()
 
 
-class AuditsBeside(Audits):
+class BackgroundAudits(Audits):
     """The same in another process, which works while this one goes on. It ends when this one does, however it ends."""
 
     def __init__(self) -> None:
@@ -62,15 +62,15 @@ class AuditsBeside(Audits):
 
     def answer(self) -> Audit:
         try:
-            found = self.pipe.recv()
+            answer = self.pipe.recv()
         except EOFError:
             raise RuntimeError(
                 f"the process that audits ended with {self.process.exitcode}; nothing more was published. If memory "
                 "ran out, give the machine more; then run again."
             ) from None
-        if isinstance(found, Exception):
-            raise found
-        return found
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
 def _serve(pipe: Connection) -> None:
@@ -85,10 +85,10 @@ def _serve(pipe: Connection) -> None:
             except (EOFError, OSError):  # the process that asks has ended, and said why
                 return
             try:
-                found: Audit | Exception = audit_draft(*about)
+                answer: Audit | Exception = audit_draft(*about)
             except Exception as error:  # raised where the answer is wanted
-                found = error
+                answer = error
             try:
-                pipe.send(found)
+                pipe.send(answer)
             except OSError:
                 return

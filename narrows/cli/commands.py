@@ -39,7 +39,7 @@ def run(settings: Settings, args: Namespace) -> int:
             for room in settings.pipeline.names:
                 make(runner, room, args.asof)
         except BaseException:
-            if runner.made:
+            if runner.new_versions:
                 journal.finish({}, "FAILED")
             raise
     return report(settings, args)
@@ -61,7 +61,7 @@ def make(runner: Runner, room: str, asof: Asof) -> Table | None:
         table = runner.run(room, asof)
     except Pending as waits:
         LOG.info("  %-16s %s  waits: %s", room, asof, waits)
-    if room == runner.pipeline.names[-1] and runner.log and (runner.made or not table):
+    if room == runner.pipeline.names[-1] and runner.log and (runner.new_versions or not table):
         runner.log.finish(table.meta["notes"] if table else {})
     return table
 
@@ -145,7 +145,7 @@ def doctor(settings: Settings, args: Namespace) -> int:
 def connect(settings: Settings, run_id: str, asof: Asof, force: bool = False) -> tuple[Runner, RunLog]:
     """A runner that logs to MLflow."""
     run_log = RunLog(settings, run_id, asof)
-    return Runner(settings, run_id, run_log, beside=True, force=force), run_log
+    return Runner(settings, run_id, run_log, in_background=True, force=force), run_log
 
 
 COMMANDS: dict[str, Callable[[Settings, Any], int]] = {

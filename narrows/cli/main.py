@@ -97,19 +97,19 @@ def build_parser(pipeline: Pipeline) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str, asof: bool = False, as_json: bool = False) -> argparse.ArgumentParser:
-        made = commands.add_parser(
+        subparser = commands.add_parser(
             name, help=text, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         if asof:
-            made.add_argument("--asof", required=True, help=ASOF)
+            subparser.add_argument("--asof", required=True, help=ASOF)
         if as_json:
-            made.add_argument("--json", action="store_true", help="print JSON")
-        return made
+            subparser.add_argument("--json", action="store_true", help="print JSON")
+        return subparser
 
     command("list", "The rooms in order, what each reads, and its newest partition.", as_json=True)
     for name, text in (("fit", "Learn a room's model as of a day."), ("transform", "Make a room's table as of a day.")):
-        made = command(name, text)
-        rooms = made.add_subparsers(dest="room", required=True, metavar="ROOM")
+        subparser = command(name, text)
+        rooms = subparser.add_subparsers(dest="room", required=True, metavar="ROOM")
         for kind in pipeline.rooms:
             room = kind.name
             if name == "transform" or hasattr(kind, "fit"):
@@ -130,22 +130,22 @@ def build_parser(pipeline: Pipeline) -> argparse.ArgumentParser:
         ("dag", "Run the daily DAG in Airflow, and wait."),
     ):
         command(name, text, asof=True).add_argument("--force", action="store_true", help=FORCE)
-    made = command("report", "What a run did: stages, quality, cost.", as_json=True)
-    made.add_argument("--asof", help="default: the newest partition")
-    made = command("show", "The list that a user is served now.", as_json=True)
-    made.add_argument("user", help="the user's id, as the source has it")
-    made.add_argument("--scene", default="home", help="where the list is shown (default home)")
-    made = command("why", "What happened to an item for a user, stage by stage.", as_json=True)
-    made.add_argument("user", help="the user's id, as the source has it")
-    made.add_argument("item", help="the item's id")
-    made.add_argument("--asof", help="default: the newest partition")
-    made = command("takedown", "Remove an item from every list at the next read.")
-    made.add_argument("item", help="the item's id")
-    made.add_argument("--reason", default="", help="kept beside it")
-    made.add_argument("--undo", action="store_true", help="put it back")
-    made.add_argument("--force", action="store_true", help="also an item that no list and no item profile has yet")
-    made = command("ui", "Serve the Airflow UI, the MLflow UI and the data docs on 127.0.0.1 until Ctrl-C.")
-    made.add_argument(
+    subparser = command("report", "What a run did: stages, quality, cost.", as_json=True)
+    subparser.add_argument("--asof", help="default: the newest partition")
+    subparser = command("show", "The list that a user is served now.", as_json=True)
+    subparser.add_argument("user", help="the user's id, as the source has it")
+    subparser.add_argument("--scene", default="home", help="where the list is shown (default home)")
+    subparser = command("why", "What happened to an item for a user, stage by stage.", as_json=True)
+    subparser.add_argument("user", help="the user's id, as the source has it")
+    subparser.add_argument("item", help="the item's id")
+    subparser.add_argument("--asof", help="default: the newest partition")
+    subparser = command("takedown", "Remove an item from every list at the next read.")
+    subparser.add_argument("item", help="the item's id")
+    subparser.add_argument("--reason", default="", help="kept beside it")
+    subparser.add_argument("--undo", action="store_true", help="put it back")
+    subparser.add_argument("--force", action="store_true", help="also an item that no list and no item profile has yet")
+    subparser = command("ui", "Serve the Airflow UI, the MLflow UI and the data docs on 127.0.0.1 until Ctrl-C.")
+    subparser.add_argument(
         "--port", type=int, default=8080, help="of the first page; the others take the next two (default 8080)"
     )
     command("catalogue", "Every feature with its definition, as Markdown.")

@@ -218,8 +218,8 @@ def _usage(action: argparse.Action) -> str:
 
 
 def _table(rows: list[tuple[str, str]]) -> list[str]:
-    told = [f"| {word} | {text} |" for word, text in rows]
-    return ["| argument | meaning |", "|---|---|", *told, ""] if told else []
+    lines = [f"| {word} | {text} |" for word, text in rows]
+    return ["| argument | meaning |", "|---|---|", *lines, ""] if lines else []
 
 
 # -------------------------------------------------------------------- tables

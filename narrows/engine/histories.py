@@ -61,8 +61,8 @@ def each_asof(rows: DataFrame, key: str, sides: dict[str, pa.Table], asofs: list
 
     def work(batches: Iterator[pa.RecordBatch], folder: Path) -> None:
         joined = joined_with(frame(kinds, batches), sides)
-        for asof, made in zip(asofs, kernel(coded(joined), asofs), strict=True):
-            write_part(plain(made.to_arrow()), folder / f"{ASOF}={asof}")
+        for asof, profiles in zip(asofs, kernel(coded(joined), asofs), strict=True):
+            write_part(plain(profiles.to_arrow()), folder / f"{ASOF}={asof}")
 
     # by range: the files, in order, hold the keys in order, whatever the number of partitions (by hash it would be 2 s faster)
     return Parts(rows.repartitionByRange(parts, key), work)
@@ -128,13 +128,13 @@ def everything(rows: pl.DataFrame, asof: Asof) -> pl.DataFrame:
     return rows.filter(pl.col(KNOWN).is_null() | (pl.col(KNOWN) <= asof.period))
 
 
-def complete(made: pl.DataFrame) -> pl.DataFrame:
+def complete(rows: pl.DataFrame) -> pl.DataFrame:
     """Codes are text again, counts of nothing are 0 and lists of nothing are empty."""
     import polars as pl
     from polars import selectors as cs
 
-    coded = {name: kind for name, kind in made.schema.items() if isinstance(getattr(kind, "inner", kind), pl.Enum)}
+    coded = {name: kind for name, kind in rows.schema.items() if isinstance(getattr(kind, "inner", kind), pl.Enum)}
     text = {name: pl.List(pl.String) if isinstance(kind, pl.List) else pl.String for name, kind in coded.items()}
-    made = made.cast(text)  # type: ignore[arg-type]
-    lists = [pl.col(name).fill_null(pl.lit([], dtype=kind)) for name, kind in made.schema.items() if kind == pl.List]
-    return made.with_columns(cs.integer().fill_null(0), *lists)
+    rows = rows.cast(text)  # type: ignore[arg-type]
+    lists = [pl.col(name).fill_null(pl.lit([], dtype=kind)) for name, kind in rows.schema.items() if kind == pl.List]
+    return rows.with_columns(cs.integer().fill_null(0), *lists)

@@ -26,10 +26,12 @@ def check_java() -> str | None:
     java = str(Path(home, "bin", "java")) if home else shutil.which("java")
     if not java or not Path(java).exists():
         return f"Java is missing. {REMEDY}"
-    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
-    found = re.search(r'version "(?:1\.)?(\d+)', said.stderr + said.stdout)
-    if not found or int(found.group(1)) < OLDEST_JAVA:
-        return f"{java} is Java {found.group(1) if found else '?'}, and Spark needs {OLDEST_JAVA} or later. {REMEDY}"
+    answer = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
+    version = re.search(r'version "(?:1\.)?(\d+)', answer.stderr + answer.stdout)
+    if not version or int(version.group(1)) < OLDEST_JAVA:
+        return (
+            f"{java} is Java {version.group(1) if version else '?'}, and Spark needs {OLDEST_JAVA} or later. {REMEDY}"
+        )
     return None
 
 

@@ -40,16 +40,16 @@ class Code:
         return reached
 
     def _closure(self, roots: list[str]) -> dict[str, str]:
-        found: dict[str, str] = {}
+        modules: dict[str, str] = {}
         todo = list(roots)
         while todo:
             name = todo.pop()
-            if name in found or (_is_plumbing(name) and name not in roots):
+            if name in modules or (_is_plumbing(name) and name not in roots):
                 continue
             if module := self._module(name):
-                found[name], imports = module
+                modules[name], imports = module
                 todo += imports
-        return found
+        return modules
 
     def decorators(self, name: str) -> set[str]:
         """The modules from which a module imports the decorators that it uses."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from narrows.asof import Asof
 from narrows.audit.contract import Audit, contract
-from narrows.audit.worker import Audits, AuditsBeside
+from narrows.audit.worker import Audits, BackgroundAudits
 from narrows.engine.cost import Cost
 from narrows.run.fingerprint import versions
 from narrows.stage import Table, settings_of
@@ -50,16 +50,16 @@ class Publisher:
     run_id: str = ""
     log: Any = None
     """Called with (room, table, audit, model folder) after every publication; None logs nothing."""
-    beside: bool = False
+    in_background: bool = False
     """Whether audits are made in a process of their own while the rooms work on."""
-    made: list[Table] = field(default_factory=list)
+    new_versions: list[Table] = field(default_factory=list)
     """What was published."""
     drafts: deque[Draft] = field(default_factory=deque)
     """What is being audited."""
 
     @cached_property
     def audits(self) -> Audits:
-        return AuditsBeside() if self.beside else Audits()
+        return BackgroundAudits() if self.in_background else Audits()
 
     def get_ready(self) -> None:
         """Something will have to be audited: what takes seconds to start may start."""
@@ -120,7 +120,7 @@ class Publisher:
             self.log.release(room.name, notes)
 
     def _done(self, room: Any, table: Table, audit: Audit | None, model: Path | None) -> None:
-        self.made.append(table)
+        self.new_versions.append(table)
         cost = table.meta["cost"]
         what = "model" if model else f"{table.rows:>9,} rows"
         spent = f"{cost['seconds']:6.1f} s  {cost['peak_mb']:6.0f} MB"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from narrows.asof import Asof
 from narrows.run.fingerprint import past_count
+from narrows.source.errors import SourceError
 from narrows.stage import Flow, Past, Recent, Stage, Table, Truth, parameters
 
 if TYPE_CHECKING:
@@ -19,24 +20,24 @@ class Pending(RuntimeError):
 
 def resolve(runner: Runner, room: Stage, method: Any, asof: Asof) -> dict[str, Any]:
     """Every table that a method reads for a partition, by parameter; what is missing is made."""
-    found: dict[str, Any] = {}
+    inputs: dict[str, Any] = {}
     for table, kind in parameters(method).items():
         if kind == "same":
-            found[table] = same(runner, table, asof)
+            inputs[table] = same(runner, table, asof)
         elif kind == "flow":
-            found[table] = Flow({name: runner.table(name, asof) for name in runner.pipeline.narrowing})
+            inputs[table] = Flow({name: runner.table(name, asof) for name in runner.pipeline.narrowing})
         elif kind == "truth":
-            found[table] = truth(runner, table, asof)
+            inputs[table] = truth(runner, table, asof)
         else:
-            found[table] = past(runner, room, table, asof, recent=kind == "recent")
-    return found
+            inputs[table] = past(runner, room, table, asof, recent=kind == "recent")
+    return inputs
 
 
 def same(runner: Runner, table: str, asof: Asof) -> Table:
     """The partition of the as-of: of a room that serves earlier as-ofs what they knew, of a side table its rows."""
     maker = runner.pipeline.makers[table]
-    found = known(runner, maker, asof) if runner.serves_earlier(maker) else runner.table(maker, asof)
-    return found if table == maker else found.side(table)
+    partition = known(runner, maker, asof) if runner.serves_earlier(maker) else runner.table(maker, asof)
+    return partition if table == maker else partition.side(table)
 
 
 def known(runner: Runner, name: str, asof: Asof) -> Table:
@@ -63,7 +64,7 @@ def past(runner: Runner, room: Stage, table: str, asof: Asof, recent: bool) -> P
 
     A published partition is never remade because later or late data arrived: a past training set stays as it was.
     """
-    found = (Recent if recent else Past)()
+    partitions = (Recent if recent else Past)()
     own = recent and not runner.making_past
     if own:
         runner.table(table, asof)  # before looking at the earlier ones: making it may make them
@@ -71,8 +72,8 @@ def past(runner: Runner, room: Stage, table: str, asof: Asof, recent: bool) -> P
     for number in range(past_count(runner.settings, room, table) - 1, -1, -1):
         day = newest - number * runner.horizon
         if partition := runner.table(table, day) if own and day == asof else runner.published(table, day):
-            found[day] = partition
-    return found
+            partitions[day] = partition
+    return partitions
 
 
 def truth(runner: Runner, name: str, asof: Asof) -> Truth:
@@ -95,6 +96,20 @@ def hold(runner: Runner, asof: Asof) -> str:
     return f"the source ends with {notes['ends']}" if stale else ""
 
 
+def require_reached(runner: Runner, asof: Asof) -> None:
+    """Refuse an as-of that the source does not reach, before anything is learnt from it; ``runner.force`` lets it pass.
+
+    Raises:
+        SourceError: the source ends before the as-of; the message has the last one that can be made.
+    """
+    if not runner.force and hold(runner, asof):
+        ends = known(runner, runner.source_room, asof).notes["ends"]
+        raise SourceError(
+            f"[source] ends with {ends}: of {asof} there is no event, so its lists would be stale. "
+            f"Take --asof {ends}, wait for the feed, or replay with --force (its lists do not go live)."
+        )
+
+
 def arguments(
     runner: Runner, method: Any, reads: dict[str, Any], asof: Asof, asofs: list[Asof] | None = None
 ) -> dict[str, Any]:
@@ -104,7 +119,6 @@ def arguments(
         "asofs": lambda: asofs or [asof],
         "source": lambda: runner.source,
         "earlier": lambda: earlier(runner, runner.source_room, asof),
-        "force": lambda: runner.force,
         "hold": lambda: hold(runner, asof),
         "horizon": lambda: runner.horizon,
         "session": lambda: runner.session,

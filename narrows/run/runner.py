@@ -37,7 +37,7 @@ class Runner:
     run_id: str = ""
     log: RunLog | None = None
     """See `Publisher`, as of the next."""
-    beside: bool = False
+    in_background: bool = False
     force: bool = False
     """Whether an as-of that the source does not reach may be made, for a replay."""
     making_past: bool = False
@@ -60,12 +60,12 @@ class Runner:
     @cached_property
     def publisher(self) -> Publisher:
         docs = self.settings.state / "data_docs"
-        return Publisher(self.store, docs, self.run_id, self.log, self.beside)
+        return Publisher(self.store, docs, self.run_id, self.log, self.in_background)
 
     @property
-    def made(self) -> list[Table]:
+    def new_versions(self) -> list[Table]:
         """What this runner made rather than took from the store."""
-        return self.publisher.made
+        return self.publisher.new_versions
 
     @cached_property
     def source(self) -> Any:
@@ -145,12 +145,15 @@ class Runner:
 
     def run(self, name: str, asof: Asof) -> Table:
         """What a task of the DAG does: the room's partition, and with it the earlier ones that the run will read."""
-        room, before = self.room(name), len(self.made)
+        room, before = self.room(name), len(self.new_versions)
+        if name == self.source_room:
+            self.table(name, asof)  # what the source says now
+        reads.require_reached(self, asof)
         earlier = self.windows(asof) if getattr(room, "with_windows", False) else []
         table = self.tables(name, [*[day for day in earlier if not self.published(name, day)], asof])[asof]
         if self.serves_earlier(name) and table.notes["goes_on"]:
             self.table(name, asof + self.horizon)  # a replay: what the lists are judged on is there already
-        if len(self.made) == before:
+        if len(self.new_versions) == before:
             LOG.info("  %-16s %s  cached %s  %9s rows", name, asof, table.version, f"{table.rows:,}")
             if hasattr(room, "publish"):
                 tables = self.reads(room, asof)

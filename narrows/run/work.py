@@ -12,7 +12,7 @@ from narrows.engine.cost import Cost, meter
 from narrows.run.fingerprint import merged
 from narrows.run.narrowing import check, flow, shards
 from narrows.run.publish import Draft
-from narrows.stage import Made, NarrowingStage, Table, TableStage
+from narrows.stage import NarrowingStage, Output, Table, TableStage
 from narrows.store.table import part_name
 from narrows.store.write import write_file, write_ranged, write_table
 
@@ -36,13 +36,13 @@ def transform(runner: Runner, room: TableStage, todo: list[Work]) -> dict[Asof, 
         with meter() as cost:
             tables = merged([tables for _, _, tables in group])
             output = method(**runner.arguments(method, tables, asofs[-1], asofs))
-            output = output if isinstance(output, Made) else Made(output)
+            output = output if isinstance(output, Output) else Output(output)
             if ranged:
                 write_ranged(output.data, drafts)
             else:
                 folders = [room.partitioned_by] if room.partitioned_by else []
                 write_table(output.data, drafts[asofs[-1]] / "data", folders)
-            for name, data in output.beside.items():
+            for name, data in output.side_tables.items():
                 write_table(data, drafts[asofs[-1]] / name)
         share = Cost(cost.seconds / len(group), cost.cpu_seconds / len(group), cost.peak_mb)
         for asof, fingerprint, tables in group:
@@ -63,7 +63,7 @@ def narrow(runner: Runner, room: NarrowingStage, todo: list[Work], model: Any = 
             ):
                 narrowed = check(room, shard, room.narrow(fitted[0], shard))
                 received += narrowed.kept.num_rows + narrowed.removed.num_rows
-                kept += narrowed.kept.num_rows
+                kept += narrowed.survivors.num_rows
                 write_file(flow(narrowed), draft / "data" / part_name(number))
         notes = {"received": received, "kept": kept, **(fitted[1].notes if fitted[1] else {})}
         if fitted[1] and fitted[1].asof == asof:  # an earlier model was paid for then

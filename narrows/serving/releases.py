@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from narrows.asof import start_of
 from narrows.serving.schema import KEPT, LIVE, ServingError, fallback, recommendation, release
 
-ASOF = re.compile(r"(\d{4}-\d\d-\d\d)(?:T(\d\d)(?::?(\d\d))?)?")
 BECAUSE = "kept_because"
 """The key of a release's manifest that says why it did not go live."""
 
@@ -31,12 +30,8 @@ def end_of(asof: Any) -> datetime:
     """
     if hasattr(asof, "end"):
         return asof.end
-    if not (match := ASOF.fullmatch(str(asof))):
-        raise ValueError(f"{str(asof)!r} is not an as-of; give it as YYYY-MM-DD or YYYY-MM-DDTHH")
-    day, hour, minute = match.groups()
-    length = timedelta(minutes=1) if minute else timedelta(hours=1) if hour else timedelta(days=1)
-    start = datetime.fromisoformat(day).replace(hour=int(hour or 0), minute=int(minute or 0), tzinfo=UTC)
-    return start + length
+    start = start_of(str(asof))
+    return start + {10: timedelta(days=1), 13: timedelta(hours=1)}.get(len(str(asof)), timedelta(minutes=1))
 
 
 def take_writer_lock(connection: sa.Connection) -> None:

@@ -78,9 +78,9 @@ class Store:
         else:
             draft.rename(folder)
         self.point(table, asof, meta["fingerprint"])
-        found = self.find(table, asof, meta["fingerprint"])
-        assert found is not None
-        return found
+        existing = self.find(table, asof, meta["fingerprint"])
+        assert existing is not None
+        return existing
 
     def point(self, table: str, asof: Asof, fingerprint: str) -> None:
         """Let the partition's current version be the one with this fingerprint."""

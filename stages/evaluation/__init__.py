@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from narrows.stage import Asof, Flow, Made, Table, TableStage, Truth, room
+from narrows.stage import Asof, Flow, Output, Table, TableStage, Truth, room
 
 
 @room
@@ -44,7 +44,7 @@ class Evaluation(TableStage):
         events: Truth,
         asof: Asof,
         horizon: timedelta,
-    ) -> Made:
+    ) -> Output:
         """Judge the lists of ``asof`` on the events of the ``horizon`` after it."""
         from stages.evaluation import read
         from stages.evaluation.assess import assess

@@ -6,13 +6,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from narrows.stage import Made
+from narrows.stage import Output
 from stages.evaluation import cascade, quality
 from stages.evaluation.ledger import ledger
 from stages.evaluation.run import MetricRows, Run
 
 
-def assess(run: Run, bins: int) -> Made:
+def assess(run: Run, bins: int) -> Output:
     """Judge a run; see ``Evaluation`` for what comes out."""
     out = MetricRows()
     shown, fresh = quality.lists(run)
@@ -26,7 +26,7 @@ def assess(run: Run, bins: int) -> Made:
     cascade.flow(run, outcomes, out)
     cascade.widths(run, out)
     table = out.table()
-    return Made(table, headlines(table, run.depth), {"outcomes": outcomes, "ledger": ledger(outcomes, run.rooms)})
+    return Output(table, headlines(table, run.depth), {"outcomes": outcomes, "ledger": ledger(outcomes, run.rooms)})
 
 
 def headlines(table: pa.Table, k: int) -> dict[str, Any]:

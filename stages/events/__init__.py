@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from narrows.asof import KNOWN
-from narrows.stage import Asof, Made, Table, TableStage, room
+from narrows.stage import Asof, Output, Table, TableStage, room
 
 if TYPE_CHECKING:
     from narrows.source.files import Source
@@ -30,12 +30,10 @@ class Events(TableStage):
     max_clock_skew_hours: float = Field(24.0, ge=0)
     """An event dated later than this after its own arrival is from the future, and broken."""
 
-    def transform(
-        self, *, session: Any, source: Source, asof: Asof, earlier: Table | None = None, force: bool = False
-    ) -> Made:
+    def transform(self, *, session: Any, source: Source, asof: Asof, earlier: Table | None = None) -> Output:
         """The rows known by an as-of; those that ``earlier``, a partition of the same source, has are its files."""
         from stages.events.clean import clean
         from stages.events.side_tables import with_side_tables
 
-        made = clean(source.events(session), source.settings, self, asof, earlier, force)
-        return with_side_tables(made, source, session)
+        events = clean(source.events(session), source.settings, self, asof, earlier)
+        return with_side_tables(events, source, session)

@@ -33,7 +33,7 @@ from narrows.engine.spark import Parts, part_writer
 from narrows.settings import SourceSettings
 from narrows.source.errors import SourceError
 from narrows.source.tabular import reading
-from narrows.stage import Asof, Made, Table
+from narrows.stage import Asof, Output, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,16 +74,14 @@ class Periods:
         self.rows.save(folder)
 
 
-def clean(
-    raw: DataFrame, source: SourceSettings, room: Events, asof: Asof, earlier: Table | None = None, force: bool = False
-) -> Made:
+def clean(raw: DataFrame, source: SourceSettings, room: Events, asof: Asof, earlier: Table | None = None) -> Output:
     """Split raw rows into events and quarantine.
 
     ``raw`` has the source's columns by our names and ``raw``, the original row as a struct. Rows that had not happened or
     not arrived by the end of ``asof`` are no error: later partitions will have them.
 
     Raises:
-        SourceError: nothing is known by the as-of, too many rows are broken, or the source ends before the as-of.
+        SourceError: nothing is known by the as-of, or too many rows are broken.
     """
     rows = judged(typed(raw, source), room.max_clock_skew_hours, asof.end)
     with reading():
@@ -107,11 +105,6 @@ def clean(
     following = next((row["first"] for row in seen if row[0] == LATER), None)
     near = asof + FOLLOWING_HORIZONS * source.horizon_length
     goes_on = following is not None and following <= near.period
-    if ends < asof and not goes_on and not force:
-        raise SourceError(
-            f"[source] ends with {ends}: of {asof} there is no event, so its lists would be stale. "
-            f"Take --asof {ends}, wait for the feed, or replay with --force (its lists do not go live)."
-        )
     events = rows.where(F.col("reason").isNull()).select(*EVENT_COLUMNS, known_text(known(), asof.grain).alias(KNOWN))
     if earlier:
         events = events.where(F.col(KNOWN) > str(earlier.asof))
@@ -123,7 +116,9 @@ def clean(
         "quarantine": counts, "events": good, "begins": str(begins), "ends": str(ends),
         "rows_after_asof": after, "goes_on": goes_on, "received": good + sum(counts.values()) + after,
     }  # fmt: skip
-    return Made(Periods(Parts(in_order, _write_periods), earlier), notes, {"quarantine": quarantine} if counts else {})
+    return Output(
+        Periods(Parts(in_order, _write_periods), earlier), notes, {"quarantine": quarantine} if counts else {}
+    )
 
 
 def known() -> Column:

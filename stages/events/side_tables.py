@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from narrows.columns import ITEM_COLUMNS, USER_COLUMNS
 from narrows.engine.spark import Parts, write_part
 from narrows.source.tabular import reading
-from narrows.stage import Made
+from narrows.stage import Output
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,8 +43,8 @@ class SideTable:
         return {reason: count for reason, count in self.counts.items() if reason is not None}
 
 
-def with_side_tables(made: Made, source: Source, session: Any) -> Made:
-    """``made`` with the tables ``items`` and ``users`` beside it, their broken rows in its quarantine, and their counts.
+def with_side_tables(output: Output, source: Source, session: Any) -> Output:
+    """``output`` with the tables ``items`` and ``users`` beside it, their broken rows in its quarantine, and their counts.
 
     The tables are always there, with all their columns (text, null where the source lacks them), if need be empty. The
     note ``side_tables`` has for each the rows ``received`` and the ``quarantine`` (rows by reason).
@@ -53,15 +53,15 @@ def with_side_tables(made: Made, source: Source, session: Any) -> Made:
         SourceError: a table cannot be read.
     """
     tables = _judged({"items": source.items(session), "users": source.users(session)})
-    beside, notes = dict(made.beside), {}
+    published, notes = dict(output.side_tables), {}
     for table in tables:
         if table.rows is not None and table.broken:
             LOG.warning("[source] %s: broken rows go to the quarantine: %s", table.name, table.broken)
             broken = _quarantine(table.name, table.rows)
-            beside[QUARANTINE] = beside[QUARANTINE].unionByName(broken) if QUARANTINE in beside else broken
-        beside[table.name] = _clean(table)
+            published[QUARANTINE] = published[QUARANTINE].unionByName(broken) if QUARANTINE in published else broken
+        published[table.name] = _clean(table)
         notes[table.name] = {"received": sum(table.counts.values()), "quarantine": table.broken}
-    return Made(made.data, {**made.notes, "side_tables": notes}, beside)
+    return Output(output.data, {**output.notes, "side_tables": notes}, published)
 
 
 def one_row_per_id(rows: DataFrame, columns: tuple[str, ...]) -> DataFrame:

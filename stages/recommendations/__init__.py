@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from narrows.stage import Asof, Made, Table, TableStage, room, settings_of
+from narrows.stage import Asof, Output, Table, TableStage, room, settings_of
 
 if TYPE_CHECKING:
     from narrows.settings import Settings
@@ -40,7 +40,7 @@ class Recommendations(TableStage):
 
     def transform(
         self, rerank: Table, item_profiles: Table, user_profiles: Table, *, horizon: timedelta, settings: Settings
-    ) -> Made:
+    ) -> Output:
         """The published rows, without what is taken down; a release id comes from the versions that were read and the
         room's settings.
         """
@@ -72,7 +72,7 @@ class Recommendations(TableStage):
             "release_id": release, "lists": lists.count(left), "fallback_rows": fallback.num_rows,
             "received": rows.num_rows, "taken_down": rows.num_rows - left.num_rows,
         }  # fmt: skip
-        return Made(left, notes, {"fallback": fallback})
+        return Output(left, notes, {"fallback": fallback})
 
     def publish(self, draft: Table, *, rerank: Table, settings: Settings, asof: Asof, hold: str = "") -> dict[str, Any]:
         """Write the release to the serving database and make it live: what the audited ``draft`` holds.

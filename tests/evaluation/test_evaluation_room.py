@@ -60,7 +60,7 @@ def test_differences_are_paired(judged):
 
 
 def test_only_events_of_the_horizon_are_positives(judged):
-    outcomes = judged.beside["outcomes"]
+    outcomes = judged.side_tables["outcomes"]
     assert outcomes.num_rows == TRUTH.num_rows
     assert "7" not in outcomes["item_id"].to_pylist()
 
@@ -74,7 +74,7 @@ def test_flow_and_ledger(judged):
     assert found["candidates", "flow", "recall", "received", 0, ""]["value"] == 6
     assert found["candidates", "flow", "recall", "kept", 0, ""]["value"] == 5
     assert found["candidates", "flow", "prerank", "overlap", 2, "all"]["value"] == 1
-    assert sum(judged.beside["ledger"]["count"].to_pylist()) == TRUTH.num_rows
+    assert sum(judged.side_tables["ledger"]["count"].to_pylist()) == TRUTH.num_rows
 
 
 def test_a_pinned_row_was_not_received_and_counts_as_shown(tmp_path, monkeypatch):
@@ -98,6 +98,6 @@ def test_calibration_counts_every_candidate_that_reached_rank(judged):
 
 def test_nothing_to_judge_is_no_error(tmp_path):
     made = Evaluation(resamples=50).transform(**handles(tmp_path, PUBLISHED, TRUTH.slice(0, 0)), **WEEK)
-    assert made.beside["outcomes"].num_rows == 0
+    assert made.side_tables["outcomes"].num_rows == 0
     assert values(made)["all", "published", "published", "recall", 20, ""]["value"] is None
     assert isinstance(made.data, pa.Table)

@@ -80,7 +80,7 @@ def test_the_room_makes_the_rows(tmp_path):
     first = made.data.to_pylist()[1]
     assert (first["scene"], first["batch_id"], first["reason"]) == ("home", "2017-11-30", "explore")
     assert first["expires_at"] == datetime(2017, 12, 9, tzinfo=UTC)
-    assert of(made.beside["fallback"], "all") == ["i4", "i1"]  # i2, i3 and i5 reached rerank for nobody
+    assert of(made.side_tables["fallback"], "all") == ["i4", "i1"]  # i2, i3 and i5 reached rerank for nobody
     json.dumps(made.notes)
     again = room.transform(*(handle(name) for name in tables), horizon=WEEK, settings=settings)
     assert again.notes["release_id"] == made.notes["release_id"] == first["release_id"]
@@ -95,7 +95,7 @@ def test_the_room_makes_the_rows(tmp_path):
     without = room.transform(*(handle(name) for name in tables), horizon=WEEK, settings=settings)
     assert [(r["user_id"], r["rank"], r["item_id"]) for r in without.data.to_pylist()] == [("u0", 1, "i1")]
     assert (without.notes["received"], without.notes["taken_down"]) == (3, 2)
-    assert "i4" not in of(without.beside["fallback"], "all")
+    assert "i4" not in of(without.side_tables["fallback"], "all")
 
 
 def test_settings_are_checked():
