@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 import stages.recall.channels  # noqa: F401 (registers the channels and their features)
-from narrows.engine.garbage import RARELY
+from narrows.engine.garbage import GC_THRESHOLD
 from narrows.engine.spark import spark_session
 from narrows.settings import SparkSettings
 from tests.fixtures import line  # noqa: F401 (a fixture)
 
-gc.set_threshold(RARELY, 10, 10)  # as in the processes of rooms
+gc.set_threshold(GC_THRESHOLD, 10, 10)  # as in the processes of rooms
 
 
 @pytest.fixture(scope="session")

@@ -179,7 +179,7 @@ def test_a_later_copy_does_not_change_an_earlier_asof(spark, tmp_path):
 
 @pytest.mark.parametrize("many", [3, 10_000])
 def test_many_copies_take_the_same_way(spark, tmp_path, monkeypatch, many):
-    monkeypatch.setattr("stages.events.clean.MANY", many)
+    monkeypatch.setattr("stages.events.clean.MAX_LISTED_KEYS", many)
     rows = [row(n % 20) | {"n": n} for n in range(60)]
     made = clean(spark, tmp_path, rows)
     assert made.notes["quarantine"] == {"duplicate": 40}

@@ -65,10 +65,8 @@ class Audit:
     def require(self) -> Audit:
         """Return self if the contract held.
 
-        Raises
-        ------
-        BrokenContract
-            Otherwise, with every broken expectation, the page of the data docs and the remedy.
+        Raises:
+            BrokenContract: otherwise, with every broken expectation, the page of the data docs and the remedy.
         """
         if self.success:
             return self
@@ -99,10 +97,8 @@ class Contract:
     def over(self, present: Collection[str], settings: Mapping[str, Any] | None) -> Contract:
         """The contract for a table with these columns and a room with these settings; see `audit`.
 
-        Raises
-        ------
-        ContractError
-            It names a setting the room does not have.
+        Raises:
+            ContractError: it names a setting the room does not have.
         """
         kept = []
         for kind, arguments in self.expectations:
@@ -174,10 +170,8 @@ def contract(room: type[Any], table: str = "") -> Contract:
 def read(path: Path) -> Contract:
     """Read a contract.yml. Names and arguments of the expectations are judged at the audit.
 
-    Raises
-    ------
-    ContractError
-        The file is missing, is no YAML, or is not a grain and a list of one-key entries.
+    Raises:
+        ContractError: the file is missing, is no YAML, or is not a grain and a list of one-key entries.
     """
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -212,34 +206,22 @@ def audit(
 ) -> Audit:
     """Check a draft against its room's contract and add the result's page to the data docs.
 
-    Parameters
-    ----------
-    room
-        The table's name.
-    data
-        The draft. An Arrow table, or the Arrow dataset of a draft's Parquet files, is checked in memory,
-        reading only the columns the contract names: 1 to 2 s per million rows. A Spark DataFrame is checked
-        by Spark jobs where it lies, for what does not fit one machine; persist it first.
-    docs
-        Folder of the static HTML site, made if missing. All rooms and runs share it, also across processes.
-    version
-        The draft's version; a rerun of the same version replaces its page.
-    asof
-        The partition's text, such as `2017-12-01T13`.
-    terms
-        The contract.
-    settings
-        The room's settings, by name; without them the expectations that name a `$PARAMETER` are left out.
+    Args:
+        room: the table's name.
+        data: the draft. An Arrow table, or the Arrow dataset of a draft's Parquet files, is checked in memory, reading only
+            the columns the contract names: 1 to 2 s per million rows. A Spark DataFrame is checked by Spark jobs where it
+            lies, for what does not fit one machine; persist it first.
+        docs: folder of the static HTML site, made if missing. All rooms and runs share it, also across processes.
+        version: the draft's version; a rerun of the same version replaces its page.
+        asof: the partition's text, such as `2017-12-01T13`.
+        terms: the contract.
+        settings: the room's settings, by name; without them the expectations that name a `$PARAMETER` are left out.
 
-    Returns
-    -------
-    Audit
-        Also when the contract is broken; `.require()` then raises.
+    Returns:
+        The audit, also when the contract is broken; `.require()` then raises.
 
-    Raises
-    ------
-    ContractError
-        The contract itself cannot be used.
+    Raises:
+        ContractError: the contract itself cannot be used.
     """
     from narrows.audit import suite as expectations
 

@@ -51,10 +51,8 @@ def prepare() -> None:
 def suite(terms: Contract, name: str) -> Any:
     """The suite of a contract.
 
-    Raises
-    ------
-    ContractError
-        An unknown expectation or argument, or a wrong value: with the file, the entry and the nearest names.
+    Raises:
+        ContractError: an unknown expectation or argument, or a wrong value: with the file, the entry and the nearest names.
     """
     gx = _great_expectations()
     from great_expectations.expectations import registry

@@ -6,7 +6,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-RARELY = 50_000
+GC_THRESHOLD = 50_000
 """New containers between two looks at the youngest; Python's default is 700."""
 
 
@@ -17,7 +17,7 @@ def rarely_collected() -> Iterator[None]:
     The libraries that rooms import make half a million objects that live until the end. Looking through them time
     and again takes a fifth of their import, and once more a second as the process ends.
     """
-    gc.set_threshold(RARELY, 10, 10)
+    gc.set_threshold(GC_THRESHOLD, 10, 10)
     try:
         yield
     finally:

@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 
     from stages.events import Events
 
-LATER = "not known yet"
-MANY = 10_000
+NOT_KNOWN_YET = "not known yet"
+MAX_LISTED_KEYS = 10_000
 """Doubled keys up to which they are listed rather than all rows sorted."""
 FOLLOWING_HORIZONS = 4
 """Horizons within which rows must follow the as-of to show that the source goes on: one row dated far ahead does not."""
-FARTHEST = 7.3e9
+MAX_SECOND = 7.3e9
 """Seconds since 1970 that are still an instant (the year 2201)."""
 MILLISECONDS_FROM = 1e11
 """A bare number above this is milliseconds since 1970 (seconds would mean the year 5138)."""
@@ -87,7 +87,7 @@ def clean(raw: DataFrame, source: SourceSettings, room: Events, asof: Asof, earl
     with reading():
         rows, seen = _deduplicated(rows, asof.grain)
     counts, last = {row[0]: row[1] for row in seen}, {row[0]: row[2] for row in seen}
-    after, good, duplicates = counts.pop(LATER, 0), counts.pop(None, 0), counts.get("duplicate", 0)
+    after, good, duplicates = counts.pop(NOT_KNOWN_YET, 0), counts.pop(None, 0), counts.get("duplicate", 0)
     bad = sum(counts.values()) - duplicates
     if good == 0:
         raise SourceError(
@@ -102,14 +102,14 @@ def clean(raw: DataFrame, source: SourceSettings, room: Events, asof: Asof, earl
         )
     begins = Asof.of_period(next(row["first"] for row in seen if row[0] is None), asof.grain)
     ends = Asof.of_period(last[None], asof.grain)
-    following = next((row["first"] for row in seen if row[0] == LATER), None)
+    following = next((row["first"] for row in seen if row[0] == NOT_KNOWN_YET), None)
     near = asof + FOLLOWING_HORIZONS * source.horizon_length
     goes_on = following is not None and following <= near.period
     events = rows.where(F.col("reason").isNull()).select(*EVENT_COLUMNS, known_text(known(), asof.grain).alias(KNOWN))
     if earlier:
         events = events.where(F.col(KNOWN) > str(earlier.asof))
     in_order = events.repartition(KNOWN).sortWithinPartitions(KNOWN, *EVENT_KEY)
-    quarantine = rows.where(F.col("reason") != LATER).select(
+    quarantine = rows.where(F.col("reason") != NOT_KNOWN_YET).select(
         "reason", F.to_json("raw", {"ignoreNullFields": "false"}).alias("raw")
     )
     notes = {
@@ -144,8 +144,8 @@ def _deduplicated(rows: DataFrame, grain: timedelta) -> tuple[DataFrame, list[An
     )
     if not any(row[3] for row in seen):
         return rows, seen
-    keys = [row[0] for row in by_key.where(twice).select("key").limit(MANY).collect()]
-    candidate = good & (F.xxhash64(*EVENT_KEY).isin(keys) if len(keys) < MANY else F.lit(True))
+    keys = [row[0] for row in by_key.where(twice).select("key").limit(MAX_LISTED_KEYS).collect()]
+    candidate = good & (F.xxhash64(*EVENT_KEY).isin(keys) if len(keys) < MAX_LISTED_KEYS else F.lit(True))
     single, doubled = rows.where(~candidate), rows.where(candidate)
     earlier_first = Window.partitionBy(*EVENT_KEY).orderBy(INGESTED_AT, F.to_json("raw"))
     doubled = doubled.withColumn("reason", F.when(F.row_number().over(earlier_first) > 1, "duplicate"))
@@ -198,7 +198,7 @@ def typed(raw: DataFrame, source: SourceSettings) -> DataFrame:
 
 
 def judged(rows: DataFrame, max_clock_skew_hours: float, limit: datetime) -> DataFrame:
-    """Add ``reason``: why a row breaks the contract, null where it does not; ``LATER`` where it is not known yet."""
+    """Add ``reason``: why a row breaks the contract, null where it does not; ``NOT_KNOWN_YET`` where it is not known yet."""
     ahead = F.col(EVENT_TIME).cast("double") - F.col(INGESTED_AT).cast("double")
     rules = [
         ("unreadable row", F.col("corrupt")),
@@ -209,7 +209,7 @@ def judged(rows: DataFrame, max_clock_skew_hours: float, limit: datetime) -> Dat
         ("no readable ingested_at", F.col("bad_arrival")),
         ("value or price is not a number", F.col("bad_number")),
         ("event_time after its arrival", ahead > max_clock_skew_hours * 3600),
-        (LATER, (F.col(EVENT_TIME) >= F.lit(limit)) | (F.col(INGESTED_AT) >= F.lit(limit))),
+        (NOT_KNOWN_YET, (F.col(EVENT_TIME) >= F.lit(limit)) | (F.col(INGESTED_AT) >= F.lit(limit))),
     ]
     reason = F.coalesce(*[F.when(broken, F.lit(why)) for why, broken in rules])
     return rows.withColumn("reason", reason)
@@ -228,7 +228,7 @@ def instant(raw: DataFrame, name: str, time_format: str) -> Column:
     seconds = number / 1000 if time_format == "milliseconds" else number
     if time_format == "auto":
         seconds = F.when(F.abs(number) > MILLISECONDS_FROM, number / 1000).otherwise(number)
-    inside = F.when(F.abs(seconds) < FARTHEST, F.timestamp_micros(F.round(seconds * 1_000_000).cast("long")))
+    inside = F.when(F.abs(seconds) < MAX_SECOND, F.timestamp_micros(F.round(seconds * 1_000_000).cast("long")))
     # only what starts with a year: Spark would put a bare time of day on the day of the run
     text = column.cast("string")
     written = F.when(text.rlike(r"^\s*\d{4}-"), F.expr(f"try_cast(cast(`{name}` as string) as timestamp)"))
