@@ -57,6 +57,19 @@ def test_a_pipeline_of_your_own_lies_beside_the_file(tmp_path, monkeypatch):
     assert blue.rooms["shelf"].color == "blue", "modules are imported before the checks"
 
 
+def test_an_installed_package_brings_a_pipeline_under_a_name(tmp_path, monkeypatch):
+    """By the entry point of its metadata, as pip leaves it."""
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "site"), *sys.path])
+    monkeypatch.delitem(sys.modules, "shop_rooms", raising=False)
+    about = tmp_path / "site/shop-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: shop\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[narrows.pipelines]\nshop = shop_rooms\n")
+    (tmp_path / "site/shop_rooms.py").write_text(OWN_ROOMS)
+    (tmp_path / "seen.py").write_text("COLORS = ['red']")
+    assert settings(tmp_path, "[pipeline]\nrooms = 'shop'\n").pipeline.names == ("shelf",)
+
+
 def test_what_a_check_makes_of_a_table_is_refused_with_the_whole_path(tmp_path, monkeypatch):
     """As recall does with the settings of its channels."""
     monkeypatch.setattr(sys, "path", [*sys.path])
