@@ -39,7 +39,8 @@ class Pipeline:
         Raises:
             PipelineError: there is no such module, or its PIPELINE is no list of rooms that can run.
         """
-        offered = {entry.name: entry.value for entry in entry_points(group=GROUP)}
+        # looking through the installed packages takes longer than all else of a start
+        offered = {} if path == DEFAULT else {entry.name: entry.value for entry in entry_points(group=GROUP)}
         try:
             module = importlib.import_module(offered.get(path, path))
         except ModuleNotFoundError as error:

@@ -5,9 +5,11 @@ definition. Ages are days before the end of the as-of day; a *visit* is a distin
 a *day with* an item, category or brand is a distinct day on which the user had it.
 """
 
-from features.pair.registry import FEATURES, candidate_score, feature, matrix
+from features.registry import FEATURES, candidate_score, feature, matrix, register_early_scores
 
 # The order of these imports is the order of the features: LightGBM samples its columns by their position.
 from features.pair import history, interest, item, user  # isort: skip
+
+register_early_scores()
 
 __all__ = ["FEATURES", "candidate_score", "feature", "history", "interest", "item", "matrix", "user"]

@@ -7,7 +7,7 @@ import numpy as np
 from features.lookup import Array, Pairs
 from features.pair.gaps import gap_days, gap_visits
 from features.pair.history import history_last_days
-from features.pair.registry import feature
+from features.registry import feature
 
 
 @feature

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from features.lookup import Array, Pairs
-from features.pair.registry import feature
+from features.registry import feature
 
 
 @feature

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib.util
+import json
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 PLUMBING = (
     "narrows.audit", "narrows.cli", "narrows.config", "narrows.engine.cost", "narrows.engine.garbage", "narrows.engine.java",
@@ -18,16 +24,29 @@ CUT = "narrows.asof"
 """The cut in time decides the content of every table."""
 
 
+class Module(NamedTuple):
+    """What the code of a module says of it."""
+
+    digest: str
+    """A hash of its normalised source."""
+    imports: list[str]
+    """What it imports, anywhere in it: modules, and names in modules."""
+    decorators: list[str]
+    """The modules from which it imports the decorators that it uses."""
+
+
 @dataclass(frozen=True)
 class Code:
     """The modules of the repository and of a user's own packages, as far as rooms reach them."""
 
     packages: frozenset[str]
     """Top-level packages whose modules count."""
-    _modules: dict[str, tuple[str, frozenset[str]] | None] = field(default_factory=dict, repr=False)
+    cache: Path | None = None
+    """A file that keeps what was parsed, by a hash of the source: parsing takes half a second of every process."""
+    _modules: dict[str, Module | None] = field(default_factory=dict, repr=False)
 
     def of(self, root: str, plugins: tuple[str, ...] = ()) -> dict[str, str]:
-        """Every module that a room's package reaches, by name, as normalised source.
+        """Every module that a room's package reaches, by name, as a hash of its normalised source.
 
         Args:
             root: the module or package of the room; of a package all its modules are reached.
@@ -35,8 +54,10 @@ class Code:
         """
         reached = self._closure([root, *self._inside(root), CUT])
         for plugin in plugins:
-            if self.decorators(plugin) & reached.keys():
+            module = self._module(plugin)
+            if module and reached.keys() & set(module.decorators):
                 reached |= self._closure([plugin])
+        self._keep()
         return reached
 
     def _closure(self, roots: list[str]) -> dict[str, str]:
@@ -47,45 +68,53 @@ class Code:
             if name in modules or (_is_plumbing(name) and name not in roots):
                 continue
             if module := self._module(name):
-                modules[name], imports = module
-                todo += imports
+                modules[name] = module.digest
+                todo += [each for each in module.imports if each.split(".")[0] in self.packages]
         return modules
 
-    def decorators(self, name: str) -> set[str]:
-        """The modules from which a module imports the decorators that it uses."""
-        tree = _parse(_file(name))
-        origins: dict[str, str] = {}
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.module:
-                origins |= {alias.asname or alias.name: node.module for alias in node.names}
-        used = set()
-        for node in ast.walk(tree):
-            for decorator in getattr(node, "decorator_list", []):
-                called = decorator.func if isinstance(decorator, ast.Call) else decorator
-                if isinstance(called, ast.Name) and called.id in origins:
-                    used.add(origins[called.id])
-        return used
-
-    def _module(self, name: str) -> tuple[str, frozenset[str]] | None:
-        """A module's normalised source and the modules of our packages that it imports; None for another's."""
+    def _module(self, name: str) -> Module | None:
+        """What a module of our packages says; None for another's."""
         if name not in self._modules:
             file = _file(name) if name.split(".")[0] in self.packages else None
-            if file is None:
-                self._modules[name] = None
-            else:
-                tree = _parse(file)
-                self._modules[name] = (normalised(tree), frozenset(self._imports(tree)))
+            module = self._read(file) if file else None
+            if file and module:
+                package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+                module = module._replace(
+                    imports=[importlib.util.resolve_name(each, package) for each in module.imports]
+                )
+            self._modules[name] = module
         return self._modules[name]
 
-    def _imports(self, tree: ast.Module) -> Iterator[str]:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            else:
-                continue
-            yield from (name for name in names if name.split(".")[0] in self.packages)
+    def _read(self, file: Path) -> Module:
+        source = file.read_bytes()
+        key = hashlib.sha256(source).hexdigest()
+        if key not in self._parsed:
+            tree = ast.parse(source)
+            code = hashlib.sha256(normalised(tree).encode()).hexdigest()  # leaves out what only type checkers import
+            self._parsed[key] = [code, sorted(set(_imports(tree))), sorted(_decorators(tree))]
+            self._unkept.append(key)
+        return Module(*self._parsed[key])
+
+    @cached_property
+    def _unkept(self) -> list[str]:
+        return []
+
+    @cached_property
+    def _parsed(self) -> dict[str, list]:
+        """What the cache has, of this version of the parser."""
+        try:
+            kept = json.loads(self.cache.read_bytes()) if self.cache else {}
+            return dict(kept["modules"]) if kept["parser"] == _parser() else {}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def _keep(self) -> None:
+        if self.cache and self._unkept:
+            self.cache.parent.mkdir(parents=True, exist_ok=True)
+            draft = self.cache.with_suffix(f".{os.getpid()}")
+            draft.write_text(json.dumps({"parser": _parser(), "modules": self._parsed}))
+            draft.replace(self.cache)
+            self._unkept.clear()
 
     def _inside(self, root: str) -> list[str]:
         """All modules of a package."""
@@ -98,6 +127,36 @@ class Code:
             for path in sorted(folder.rglob("*.py"))
             if path != file
         ]
+
+
+def _parser() -> str:
+    """What the content of the cache depends on beside the sources: this file and the version of Python."""
+    return hashlib.sha256(Path(__file__).read_bytes() + sys.version.encode()).hexdigest()
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            end = "." if node.module else ""
+            yield from (*([module] if node.module else []), *(f"{module}{end}{alias.name}" for alias in node.names))
+
+
+def _decorators(tree: ast.Module) -> set[str]:
+    """The modules from which a module imports the decorators that it uses."""
+    origins: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            origins |= {alias.asname or alias.name: node.module for alias in node.names}
+    used = set()
+    for node in ast.walk(tree):
+        for decorator in getattr(node, "decorator_list", []):
+            called = decorator.func if isinstance(decorator, ast.Call) else decorator
+            if isinstance(called, ast.Name) and called.id in origins:
+                used.add(origins[called.id])
+    return used
 
 
 def normalised(tree: ast.Module) -> str:
@@ -137,7 +196,3 @@ def _file(name: str) -> Path | None:
     paths = [Path(folder, *rest) for folder in spec.submodule_search_locations or ()]  # also without an __init__.py
     files = [file for path in paths for file in (path / "__init__.py", path.with_suffix(".py"))]
     return next((file for file in files if file.exists()), None)
-
-
-def _parse(file: Path | None) -> ast.Module:
-    return ast.parse(file.read_text(encoding="utf-8")) if file else ast.Module([], [])

@@ -38,7 +38,7 @@ class Recipes:
     def _code(self) -> Code:
         modules = [room.__module__ for room in self.pipeline.rooms]
         modules += [*self.plugins, SOURCE, "features"]
-        return Code(frozenset(module.split(".")[0] for module in modules))
+        return Code(frozenset(module.split(".")[0] for module in modules), self.settings.state / "code.json")
 
     @property
     def plugins(self) -> tuple[str, ...]:

@@ -37,9 +37,13 @@ class Location:
         Raises:
             SourceError: nothing is there, or it cannot be reached.
         """
+        place = self._place(url)
+        if "://" not in place and Path(place).is_file():
+            return [Path(place)]  # most sources, without a tenth of a second to import fsspec
+
         from fsspec.implementations.local import LocalFileSystem
 
-        fs, names = self._names(url)
+        fs, names = self._names(url, place)
         if isinstance(fs, LocalFileSystem):
             return [Path(name) for name in names]
         return [self._fetched(fs, url, name) for name in names]
@@ -51,17 +55,19 @@ class Location:
         # a file inside an installed package is as old as its installation: its size must do
         return 0 if url.startswith(PACKAGE) else file.stat().st_mtime_ns
 
-    def _names(self, url: str) -> tuple[Any, list[str]]:
+    def _place(self, url: str) -> str:
+        """The path or fsspec URL that ``url`` means."""
+        if url.startswith(PACKAGE):
+            return installed(url)
+        if url.startswith(WHEEL):
+            return wheel_member(url, self.cache)
+        return url if "://" in url else str(self.base / url)
+
+    def _names(self, url: str, place: str) -> tuple[Any, list[str]]:
         """The file system and the names in it."""
         import fsspec
         from fsspec.core import has_magic
 
-        if url.startswith(PACKAGE):
-            place = installed(url)
-        elif url.startswith(WHEEL):
-            place = wheel_member(url, self.cache)
-        else:
-            place = url if "://" in url else str(self.base / url)
         try:
             fs, path = fsspec.core.url_to_fs(place)
             names = [path] if fs.exists(path) else sorted(fs.glob(path)) if has_magic(path) else []

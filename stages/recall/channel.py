@@ -95,7 +95,7 @@ def channel(kind: type[C]) -> type[C]:
     if (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
         raise ValueError(f"channel name = {name!r} of {kind.__module__}: {known.__module__} has it; give another.")
     if kind.score_feature and name not in CHANNELS:
-        from features.pair.registry import candidate_score
+        from features.registry import candidate_score
 
         candidate_score(name)
     CHANNELS[name] = kind

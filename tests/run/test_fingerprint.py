@@ -130,6 +130,35 @@ def test_a_module_reaches_what_it_imports_anywhere_but_for_type_checking():
     }
 
 
+def test_a_module_of_ones_own_reaches_what_it_imports_relatively(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    files = {
+        "__init__": "",
+        "adults": "from . import rules\nfrom .limits import most\n",
+        "rules": "",
+        "limits": "most = 3\n",
+    }
+    (tmp_path / "shop").mkdir()
+    for name, text in files.items():
+        (tmp_path / "shop" / f"{name}.py").write_text(text)
+    assert {"shop.adults", "shop.rules", "shop.limits"} <= set(Code(frozenset({"shop"})).of("shop.adults"))
+
+
+def test_what_was_parsed_is_kept_by_its_content(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "lone_room.py").write_text("a = 1\n")
+    packages, kept = frozenset({"lone_room"}), tmp_path / "var/code.json"
+    first = Code(packages, kept).of("lone_room")
+    with monkeypatch.context() as without:
+        without.setattr("ast.parse", None)
+        assert Code(packages, kept).of("lone_room") == first
+    (tmp_path / "lone_room.py").write_text("a = 2\n")
+    assert Code(packages, kept).of("lone_room") == Code(packages).of("lone_room") != first
+    kept.write_text("{broken")
+    (tmp_path / "lone_room.py").write_text("a = 1\n")
+    assert Code(packages, kept).of("lone_room") == first
+
+
 def test_normalised_source_keeps_behaviour_alone():
     import ast
 

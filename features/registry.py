@@ -1,17 +1,22 @@
-"""The registry of pair features: what `@feature` and `candidate_score` put in, what the models' matrices are made from."""
+"""The registry of pair features: what `@feature` and `candidate_score` put in, what the models' matrices are made from.
+
+Importing this module is light, for every command registers the channels' scores; `features.pair` has the features.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    from features.lookup import Array, Pairs
 
-from features.lookup import Array, Pairs
-
-Feature = Callable[[Pairs], Array]
+    Feature = Callable[[Pairs], Array]
 
 FEATURES: dict[str, Feature] = {}
 """Every pair feature by name, in the order of registration, which is the order of the models' columns."""
+_EARLY_SCORES: list[str] | None = []
+"""Scores registered before the features of `features.pair`, which they follow; None once those are there."""
 
 
 def feature(definition: Feature) -> Feature:
@@ -45,6 +50,9 @@ def candidate_score(name: str) -> None:
     Raises:
         ValueError: another feature has the name.
     """
+    if _EARLY_SCORES is not None:
+        _EARLY_SCORES.append(name)
+        return
     column = f"{name}_score"
 
     def score(pairs: Pairs) -> Array:
@@ -55,12 +63,22 @@ def candidate_score(name: str) -> None:
     feature(score)
 
 
+def register_early_scores() -> None:
+    """Register the scores that waited for the features of `features.pair`."""
+    global _EARLY_SCORES
+    scores, _EARLY_SCORES = _EARLY_SCORES or [], None
+    for name in scores:
+        candidate_score(name)
+
+
 def matrix(pairs: Pairs, names: Sequence[str]) -> Array:
     """The named features as float32 (pairs, names), C order.
 
     Raises:
         ValueError: a feature is not registered, such as one of a model that was fitted with other plug-ins.
     """
+    import numpy as np
+
     if missing := [name for name in names if name not in FEATURES]:
         raise ValueError(
             f"pair feature {missing[0]} is not registered: name the module that defines it in [pipeline] imports, or fit "
