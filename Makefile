@@ -5,10 +5,10 @@ ASOF ?= 2017-11-30
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help java setup run ui test lint format docs bench constraints clean
+.PHONY: help java setup run ui test test-all lint format docs bench constraints clean
 
 help: ## list the verbs
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 java: # before anything is installed: is there a Java that Spark can use?
 	@$(PYTHON) -m narrows.engine.java
@@ -30,8 +30,11 @@ run: setup ## the daily DAG in Airflow as of ASOF (default 2017-11-30), then a o
 ui: setup ## Airflow, MLflow and the data docs on 127.0.0.1
 	@$(BIN)/narrows ui
 
-test: setup ## all tests, by two processes
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+test: setup ## the tests, by two processes
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-all: setup ## the same with the slow ones
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m ""
 
 lint: setup ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,11 @@ from narrows.engine.spark import spark_session
 from narrows.settings import SparkSettings
 from tests.fixtures import line  # noqa: F401 (a fixture)
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes share two cores; also for what tests start
+
+LONG = ("test_cascade.py", "test_hours.py", "test_own_rooms.py", "test_ml100k.py")
+"""Files that take long begin first, so that no process waits for the other at the end."""
+
 gc.set_threshold(GC_THRESHOLD, 10, 10)  # as in the processes of rooms
 
 
@@ -24,3 +30,7 @@ def spark() -> Iterator[Any]:
     yield session
     session.stop()
     spark_session.cache_clear()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG)

@@ -67,6 +67,7 @@ def test_between_refits_the_last_models_narrow(hourly: Line):
     assert later.table("user_profiles").version != hourly.table("user_profiles").version
 
 
+@pytest.mark.slow
 def test_the_dag_makes_the_tables_of_the_hour(hourly: Line, tmp_path):
     file = world.write_hours(tmp_path)
     for name in (
