@@ -68,7 +68,7 @@ class Channel:
 
     def propose(self, query: Query, n: int) -> Proposals:
         """At most ``n`` items for each user of ``query``, best first; of a channel without ``fit``."""
-        raise NotImplementedError(f"channel {self.name} has neither fit nor propose")
+        raise TypeError(f"channel {self.name} has neither fit nor propose")
 
     def save(self, folder: Path) -> None:
         """Nothing: the settings are all that the channel knows."""
