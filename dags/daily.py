@@ -2,7 +2,7 @@
 
 One task a room, in the order of the pipeline; a room waits for the tables that it reads. Each task runs
 `narrows transform ROOM --asof DATE` in a process of its own and hands on the version of the table that it
-published, never rows. What exists already is found by its fingerprint: clearing and rerunning is cheap and
+published, never rows. What exists already is taken from the store: clearing and rerunning is cheap and
 safe.
 
 The run of a date makes the lists as of the end of the day before it. To make those of another day, trigger

@@ -136,7 +136,7 @@ def run_dag(asof: str, state: Path, dags: Path = DAGS, force: bool = False) -> i
     """Run the daily DAG for one partition and wait for it; its rooms' progress goes to standard error.
 
     Each call is a run of its own, so a second one of the same partition stands beside the first in the UI;
-    what its rooms have made already they find by its fingerprint.
+    what its rooms have made already they take from the store.
 
     Args:
         asof: the partition, such as 2017-11-30.
