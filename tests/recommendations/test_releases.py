@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from serving import ASOF, publish
 
 from narrows.asof import HOUR, Asof
-from narrows.serving import publication, reading, releases, schema
+from narrows.serving import reading, releases, schema
 
 
 def shown(engine, user: str = "u0", n: int = 3) -> list[str]:
@@ -54,8 +54,8 @@ def test_a_release_says_why_it_is_not_live(engine):
 def test_a_release_is_held_before_anything_is_live(engine):
     assert publish(engine, hold="the source ends on 2017-11-20")["live"] is False
     assert shown(engine) == []
-    assert publication.ensure(engine, "r1")["live"] is True
-    assert publication.ensure(engine, "r1", hold="the source ends on 2017-11-20")["live"] is True  # it stays
+    assert releases.ensure(engine, "r1")["live"] is True
+    assert releases.ensure(engine, "r1", hold="the source ends on 2017-11-20")["live"] is True  # it stays
 
 
 def writes(engine) -> list[str]:
@@ -75,7 +75,7 @@ def test_publishing_a_whole_release_again_writes_no_list(engine):
     publish(engine, "r2", places={"u0": ["i5"]})  # of the same as-of: the policy was changed, and is changed back
     assert shown(engine, n=1) == ["i5"]
     inserts = writes(engine)
-    again = publication.ensure(engine, "r1")
+    again = releases.ensure(engine, "r1")
     assert (again["live"], again["swapped"]) == (True, True)
     assert publish(engine, "r1")["swapped"] is False
     assert not [statement for statement in inserts if statement.startswith("INSERT")]
@@ -89,7 +89,7 @@ def test_what_was_lost_is_written_again(engine, table):
     with engine.begin() as connection:
         for name in [table] if table != "release" else ["recommendation", "fallback", "release"]:
             connection.execute(sa.delete(schema.METADATA.tables[name]))
-    assert publication.ensure(engine, "r1") is None
+    assert releases.ensure(engine, "r1") is None
     assert publish(engine) == first | {"swapped": table == "release"}
     assert dump(engine) == before
 
@@ -131,7 +131,7 @@ def test_a_database_of_an_earlier_version_opens(tmp_path):
             "INSERT INTO release VALUES ('old', '2017-12-01 03:00:00.000000', '2017-11-30', 'live', NULL, '{}')"
         )
     schema.create(engine)
-    assert publication.ensure(engine, "old") is None
+    assert releases.ensure(engine, "old") is None
     assert publish(engine, "older", ASOF - timedelta(days=1))["kept_because"] == "release old as of 2017-11-30 is newer"
     assert publish(engine, "new", Asof.parse("2017-12-01T13", HOUR))["live"] is True
     assert [row["asof"] for row in serving.releases(engine)] == ["2017-12-01T13", "2017-11-30", "2017-11-29"]
