@@ -15,14 +15,16 @@ from typing import Any
 from narrows.asof import Asof
 from narrows.audit.contract import BrokenContract, ContractError
 from narrows.cli import airflow as workflow
+from narrows.cli import record
 from narrows.cli.published import report, show, takedown, why
+from narrows.cli.summary import PUBLISHER
 from narrows.engine.java import JavaError, check_java, require_java
 from narrows.run.runner import Pending, Runner
 from narrows.settings import Settings
 from narrows.source.files import SourceError
 from narrows.stage import NarrowingStage, Table
 from narrows.store.partitions import StoreError, open_store
-from narrows.tracking.log import RunLog
+from narrows.tracking.log import RunLog, code_version
 from narrows.tracking.runs import TrackingError
 
 LOG = logging.getLogger(__name__)
@@ -63,8 +65,11 @@ def make(runner: Runner, room: str, asof: Asof) -> Table | None:
         table = runner.run(room, asof)
     except Pending as waits:
         LOG.info("  %-16s %s  waits: %s", room, asof, waits)
-    if room == runner.pipeline.names[-1] and runner.log and (runner.new_versions or not table):
-        runner.log.finish(table.meta["notes"] if table else {})
+    if room == runner.pipeline.names[-1]:
+        if runner.log and (runner.new_versions or not table):
+            runner.log.finish(table.meta["notes"] if table else {})
+        if PUBLISHER in runner.pipeline.names:
+            record.write(runner.settings, runner.run_id, asof, code_version())
     return table
 
 

@@ -17,9 +17,25 @@ from narrows.store.partitions import Store, StoreError, open_store
 def report(settings: Settings, args: Namespace) -> int:
     """One screen about a run."""
     from narrows.cli.report import print_report
-    from narrows.cli.summary import summary, to_json
+    from narrows.cli.summary import to_json
 
-    store, asof = open_store(settings), args.asof or newest(settings)
+    facts = facts_of(settings, args.asof or newest(settings))
+    if getattr(args, "json", False):
+        print(to_json(facts))
+    else:
+        print_report(facts)
+    return 0
+
+
+def facts_of(settings: Settings, asof: Asof) -> dict[str, Any]:
+    """What the report says of the current tables of an as-of, as JSON values.
+
+    Raises:
+        StoreError: no run of it has published lists.
+    """
+    from narrows.cli.summary import summary
+
+    store = open_store(settings)
     tables = {room: store.current(room, asof) for room in settings.rooms}
     if not tables["recommendations"]:
         days = [str(day) for day in store.partitions("recommendations")]
@@ -32,7 +48,7 @@ def report(settings: Settings, args: Namespace) -> int:
     due = asof + horizon
     notes = {room: table.meta["notes"] for room, table in tables.items() if table}
     events = [table for day in (asof, due) if (table := store.current("events", day))]
-    facts = summary(
+    return summary(
         judged.arrow().to_pylist() if judged else [],
         {room: cost_of(table) | past_cost(store, table) for room, table in tables.items() if table},
         rooms=list(settings.rooms), k=max(settings.rooms["evaluation"].cutoffs),  # type: ignore[attr-defined]
@@ -46,11 +62,6 @@ def report(settings: Settings, args: Namespace) -> int:
             "narrows why USER ITEM   what happened to an item",
         ],
     )  # fmt: skip
-    if getattr(args, "json", False):
-        print(to_json(facts))
-    else:
-        print_report(facts)
-    return 0
 
 
 def serving_state(settings: Settings, release_id: str) -> dict[str, Any]:
