@@ -121,10 +121,11 @@ def keep_classes(path: Path = CLASSES) -> None:
     def same(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from batches
 
+    draft = path.with_suffix(".draft")  # a JVM that starts meanwhile must not read half a file
     path.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         default = SparkSettings()
-        options = f"{default.java_options} -XX:ArchiveClassesAtExit={path} {QUIET}"
+        options = f"{default.java_options} -XX:ArchiveClassesAtExit={draft} {QUIET}"
         session = spark_session(replace(default, java_options=options))
         rows = session.range(1000).select(F.col("id").cast("string"), F.timestamp_seconds("id").alias("time"))
         rows = rows.withColumn("day", F.to_date("time")).withColumn("twin", F.xxhash64("id", "time") % 7)
@@ -141,6 +142,7 @@ def keep_classes(path: Path = CLASSES) -> None:
         process = SparkContext._gateway.proc  # type: ignore[union-attr]
         process.stdin.close()  # the JVM ends, and writes the file
         process.wait()
+    draft.replace(path)
 
 
 if __name__ == "__main__":
