@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import stages
+from narrows.cli import columns_reference
 from narrows.config.constraints import TYPES, allowed, bounds
 from narrows.pipeline import Pipeline
 from narrows.settings import FILE, SECTIONS
@@ -248,6 +249,7 @@ def tables_page() -> str:
         what = _plain(inspect.getdoc(room) or "")
         checks = f"Its [contract](../stages/{name}/contract.yml) has {len(terms.expectations)} expectations."
         lines += [f"## {name}", "", f"{grain}.", "", what, "", f"Reads {reads}. {checks}", ""]
+        lines += columns_reference.lines(name)
     lines += [
         "## The serving database",
         "",
