@@ -163,7 +163,7 @@ def commands_page(parser: argparse.ArgumentParser) -> str:
     lines = [
         "# Commands",
         "",
-        MADE.format("the parser in `narrows/cli/main.py`"),
+        MADE.format("the commands in `narrows/cli/`"),
         "",
         "Exit status: 0; 1 where a room failed; 2 where the remedy is yours (wrong settings or use, a missing file, a "
         "broken contract, a held store), which no retry mends; 130 after Ctrl-C. Progress goes to standard error, "
@@ -176,7 +176,7 @@ def commands_page(parser: argparse.ArgumentParser) -> str:
     for action in parser._actions:
         for name, command in _subcommands(action).items():
             lines += _command(f"narrows {name}", command)
-    lines += ["## Examples", "", "```text", (parser.epilog or "").strip().removeprefix("examples:\n"), "```", ""]
+    lines += ["## Examples", "", "```text", _examples(parser), "```", ""]
     return "\n".join(lines)
 
 
@@ -192,7 +192,13 @@ def _command(name: str, command: argparse.ArgumentParser) -> list[str]:
             usage += filter(None, [_usage(action)])
             rows += _rows([action])
     lines = [f"## {name}", "", about, "", "```text", " ".join(usage), "```", ""]
-    return lines + _table(rows)
+    lines += _table(rows)
+    return lines + (["```text", _examples(command), "```", ""] if command.epilog else [])
+
+
+def _examples(parser: argparse.ArgumentParser) -> str:
+    """What is below the arguments in ``--help``."""
+    return re.sub("^  ", "", (parser.epilog or "").removeprefix("examples:\n"), flags=re.MULTILINE).strip()
 
 
 def _subcommands(action: argparse.Action) -> dict[str, argparse.ArgumentParser]:
