@@ -7,13 +7,15 @@ import errno
 from narrows.audit.contract import BrokenContract, ContractError
 from narrows.cli.airflow import WorkflowError
 from narrows.engine.java import JavaError
+from narrows.reasons import ReasonsError
 from narrows.settings import SettingsError
 from narrows.source.files import SourceError
 from narrows.store.partitions import StoreError
 from narrows.tracking.runs import TrackingError
 
 REMEDIES = (
-    SettingsError, SourceError, StoreError, ContractError, BrokenContract, JavaError, TrackingError, WorkflowError,
+    SettingsError, SourceError, StoreError, ContractError, BrokenContract, JavaError, ReasonsError,
+    TrackingError, WorkflowError,
 )  # fmt: skip
 """Errors whose message is all there is to say."""
 FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full")

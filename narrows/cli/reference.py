@@ -234,7 +234,8 @@ def _table(rows: list[tuple[str, str]]) -> list[str]:
 def tables_page() -> str:
     """What every room's table holds, and the schema of the serving database."""
     from narrows.audit.contract import contract
-    from narrows.serving.schema import ddl
+    from narrows.reasons import of_rooms
+    from narrows.serving.schema import FALLBACK, ddl
 
     lines = [
         "# Tables",
@@ -257,12 +258,22 @@ def tables_page() -> str:
     lines += [
         "## The serving database",
         "",
-        "What product services read: the views `current_recommendation` and `current_fallback`. The schema in "
-        "Postgres' words:",
+        "What product services read, by the statement in [serving](serving.md). The schema in Postgres' words:",
         "",
         "```sql",
         ddl("postgresql").replace("\t", "    ").replace(" \n", "\n").strip(),
         "```",
+        "",
+        "## Reason codes",
+        "",
+        "What the column `reason` of a published list may hold. A code keeps its meaning; new ones may come, so show none "
+        "that you do not know. The texts lie in the table `reason` too, and are yours to translate by code. They come "
+        "from `reasons.yml` beside the code of a room, and from recall's [channels](channels.md); so does the code of a "
+        "channel of your own.",
+        "",
+        "| code | text |",
+        "|---|---|",
+        *(f"| `{code}` | {_plain(text)} |" for code, text in (of_rooms(pipeline.rooms).kept | FALLBACK).items()),
         "",
     ]
     return "\n".join(lines)
