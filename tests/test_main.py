@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import sqlite3
 import sys
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
 
 from narrows.asof import Asof
-from narrows.cli import commands
+from narrows.cli.commands import COMMANDS
 from narrows.cli.main import main
 from narrows.engine.spark import spark_session
 from narrows.store.partitions import Store
@@ -53,7 +54,7 @@ def test_a_full_disk_is_one_line(error, narrows, tmp_path, monkeypatch):
     def fails(*_: object) -> int:
         raise error
 
-    monkeypatch.setitem(commands.COMMANDS, "list", fails)
+    monkeypatch.setitem(COMMANDS, "list", replace(COMMANDS["list"], run=fails))
     status, _, (line,) = narrows("list")
     assert status == 1
     assert str(tmp_path / "var") in line
@@ -64,7 +65,7 @@ def test_other_errors_keep_their_traceback(narrows, monkeypatch):
     def fails(*_: object) -> int:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setitem(commands.COMMANDS, "list", fails)
+    monkeypatch.setitem(COMMANDS, "list", replace(COMMANDS["list"], run=fails))
     with pytest.raises(OSError, match="Input/output"):
         narrows("list")
 
