@@ -66,11 +66,22 @@ def make(runner: Runner, room: str, asof: Asof) -> Table | None:
     except Pending as waits:
         LOG.info("  %-16s %s  waits: %s", room, asof, waits)
     if room == runner.pipeline.names[-1]:
-        if runner.log and (runner.new_versions or not table):
-            runner.log.finish(table.meta["notes"] if table else {})
-        if PUBLISHER in runner.pipeline.names:
-            record.write(runner.settings, runner.run_id, asof, code_version())
+        close(runner, asof, table)
     return table
+
+
+def close(runner: Runner, asof: Asof, table: Table | None) -> None:
+    """Record a run whose last room is done, and close it in MLflow, unless it found everything in the store."""
+    made_something = bool(runner.new_versions or not table)
+    if PUBLISHER not in runner.pipeline.names:
+        if runner.log and made_something:
+            runner.log.finish(table.meta["notes"] if table else {})
+        return
+    entry = record.write(runner.settings, runner.run_id, asof, code_version())
+    if runner.log and made_something and entry["run_id"] == runner.run_id:
+        from narrows.cli.logged import closing
+
+        runner.log.finish(**closing(entry))
 
 
 def fit(settings: Settings, args: Namespace) -> int:
