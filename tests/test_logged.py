@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from narrows.asof import Asof
-from narrows.cli import logged, saved_view
+from narrows.cli import logged, previous, record, saved_view
+from narrows.cli.airflow import ROOT
 from narrows.settings import load_settings
 from narrows.tracking import models
 from narrows.tracking.log import RunLog
@@ -169,3 +171,72 @@ def test_a_model_of_a_first_runs_past_is_logged_and_not_registered(settings, req
     assert "model_version" not in run.data.tags
     assert [file.path for file in client(settings).list_artifacts(run.info.run_id, f"model/{'4' * 16}")]
     assert not client(settings).search_model_versions("name = 'recall'")
+
+
+NAMES = {"<stage>": r"\w+", "<k>": r"\d+", "<setting>": r"\w+(\.\w+)+"}
+DIFFERENCE = {"value": -0.1, "low": -0.2, "high": -0.05, "paired": True}
+PAGE = (ROOT / "docs" / "mlflow.md").read_text(encoding="utf-8")
+
+
+def documented(heading: str) -> list[str]:
+    """The names in the first column of the page's table below a heading, as patterns."""
+    section = PAGE.split(f"### {heading}\n")[1].split("\n#")[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    names = [re.escape(name) for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+    for word, pattern in NAMES.items():
+        names = [name.replace(re.escape(word), pattern) for name in names]
+    return names
+
+
+def test_the_page_names_all_that_is_logged_and_nothing_else(settings, request):
+    run_log = RunLog(settings, request.node.name, ASOF)
+    entry = a_record(against={"name": "before", "warning": "worse", "difference": DIFFERENCE})
+    entry["facts"]["log_loss"] = 0.1
+    run_log.finish(**logged.closing(entry))
+    data = parent_of(settings, run_log).data
+    tags = {name for name in data.tags if not name.startswith("mlflow.")} | {"judged_by"}
+    for heading, names in (("Metrics", data.metrics), ("Parameters", data.params), ("Tags", tags)):
+        known = documented(heading)
+        assert not [name for name in names if not any(re.fullmatch(each, name) for each in known)], heading
+        assert not [each for each in known if not any(re.fullmatch(each, name) for name in names)], heading
+    assert data.tags["worse_than_previous"] == "true"
+    assert "Warning: worse" in data.tags["mlflow.note.content"]
+
+
+def test_the_page_names_all_that_the_small_world_logs(line, tmp_path):
+    (tmp_path / "narrows.toml").write_text("")
+    run_log = RunLog(load_settings(tmp_path / "narrows.toml", {}), "world", line.asof)
+    run_log.finish(**logged.closing(record.write(line.runner.settings, line.runner.run_id, line.asof, "abc")))
+    data = parent_of(run_log.settings, run_log).data
+    known = documented("Metrics")
+    assert not [name for name in data.metrics if not any(re.fullmatch(each, name) for each in known)]
+    assert {"ndcg_at_20.lead.low", "cost.rank.seconds", "survival.joint"} <= set(data.metrics)
+
+
+def test_what_serves_is_held_against_the_run_before_it(monkeypatch, tmp_path):
+    first, second = a_record(number=1), a_record(number=2)
+    first["facts"]["serving"] = {"release_id": "r0", "live": False}
+    other = a_record(number=3, asof="2017-12-01")
+    assert previous.before([first, second, other], second) is first
+    assert previous.before([first], other) is None
+    assert previous.before([a_record(number=1)], second) is None  # the same release
+    assert previous.against(tmp_path, [first], a_record(judged=False)) is None
+    second["facts"]["serving"]["live"] = False
+    assert previous.against(tmp_path, [first], second) is None  # it does not serve
+
+
+@pytest.mark.parametrize(("high", "warns"), [(-0.01, True), (0.01, False)])
+def test_a_warning_needs_the_whole_interval_below_zero(high, warns, monkeypatch, tmp_path):
+    from narrows.cli import judged
+
+    found = {("published", "ndcg"): {"value": -0.02, "low": -0.03, "high": high, "paired": True}}
+    monkeypatch.setattr(judged, "judge", lambda *_: None)
+    monkeypatch.setattr(judged, "differences", lambda *_: found)
+    monkeypatch.setattr(judged.Side, "settings", type("Settings", (), {"cutoffs": (5, 20)})())
+    first = a_record(number=1)
+    first["facts"]["serving"] = {"release_id": "r0", "live": False}
+    told = previous.against(tmp_path, [first], a_record())
+    assert told["number"] == 1
+    assert bool(told["warning"]) == warns
+    if warns:
+        assert "narrows compare 1 2" in told["warning"]

@@ -16,6 +16,7 @@ from narrows.asof import Asof
 from narrows.audit.contract import BrokenContract, ContractError
 from narrows.cli import airflow as workflow
 from narrows.cli import record
+from narrows.cli.compare import compare
 from narrows.cli.published import report, show, takedown, why
 from narrows.cli.summary import PUBLISHER
 from narrows.engine.java import JavaError, check_java, require_java
@@ -78,10 +79,17 @@ def close(runner: Runner, asof: Asof, table: Table | None) -> None:
             runner.log.finish(table.meta["notes"] if table else {})
         return
     entry = record.write(runner.settings, runner.run_id, asof, code_version())
-    if runner.log and made_something and entry["run_id"] == runner.run_id:
-        from narrows.cli.logged import closing
+    if not made_something or entry["run_id"] != runner.run_id:
+        return
+    from narrows.cli import logged, previous
 
-        runner.log.finish(**closing(entry))
+    state = runner.settings.state
+    if found := previous.against(state, record.read_all(state), entry):
+        record.amend(state, entry, against=found)
+        if found["warning"]:
+            LOG.warning("!! %s", found["warning"])
+    if runner.log:
+        runner.log.finish(**logged.closing(entry))
 
 
 def fit(settings: Settings, args: Namespace) -> int:
@@ -127,7 +135,7 @@ def ui(settings: Settings, args: Namespace) -> int:
     """The three pages."""
     from narrows.cli.pages import ui as serve
 
-    return serve(settings.state, settings.tracking_uri, args.port)
+    return serve(settings.state, settings.tracking_uri, args.port, experiment=settings.mlflow.experiment)
 
 
 def catalogue(settings: Settings, args: Namespace) -> int:
@@ -168,6 +176,6 @@ def connect(settings: Settings, run_id: str, asof: Asof, force: bool = False) ->
 
 
 COMMANDS: dict[str, Callable[[Settings, Any], int]] = {
-    "run": run, "transform": transform, "fit": fit, "dag": dag, "report": report, "show": show, "why": why,
+    "run": run, "transform": transform, "fit": fit, "dag": dag, "report": report, "compare": compare, "show": show, "why": why,
     "takedown": takedown, "list": list_rooms, "ui": ui, "catalogue": catalogue, "doctor": doctor,
 }  # fmt: skip

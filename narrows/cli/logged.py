@@ -52,6 +52,7 @@ def metrics(record: Record) -> dict[str, Any]:
         "past": {key: _sum(stages, f"past_{key}") for key in SPENT},
         "spent": {key: _sum(own, key) + _sum(own, f"past_{key}") for key in SPENT},
         "cached": {room: int(room in cached) for room in record["tables"]},
+        "against_previous": record.get("against", {}).get("difference", {}),
         **{name: facts[name] for name in FLAT},
         f"coverage@{facts['k']}": facts["coverage"],
         f"novelty@{facts['k']}": facts["novelty"],
@@ -93,6 +94,8 @@ def tags(record: Record) -> dict[str, Any]:
         "judged": str(bool(facts["users"])).lower(),
         "best_simple_list": f"{best['kind']} {best['list']}" if best else "",
         "cached": ", ".join(cached_rooms(record)),
+        "previous": record.get("against", {}).get("name", ""),
+        "worse_than_previous": str(bool(record.get("against", {}).get("warning"))).lower(),
         "mlflow.note.content": note(record),
     }
 
@@ -123,8 +126,8 @@ def note(record: Record) -> str:
         )
     else:
         lines.append(f"Not judged yet: the lists are judged when {facts['due']} has closed.")
-    if warning := record.get("worse_than"):
-        lines.append(f"**{warning['text']}**")
+    if warning := record.get("against", {}).get("warning"):
+        lines.append(f"**Warning: {warning}**")
     cost, spent = numbers["cost"], numbers["spent"]
     lines.append(
         f"Made with {cost['seconds']:.0f} s and {cost['cpu_seconds']:.0f} CPU s, at most {cost['peak_mb']:,.0f} MB; "

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from narrows.cli import compare
 from narrows.cli.terminal import degrade
 from narrows.engine.garbage import rarely_collected
 from narrows.pipeline import Pipeline, PipelineError, configured
@@ -21,6 +22,7 @@ EXAMPLES = """examples:
   narrows dag --asof 2017-11-30        the same as a run of the daily DAG in Airflow
   narrows transform recall --asof 2017-11-30 --n 300
   narrows report                       what the newest run did, on one screen
+  narrows compare 1 2                  two runs side by side
   narrows show 1                       the list that user 1 is served
   narrows why 1 1082185                what happened to item 1082185 for user 1
   narrows ui                           Airflow, MLflow and the data docs on this machine
@@ -132,6 +134,7 @@ def build_parser(pipeline: Pipeline) -> argparse.ArgumentParser:
         command(name, text, asof=True).add_argument("--force", action="store_true", help=FORCE)
     subparser = command("report", "What a run did: stages, quality, cost.", as_json=True)
     subparser.add_argument("--asof", help="default: the newest partition")
+    compare.add_arguments(command("compare", "Runs side by side: settings, quality, cost, lists.", as_json=True))
     subparser = command("show", "The list that a user is served now.", as_json=True)
     subparser.add_argument("user", help="the user's id, as the source has it")
     subparser.add_argument("--scene", default="home", help="where the list is shown (default home)")

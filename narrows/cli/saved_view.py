@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import urllib.parse
+import urllib.request
 from typing import Any
 
 from narrows.tracking.runs import name_of
@@ -77,3 +79,14 @@ def link(address: str, experiment: str) -> str:
     return (
         f"{address.rstrip('/')}/#/experiments/{experiment}/runs?workflowType=machine_learning&viewStateShareKey={KEY}"
     )
+
+
+def address(server: str, experiment: str) -> str:
+    """The view's address on a server that runs; the server's own where it does not know the experiment yet."""
+    query = urllib.parse.urlencode({"experiment_name": experiment})
+    path = f"{server.rstrip('/')}/api/2.0/mlflow/experiments/get-by-name?{query}"
+    try:
+        with urllib.request.urlopen(path, timeout=10) as answer:
+            return link(server, json.load(answer)["experiment"]["experiment_id"])
+    except (OSError, ValueError, KeyError):
+        return server

@@ -14,6 +14,9 @@ from narrows.settings import Settings
 from narrows.stage import Table, settings_of
 from narrows.store.partitions import open_store
 
+VERSION_TAGS = ("design", "judged", "number", "worse_than_previous")
+"""Tags of a run that the versions have too that it registered."""
+
 
 @dataclass
 class RunLog:
@@ -111,7 +114,7 @@ class RunLog:
         for room, table in cached.items():
             whole_runs.cached_child(client, parent, room, self.asof, table)
         models.finish(client, parent, metrics, status)
-        labels = {key: value for key, value in tags.items() if key in ("design", "judged", "number")}
+        labels = {key: value for key, value in tags.items() if key in VERSION_TAGS}
         whole_runs.tag_versions(client, parent, release, {**labels, **quality})
         if release and quality:
             whole_runs.judge_earlier(client, parent, release, quality)
