@@ -15,7 +15,7 @@ from narrows.cli import record
 from narrows.cli.compare import comparison, find
 from narrows.cli.compare_page import page
 from narrows.cli.compare_text import text
-from narrows.cli.judged import Judged, differences, judge, overlap
+from narrows.cli.judged import Judged, Side, differences, judge, overlap
 from narrows.cli.layout import WIDTH
 from narrows.cli.main import main
 from narrows.settings import load_settings
@@ -121,6 +121,18 @@ def test_another_state_folder_by_its_path(two):
         find(state, str(two / "nowhere"))
     with pytest.raises(StoreError, match="no run '9'"):
         find(state, f"{two / 'copy'}:9")
+
+
+def test_a_run_that_waits_has_no_quality_and_the_rest(two):
+    state = load_settings(two / "narrows.toml", {}).state
+    a, b = find(state, "1"), find(state, "2")
+    waits = Side(state, {**b.record, "facts": {**b.record["facts"], "users": None}})
+    facts = comparison([a, waits])
+    assert {row["run"] for row in facts["quality"]} == {"A"}
+    assert facts["notes"] == ["B: no quality to compare: run B is not judged yet"]
+    assert facts["cost"]
+    assert text(facts)
+    assert page(facts)
 
 
 def test_a_version_that_is_gone_is_named(two, tmp_path):

@@ -24,11 +24,10 @@ caption span { display: block; font-weight: 400; font-size: .9rem; color: var(--
 th, td { padding: .25rem .8rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 
 tbody th, .text { text-align: left; font-weight: 400; }
-.text { white-space: normal; overflow-wrap: anywhere; }
-td.text { min-width: 6rem; }
+td.text { white-space: normal; overflow-wrap: anywhere; min-width: 6rem; }
 thead th, thead th.text { background: var(--soft); font-weight: 600; }
 tbody th[scope=rowgroup] { font-weight: 600; vertical-align: top; }
-@media (max-width: 60rem) { body { font-size: 13px; } th, td { padding: .2rem .35rem; } }
+@media (max-width: 60rem) { body { font-size: 12px; } th, td { padding: .2rem .25rem; } }
 .better { color: var(--good); font-weight: 600; } .worse { color: var(--bad); font-weight: 600; }
 .muted { color: var(--muted); }
 """

@@ -27,8 +27,8 @@ with paired intervals. The view "Quality against cost" has the charts."""
 def columns(k: int) -> list[str]:
     """The columns that the view shows, in order, as MLflow names them."""
     ndcg, recall = name_of(f"ndcg@{k}"), name_of(f"recall@{k}")
-    metrics = (ndcg, f"{ndcg}.lead", f"{ndcg}.lead.low", recall, "survival.joint", "cost.seconds", "cost.cpu_seconds",
-               "cost.peak_mb", "spent.seconds")  # fmt: skip
+    metrics = (ndcg, f"{ndcg}.lead", "cost.seconds", f"{ndcg}.lead.low", "survival.joint", "cost.cpu_seconds",
+               "cost.peak_mb", "spent.seconds", recall)  # fmt: skip
     return [
         *(f"metrics.`{name}`" for name in metrics),
         "tags.`design`",
@@ -58,7 +58,7 @@ def view(k: int) -> str:
     state = {
         "searchFilter": PARENTS, "orderByKey": "attributes.start_time", "orderByAsc": False, "startTime": "ALL",
         "lifecycleFilter": "Active", "modelVersionFilter": "All Runs", "datasetsFilter": [],
-        "selectedColumns": shown, "columnOrder": shown, "columnWidths": {},
+        "selectedColumns": shown, "columnOrder": shown, "columnWidths": {name: 40 + 6 * len(name.split("`")[1]) for name in shown},
         "runsHiddenMode": "SHOW_ALL", "compareRunCharts": charts, "isAccordionReordered": True,
         "compareRunSections": [{"uuid": KEY, "name": NAME, "display": True, "isReordered": True, "deleted": False,
                                 "isGenerated": False, "columns": 2, "cardHeight": 420}],
