@@ -146,10 +146,14 @@ def test_versions_say_what_they_are_worth(settings, request):
     version = models.find(client(settings), "rank", "7" * 64)
     tags = client(settings).get_model_version("rank", version).tags
     assert {name: tags[name] for name in ("asof", "design", "ndcg_at_20", "input.recall")} == {
-        "asof": "2017-11-30", "design": "rank.n=40", "ndcg_at_20": "0.3", "input.recall": "abc",
+        "asof": "2017-11-30", "design": "rank.n=40", "ndcg_at_20": "0.3000", "input.recall": "abc",
     }  # fmt: skip
+    text = client(settings).get_model_version("rank", version).description
+    assert text == (
+        "2017-11-30 rank.n=40: ndcg@20 0.3000 [0.2900, 0.3100], +0.0500 [+0.0400, +0.0600] over baseline popular_7d"
+    )
     released = client(settings).get_model_version_by_alias("release", "champion").tags
-    assert (released["asof"], released["published"], released["ndcg_at_20.lead"]) == ("2017-11-30", "r1", "0.05")
+    assert (released["asof"], released["published"], released["ndcg_at_20.lead"]) == ("2017-11-30", "r1", "0.0500")
     assert released["stage.recommendations"] == "8" * 16
 
 

@@ -28,7 +28,7 @@ def closing(record: Record) -> dict[str, Any]:
     return {
         "name": record["name"], "metrics": metrics(record), "params": params(record), "tags": tags(record),
         "cached": cached_rooms(record), "release": record["facts"]["serving"].get("release_id", ""),
-        "quality": quality, "experiment": experiment_tags(record["facts"]["k"]),
+        "quality": quality, "summary": summary_line(record), "experiment": experiment_tags(record["facts"]["k"]),
     }  # fmt: skip
 
 
@@ -102,13 +102,27 @@ def tags(record: Record) -> dict[str, Any]:
 
 def cached_rooms(record: Record) -> dict[str, dict[str, Any]]:
     """The rooms that were found in the store: version, ``made_by`` and what making them cost."""
-    stages = {stage["room"]: stage for stage in record["facts"]["stages"]}
+    tables = record["tables"]
     return {
-        room: {"version": table["version"], "made_by": table["made_by"],
-               "cost": {key: stages[room][key] for key in COST}}
-        for room, table in record["tables"].items()
-        if table["cached"]
-    }  # fmt: skip
+        stage["room"]: {
+            "version": tables[stage["room"]]["version"],
+            "made_by": tables[stage["room"]]["made_by"],
+            "cost": {key: stage[key] for key in COST},
+        }
+        for stage in record["facts"]["stages"]
+        if tables.get(stage["room"], {}).get("cached")
+    }
+
+
+def summary_line(record: Record) -> str:
+    """The run's name and quality in one line, the description of the versions that it registered."""
+    published, best, k = _published(record["facts"]), best_simple(record["facts"]), record["facts"]["k"]
+    if not published:
+        return f"{record['name']}: not judged yet"
+    line = f"{record['name']}: ndcg@{k} {_interval(published['ndcg'])}"
+    if best and best["ndcg_lead"]["value"] is not None:
+        line += f", {_interval(best['ndcg_lead'], '+')} over {best['kind']} {best['list']}"
+    return line
 
 
 def note(record: Record) -> str:
@@ -134,7 +148,9 @@ def note(record: Record) -> str:
         f"{spent['seconds']:.0f} s of this run, earlier windows included."
     )
     if cached := cached_rooms(record):
-        made = "; ".join(f"{room} (by {table['made_by']})" for room, table in cached.items())
+        makers = dict.fromkeys(table["made_by"] for table in cached.values())
+        rooms = {by: ", ".join(room for room, table in cached.items() if table["made_by"] == by) for by in makers}
+        made = "; ".join(f"{names} (by {by})" for by, names in rooms.items())
         lines.append(f"Found in the store, counted with the cost of making them: {made}.")
     lines.append(f"Report: `narrows report --asof {record['asof']}`. Data docs: `narrows ui`. Names: docs/mlflow.md.")
     return "\n\n".join(lines)

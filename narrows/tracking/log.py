@@ -92,6 +92,7 @@ class RunLog:
         cached: Mapping[str, Mapping[str, Any]] = {},
         release: str = "",
         quality: Mapping[str, Any] = {},
+        summary: str = "",
         experiment: Mapping[str, str] = {},
     ) -> None:
         """Close the parent run with all that a person compares runs by.
@@ -105,6 +106,7 @@ class RunLog:
             cached: rooms that were found in the store, each with ``version``, ``made_by`` and ``cost``: a child each.
             release: the id of the release that it made.
             quality: of the release; also logged where an earlier run made it and it was not judged then.
+            summary: one line, the description of the versions that it registered.
             experiment: tags of the experiment: how its page looks.
         """
         from narrows.tracking import models, whole_runs
@@ -115,7 +117,8 @@ class RunLog:
             whole_runs.cached_child(client, parent, room, self.asof, table)
         models.finish(client, parent, metrics, status)
         labels = {key: value for key, value in tags.items() if key in VERSION_TAGS}
-        whole_runs.tag_versions(client, parent, release, {**labels, **quality})
+        labels |= {key: f"{value:.4f}" for key, value in quality.items() if not key.endswith((".low", ".high"))}
+        whole_runs.tag_versions(client, parent, release, labels, summary)
         if release and quality:
             whole_runs.judge_earlier(client, parent, release, quality)
 

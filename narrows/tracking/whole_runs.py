@@ -58,7 +58,7 @@ def cached_child(client: MlflowClient, parent: str, room: str, asof: object, tab
     client.set_terminated(run_id)
 
 
-def tag_versions(client: MlflowClient, parent: str, release: str, tags: Mapping[str, Any]) -> None:
+def tag_versions(client: MlflowClient, parent: str, release: str, tags: Mapping[str, Any], text: str = "") -> None:
     """Tag the models that a run registered, and its release, e.g. with the design and the quality.
 
     Args:
@@ -66,6 +66,7 @@ def tag_versions(client: MlflowClient, parent: str, release: str, tags: Mapping[
         parent: the pipeline run.
         release: the id of its release in the serving database; empty = it made none.
         tags: by name.
+        text: their description; empty = they keep theirs.
     """
     run = client.get_run(parent)
     children = client.search_runs([run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'")
@@ -75,6 +76,8 @@ def tag_versions(client: MlflowClient, parent: str, release: str, tags: Mapping[
         found = client.search_model_versions(f"name = '{RELEASE}' and tags.published = '{quotable(release)}'")
         versions += [(RELEASE, str(each.version)) for each in found]
     for name, version in versions:
+        if text:
+            client.update_model_version(name, version, text)
         for key, value in tags.items():
             client.set_model_version_tag(name, version, name_of(key), str(value))
 
