@@ -5,7 +5,7 @@ To add one: a module ``narrows/cli/<command>.py`` with its function, its argumen
 
 from __future__ import annotations
 
-from narrows.cli import catalogue, doctor, published, rooms, running, show, takedown, ui, why
+from narrows.cli import catalogue, compare, doctor, published, rooms, running, show, takedown, ui, why
 from narrows.cli.command import Command
 
 COMMANDS: dict[str, Command] = {
@@ -14,6 +14,7 @@ COMMANDS: dict[str, Command] = {
         rooms.COMMAND,
         *running.COMMANDS,
         published.COMMAND,
+        compare.COMMAND,
         show.COMMAND,
         why.COMMAND,
         takedown.COMMAND,

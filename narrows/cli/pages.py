@@ -11,12 +11,13 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from narrows.cli import saved_view
 from narrows.cli.airflow import WorkflowError, ended, environment, start
 
 LOOPBACK = "127.0.0.1"
 
 
-def ui(state: Path, tracking_uri: str, port: int = 8080, seconds: float = 120) -> int:
+def ui(state: Path, tracking_uri: str, port: int = 8080, seconds: float = 120, experiment: str = "narrows") -> int:
     """Serve the Airflow UI, the MLflow UI and the data docs until Ctrl-C.
 
     Airflow shows its runs and their logs; it runs nothing, as no scheduler is started.
@@ -26,6 +27,7 @@ def ui(state: Path, tracking_uri: str, port: int = 8080, seconds: float = 120) -
         tracking_uri: MLflow's store, e.g. ``sqlite:////a/mlflow.db``; a server's address is just printed.
         port: of the Airflow UI; MLflow and the data docs take the next two.
         seconds: to wait for the pages to answer.
+        experiment: of the runs in MLflow; the address that is printed opens its saved view.
 
     Returns:
         0 after Ctrl-C; 1 when a server ended by itself.
@@ -64,6 +66,7 @@ def ui(state: Path, tracking_uri: str, port: int = 8080, seconds: float = 120) -
             for name in pages:
                 problem = f"{name} does not answer; the logs in {logs} say why."
                 _wait(addresses[name], processes, problem, seconds)
+            addresses["MLflow"] = saved_view.address(addresses["MLflow"], experiment)
             for name, address in addresses.items():
                 print(f"{name:<10} {address}", flush=True)
             print("Ctrl-C ends them.", flush=True)

@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
 def report(settings: Settings, args: Namespace) -> int:
     """One screen about a run."""
+    from narrows.cli import record
     from narrows.cli.report import print_report
     from narrows.cli.summary import to_json
 
-    facts = facts_of(settings, args.asof or newest(settings))
+    asof = args.asof or newest(settings)
+    facts = facts_of(settings, asof)
+    known = record.of_tables(settings, asof) or {}
+    facts |= {"warning": known.get("against", {}).get("warning", "")}
     if getattr(args, "json", False):
         print(to_json(facts))
     else:

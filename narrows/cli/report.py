@@ -125,6 +125,7 @@ def _tail(facts: Row) -> list[str]:
     if serving := facts["serving"]:
         state = "LIVE" if serving["live"] else f"kept, because {serving['kept_because']}"
         rows.append(("serving", f"release {serving['release_id']} is {state}"))
+    rows += [("!!", facts["warning"])] if facts.get("warning") else []
     rows += [("cost", line) for line in _past(facts["stages"])]
     if facts["calibration_error"] is not None:
         calibration = f"probabilities are off by {facts['calibration_error']:.4f} on average (ECE)"

@@ -87,15 +87,31 @@ def make(runner: Runner, room: str, asof: Asof) -> Table | None:
     except Pending as waits:
         LOG.info("  %-16s %s  waits: %s", room, asof, waits)
     if room == runner.pipeline.names[-1]:
-        from narrows.cli import record
-        from narrows.cli.summary import PUBLISHER
-        from narrows.tracking.log import code_version
-
-        if runner.log and (runner.new_versions or not table):
-            runner.log.finish(table.meta["notes"] if table else {})
-        if PUBLISHER in runner.pipeline.names:
-            record.write(runner.settings, runner.run_id, asof, code_version())
+        close(runner, asof, table)
     return table
+
+
+def close(runner: Runner, asof: Asof, table: Table | None) -> None:
+    """Record a run whose last room is done, and close it in MLflow, unless it found everything in the store."""
+    from narrows.cli import logged, previous, record
+    from narrows.cli.summary import PUBLISHER
+    from narrows.tracking.log import code_version
+
+    made_something = bool(runner.new_versions or not table)
+    if PUBLISHER not in runner.pipeline.names:
+        if runner.log and made_something:
+            runner.log.finish(table.meta["notes"] if table else {})
+        return
+    entry = record.write(runner.settings, runner.run_id, asof, code_version())
+    if not made_something or entry["run_id"] != runner.run_id:
+        return
+    state = runner.settings.state
+    if found := previous.against(state, record.read_all(state), entry):
+        record.amend(state, entry, against=found)
+        if found["warning"]:
+            LOG.warning("!! %s", found["warning"])
+    if runner.log:
+        runner.log.finish(**logged.closing(entry))
 
 
 def connect(settings: Settings, run_id: str, asof: Asof, force: bool = False) -> tuple[Runner, RunLog]:

@@ -117,6 +117,7 @@ def _list(kind: str, name: str, rows: Mapping[Key, Row], k: int) -> dict[str, An
         "new_recall": ("new", kind, name, "recall", k, ""),
         "coverage": ("served", kind, name, "coverage", k, ""),
         "lead": ("all", "difference", "published", "recall", k, f"{kind} {name}"),
+        "ndcg_lead": ("all", "difference", "published", "ndcg", k, f"{kind} {name}"),
     }
     numbers = {what: rows.get(key, NOTHING) for what, key in keys.items()}
     return {"kind": kind, "list": name, **{what: {key: row[key] for key in NOTHING} for what, row in numbers.items()}}
