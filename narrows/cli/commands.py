@@ -15,8 +15,11 @@ from typing import Any
 from narrows.asof import Asof
 from narrows.audit.contract import BrokenContract, ContractError
 from narrows.cli import airflow as workflow
+from narrows.cli.demo import demo
+from narrows.cli.doctor import doctor
+from narrows.cli.init import init
 from narrows.cli.published import report, show, takedown, why
-from narrows.engine.java import JavaError, check_java, require_java
+from narrows.engine.java import JavaError, require_java
 from narrows.run.runner import Pending, Runner
 from narrows.settings import Settings
 from narrows.source.files import SourceError
@@ -122,36 +125,14 @@ def catalogue(settings: Settings, args: Namespace) -> int:
     return 0
 
 
-def doctor(settings: Settings, args: Namespace) -> int:
-    """What a run needs, checked before it is needed."""
-    from narrows.source.files import open_source
-
-    java = check_java()
-    print(f"java      {java or 'fine'}")
-    print(f"state     {settings.state}")
-    source = open_source(settings)
-    print(f"source    {settings.source.name}: {len(source.files(source.settings.events))} file(s) of events")
-    try:
-        import torch
-
-        device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-        print(f"device    {device}, torch {torch.__version__}")
-        import faiss
-
-        print(f"faiss     {faiss.__version__}, {'GPU' if hasattr(faiss, 'StandardGpuResources') else 'CPU'}")
-    except ImportError as error:
-        print(f"missing   {error.name}. Run: pip install -e '.[cpu]' -c constraints.txt")
-        return 2
-    return 2 if java else 0
-
-
 def connect(settings: Settings, run_id: str, asof: Asof, force: bool = False) -> tuple[Runner, RunLog]:
     """A runner that logs to MLflow."""
     run_log = RunLog(settings, run_id, asof)
     return Runner(settings, run_id, run_log, in_background=True, force=force), run_log
 
 
-COMMANDS: dict[str, Callable[[Settings, Any], int]] = {
+COMMANDS: dict[str, Callable[[Any, Any], int]] = {
     "run": run, "transform": transform, "fit": fit, "dag": dag, "report": report, "show": show, "why": why,
     "takedown": takedown, "list": list_rooms, "ui": ui, "catalogue": catalogue, "doctor": doctor,
+    "init": init, "demo": demo,
 }  # fmt: skip

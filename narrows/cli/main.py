@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from narrows.cli import demo, doctor, init
 from narrows.cli.terminal import degrade
 from narrows.engine.garbage import rarely_collected
 from narrows.pipeline import Pipeline, PipelineError, configured
@@ -17,7 +18,11 @@ from narrows.settings import Settings, SettingsError, load_settings
 from narrows.stage import settings_of
 
 EXAMPLES = """examples:
-  narrows run --asof 2017-11-30        the whole line, without Airflow
+  narrows demo my-shop                 a small data set to try, with its narrows.toml
+  narrows init orders.csv              look at your own data and write narrows.toml
+  narrows doctor                       check what a run will need
+  narrows run                          the whole line, without Airflow, as of the latest day that can be judged
+  narrows run --asof 2017-11-30        the same as of another day
   narrows dag --asof 2017-11-30        the same as a run of the daily DAG in Airflow
   narrows transform recall --asof 2017-11-30 --n 300
   narrows report                       what the newest run did, on one screen
@@ -28,7 +33,14 @@ EXAMPLES = """examples:
 Settings come from narrows.toml in the current folder (or --file, or NARROWS_FILE);
 NARROWS_SECTION__KEY overrides a key.
 """
-ASOF = "up to whose end events may be known: YYYY-MM-DD, or YYYY-MM-DDTHH where the grain is an hour"
+ASOF = (
+    "up to whose end events may be known: YYYY-MM-DD, or YYYY-MM-DDTHH where the grain is an hour (default: the latest "
+    "that can be judged, else the latest that the source reaches)"
+)
+MAKING = ("run", "dag", "transform", "fit")
+"""Commands that make partitions: without --asof they take the latest that can be judged."""
+WITHOUT_SETTINGS = ("init", "demo")
+"""Commands that write the settings file."""
 FORCE = "also where the source does not reach the as-of; such lists do not go live"
 LEVELS = ("debug", "info", "warning", "error")
 WRONG_USE = 2
@@ -55,10 +67,16 @@ def main(argv: list[str] | None = None) -> int:
     from narrows.cli.commands import COMMANDS, REMEDIES
 
     try:
+        if args.command in WITHOUT_SETTINGS:
+            return COMMANDS[args.command](None, args) or 0
         settings = load_settings(args.file)
         settings = with_flags(settings, args)
         if getattr(args, "asof", None):
             args.asof = settings.asof(args.asof)
+        elif args.command in MAKING:
+            from narrows.cli.reach import default_asof
+
+            args.asof = default_asof(settings)
         return COMMANDS[args.command](settings, args) or 0
     except (SettingsError, *REMEDIES) as error:
         print(f"narrows: {error}", file=sys.stderr)
@@ -69,8 +87,9 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if not disk_is_full(error):
             raise
+        where = Path() if args.command in WITHOUT_SETTINGS else settings.state
         print(
-            f"narrows: no space is left for {settings.state} (or for {tempfile.gettempdir()}). Free some and run again: "
+            f"narrows: no space is left for {where} (or for {tempfile.gettempdir()}). Free some and run again: "
             "the run goes on from what is published",
             file=sys.stderr,
         )
@@ -101,7 +120,7 @@ def build_parser(pipeline: Pipeline) -> argparse.ArgumentParser:
             name, help=text, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         if asof:
-            subparser.add_argument("--asof", required=True, help=ASOF)
+            subparser.add_argument("--asof", help=ASOF)
         if as_json:
             subparser.add_argument("--json", action="store_true", help="print JSON")
         return subparser
@@ -114,7 +133,7 @@ def build_parser(pipeline: Pipeline) -> argparse.ArgumentParser:
             room = kind.name
             if name == "transform" or hasattr(kind, "fit"):
                 one = rooms.add_parser(room, help=(kind.__doc__ or "").splitlines()[0], description=kind.__doc__)
-                one.add_argument("--asof", required=True, help=ASOF)
+                one.add_argument("--asof", help=ASOF)
                 if name == "transform":
                     one.add_argument("--force", action="store_true", help=FORCE)
                 one.add_argument("--run-id", default="", help="what groups the rooms of one run in MLflow")
@@ -149,7 +168,9 @@ def build_parser(pipeline: Pipeline) -> argparse.ArgumentParser:
         "--port", type=int, default=8080, help="of the first page; the others take the next two (default 8080)"
     )
     command("catalogue", "Every feature with its definition, as Markdown.")
-    command("doctor", "Check Java, the settings, the source and the device.")
+    init.add_arguments(command("init", init.TEXT))
+    demo.add_arguments(command("demo", demo.TEXT))
+    command("doctor", doctor.TEXT, as_json=True)
     return parser
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from narrows.asof import Asof
+from narrows.cli.invocation import next_steps
 from narrows.durations import in_words
 from narrows.settings import Settings
 from narrows.stage import NarrowingStage, Table
@@ -40,11 +41,7 @@ def report(settings: Settings, args: Namespace) -> int:
         known_until=max((table.meta["notes"].get("ends", "") for table in events), default=""),
         serving=serving_state(settings, notes["recommendations"].get("release_id", "")),
         quarantine=notes.get("events", {}).get("quarantine"),
-        next_steps=[
-            "make ui          Airflow, MLflow and the data docs in the browser (127.0.0.1)",
-            "narrows show 1   the list that user 1 is served",
-            "narrows why USER ITEM   what happened to an item",
-        ],
+        next_steps=next_steps(settings, tables["recommendations"]),
     )  # fmt: skip
     if getattr(args, "json", False):
         print(to_json(facts))
@@ -174,5 +171,5 @@ def newest(settings: Settings) -> Asof:
     """
     days = open_store(settings).partitions("recommendations")
     if not days:
-        raise StoreError("nothing is published yet. Run: make run")
+        raise StoreError("nothing is published yet. Run: narrows run")
     return days[-1]
