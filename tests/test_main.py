@@ -84,7 +84,7 @@ def test_a_report_of_a_day_without_a_run_names_the_days_that_have_one(narrows, t
 def test_show_before_the_first_run_is_one_line_and_makes_nothing(narrows, tmp_path):
     status, printed, (line,) = narrows("show", "1")
     assert (status, printed) == (2, "")
-    assert line == "narrows: the serving database holds no release yet. Run: make run"
+    assert line == "narrows: the serving database holds no release yet. Run: narrows run"
     assert not list(tmp_path.iterdir())
     (tmp_path / "var").mkdir()
     for content, says in ((b"", "holds no release"), (b"no database at all" * 99, "file is not a database")):

@@ -8,14 +8,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from narrows.pipeline import Pipeline
 
-if TYPE_CHECKING:
-    from narrows.settings import Settings
-
-ASOF = "up to whose end events may be known: YYYY-MM-DD, or YYYY-MM-DDTHH where the grain is an hour"
+ASOF = (
+    "up to whose end events may be known: YYYY-MM-DD, or YYYY-MM-DDTHH where the grain is an hour (default: the latest "
+    "that can be judged, else the latest that the source reaches)"
+)
 FORCE = "also where the source does not reach the as-of; such lists do not go live"
 
 
@@ -30,17 +30,20 @@ class Command:
     name: str
     text: str
     """What it does, in one sentence."""
-    run: Callable[[Settings, argparse.Namespace], int]
+    run: Callable[[Any, argparse.Namespace], int]
     """Does it; returns the exit status. What it raises of `narrows.cli.failures.REMEDIES` is one line to the user."""
     arguments: Callable[[argparse.ArgumentParser, Pipeline], None] = no_arguments
     """Adds its arguments to its parser; the pipeline says which rooms there are."""
     examples: tuple[tuple[str, str], ...] = ()
     """Lines to type, each with what it does; the first is also in ``narrows --help``."""
+    reads_settings: bool = True
+    """Whether there must be settings; ``run`` gets None where not."""
 
 
-def asof_required(parser: argparse.ArgumentParser) -> None:
-    """``--asof``, read in the grain of the settings before the command runs."""
-    parser.add_argument("--asof", required=True, help=ASOF)
+def asof_to_make(parser: argparse.ArgumentParser) -> None:
+    """``--asof``, where the latest that can be judged is the default; it is set before the command runs."""
+    parser.add_argument("--asof", help=ASOF)
+    parser.set_defaults(asof_to_make=True)
 
 
 def asof_optional(parser: argparse.ArgumentParser) -> None:

@@ -5,12 +5,15 @@ To add one: a module ``narrows/cli/<command>.py`` with its function, its argumen
 
 from __future__ import annotations
 
-from narrows.cli import catalogue, compare, doctor, published, rooms, running, show, takedown, ui, why
+from narrows.cli import catalogue, compare, demo, doctor, init, published, rooms, running, show, takedown, ui, why
 from narrows.cli.command import Command
 
 COMMANDS: dict[str, Command] = {
     command.name: command
     for command in (
+        demo.COMMAND,
+        init.COMMAND,
+        doctor.COMMAND,
         rooms.COMMAND,
         *running.COMMANDS,
         published.COMMAND,
@@ -20,6 +23,5 @@ COMMANDS: dict[str, Command] = {
         takedown.COMMAND,
         ui.COMMAND,
         catalogue.COMMAND,
-        doctor.COMMAND,
     )
 }

@@ -42,12 +42,17 @@ def main(argv: list[str] | None = None) -> int:
     log_to_stderr(args.log_level)
     from narrows.cli.failures import REMEDIES, disk_is_full
 
+    command, settings = COMMANDS[args.command], None
     try:
-        settings = load_settings(args.file)
-        settings = with_flags(settings, args)
-        if getattr(args, "asof", None):
-            args.asof = settings.asof(args.asof)
-        return COMMANDS[args.command].run(settings, args) or 0
+        if command.reads_settings:
+            settings = with_flags(load_settings(args.file), args)
+            if getattr(args, "asof", None):
+                args.asof = settings.asof(args.asof)
+            elif getattr(args, "asof_to_make", False):
+                from narrows.cli.reach import default_asof
+
+                args.asof = default_asof(settings)
+        return command.run(settings, args) or 0
     except REMEDIES as error:
         print(f"narrows: {error}", file=sys.stderr)
         return WRONG_USE
@@ -57,8 +62,9 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if not disk_is_full(error):
             raise
+        where = settings.state if settings else Path()
         print(
-            f"narrows: no space is left for {settings.state} (or for {tempfile.gettempdir()}). Free some and run again: "
+            f"narrows: no space is left for {where} (or for {tempfile.gettempdir()}). Free some and run again: "
             "the run goes on from what is published",
             file=sys.stderr,
         )

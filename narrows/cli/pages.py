@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -20,7 +21,8 @@ LOOPBACK = "127.0.0.1"
 def ui(state: Path, tracking_uri: str, port: int = 8080, seconds: float = 120, experiment: str = "narrows") -> int:
     """Serve the Airflow UI, the MLflow UI and the data docs until Ctrl-C.
 
-    Airflow shows its runs and their logs; it runs nothing, as no scheduler is started.
+    Airflow shows its runs and their logs; it runs nothing, as no scheduler is started. It is left out where it has not
+    run here: after `narrows run` alone.
 
     Args:
         state: the state folder, as ``run_dag`` left it.
@@ -36,9 +38,9 @@ def ui(state: Path, tracking_uri: str, port: int = 8080, seconds: float = 120, e
         WorkflowError: nothing has run yet, a port is in use, or a page does not answer.
     """
     state = state.absolute()
-    database = state / "airflow" / "airflow.db"
-    if not database.exists():
-        raise WorkflowError(f"Nothing to show yet ({database} is missing): run the cascade, `make run`.")
+    if not (state / "tables").exists():
+        raise WorkflowError(f"Nothing to show yet ({state / 'tables'} is missing): run the cascade, `narrows run`.")
+    with_airflow = (state / "airflow" / "airflow.db").exists()
     docs = state / "data_docs"
     docs.mkdir(exist_ok=True)
     pages = {"Airflow": port, "MLflow": port + 1, "Data docs": port + 2}
@@ -52,16 +54,21 @@ def ui(state: Path, tracking_uri: str, port: int = 8080, seconds: float = 120, e
     if tracking_uri.startswith("http"):
         del commands["MLflow"], pages["MLflow"]
         addresses["MLflow"] = tracking_uri
+    if not with_airflow:
+        for each in (commands, pages, addresses):
+            del each["Airflow"]
     for name, at in pages.items():
         _require_free(at, name)
-    env = environment(state) | {"AIRFLOW__API__BASE_URL": addresses["Airflow"]}
+    env = environment(state) | {"AIRFLOW__API__BASE_URL": addresses["Airflow"]} if with_airflow else dict(os.environ)
     logs = state / "ui"
     logs.mkdir(exist_ok=True)
     with ended(signal.SIGTERM, signal.SIGKILL) as processes:
         for command in commands.values():
             with (logs / f"{command[0]}.log").open("w") as log:
                 processes.append(start(command, env, stdout=log, stderr=log))
-        print("Starting Airflow, MLflow and the data docs ...", file=sys.stderr, flush=True)
+        if not with_airflow:
+            print("Airflow has not run here (`narrows dag` runs it), so its page is left out.", file=sys.stderr)
+        print(f"Starting {', '.join(pages)} ...", file=sys.stderr, flush=True)
         try:
             for name in pages:
                 problem = f"{name} does not answer; the logs in {logs} say why."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from narrows.asof import Asof
 from narrows.cli.command import Command, as_json, asof_optional
+from narrows.cli.invocation import next_steps
 from narrows.durations import in_words
 from narrows.pipeline import Pipeline
 from narrows.store.partitions import Store, StoreError, open_store
@@ -63,11 +64,7 @@ def facts_of(settings: Settings, asof: Asof) -> dict[str, Any]:
         known_until=max((table.meta["notes"].get("ends", "") for table in events), default=""),
         serving=serving_state(settings, notes["recommendations"].get("release_id", "")),
         quarantine=notes.get("events", {}).get("quarantine"),
-        next_steps=[
-            "make ui          Airflow, MLflow and the data docs in the browser (127.0.0.1)",
-            "narrows show 1   the list that user 1 is served",
-            "narrows why USER ITEM   what happened to an item",
-        ],
+        next_steps=next_steps(settings, tables["recommendations"]),
     )  # fmt: skip
 
 
@@ -110,7 +107,7 @@ def newest(settings: Settings) -> Asof:
     """
     days = open_store(settings).partitions("recommendations")
     if not days:
-        raise StoreError("nothing is published yet. Run: make run")
+        raise StoreError("nothing is published yet. Run: narrows run")
     return days[-1]
 
 

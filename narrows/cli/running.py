@@ -9,7 +9,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from narrows.cli.command import Command, asof_required, force
+from narrows.cli.command import Command, asof_to_make, force
 from narrows.cli.published import report
 from narrows.pipeline import Pipeline
 from narrows.stage import settings_of
@@ -125,7 +125,7 @@ def connect(settings: Settings, run_id: str, asof: Asof, force: bool = False) ->
 
 def line_arguments(parser: argparse.ArgumentParser, pipeline: Pipeline) -> None:
     """Of ``run`` and ``dag``."""
-    asof_required(parser)
+    asof_to_make(parser)
     force(parser)
 
 
@@ -148,7 +148,7 @@ def _rooms(
     for kind in filter(fits, pipeline.rooms):
         about = " ".join((kind.__doc__ or "").split())
         one = rooms.add_parser(kind.name, help=about.partition(". ")[0].rstrip("."), description=about)
-        asof_required(one)
+        asof_to_make(one)
         one.add_argument("--run-id", default="", help="what groups the rooms of one run in MLflow")
         for key, value in settings_of(kind()).items():
             one.add_argument(
@@ -169,7 +169,8 @@ COMMANDS = (
         ("narrows transform recall --asof 2017-11-30 --n 300", "one room, with a setting of its own"),
     )),
     Command("run", "Run the whole line, without Airflow.", run, line_arguments, (
-        ("narrows run --asof 2017-11-30", "the whole line, without Airflow"),
+        ("narrows run", "the whole line, without Airflow, as of the latest day that can be judged"),
+        ("narrows run --asof 2017-11-30", "the same as of another day"),
     )),
     Command("dag", "Run the daily DAG in Airflow, and wait.", dag, line_arguments, (
         ("narrows dag --asof 2017-11-30", "the same as a run of the daily DAG in Airflow"),

@@ -200,7 +200,7 @@ def open_published(url: str) -> sa.Engine:
             return engine
     except sa.exc.DBAPIError as error:
         raise ServingError(f"the serving database cannot be read: {' '.join(str(error.orig).split())}") from None
-    raise ServingError("the serving database holds no release yet. Run: make run")
+    raise ServingError("the serving database holds no release yet. Run: narrows run")
 
 
 def _bring_up_to_date(engine: sa.Engine) -> None:

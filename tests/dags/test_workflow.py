@@ -140,12 +140,13 @@ def test_airflow_of_another_project_is_left_alone(tmp_path, monkeypatch):
 
 
 def test_pages_need_a_run_first(tmp_path):
-    with pytest.raises(WorkflowError, match="make run"):
+    with pytest.raises(WorkflowError, match="narrows run"):
         ui(tmp_path, "sqlite:////nowhere.db")
 
 
 def test_a_port_in_use_is_named_with_the_remedy(tmp_path):
-    (tmp_path / "airflow").mkdir()
+    for folder in ("airflow", "tables"):
+        (tmp_path / folder).mkdir()
     (tmp_path / "airflow" / "airflow.db").touch()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

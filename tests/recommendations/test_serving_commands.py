@@ -102,7 +102,7 @@ def test_a_takedown_before_the_first_release_makes_no_database(narrows, tmp_path
     for flags in ([], ["--undo"], ["--force"]):
         status, printed, lines = narrows("takedown", "i0", *flags)
         assert (status, printed) == (2, "")
-        assert lines == ["narrows: the serving database holds no release yet. Run: make run"]
+        assert lines == ["narrows: the serving database holds no release yet. Run: narrows run"]
     assert not list(tmp_path.iterdir())
 
 
