@@ -143,6 +143,20 @@ class Pipeline:
         above = self.names[: self.names.index(name)]
         return {self.makers[table] for table in self.inputs(name)} & set(above)
 
+    def waits_for(self, name: str) -> set[str]:
+        """Those of `upstream` that no other of them waits for: the edges from which all others follow."""
+        upstream = self.upstream(name)
+        return upstream.difference(*(self._ancestors[room] for room in upstream))
+
+    @cached_property
+    def _ancestors(self) -> dict[str, set[str]]:
+        """The rooms that must have run before each room, directly or not."""
+        ancestors: dict[str, set[str]] = {}
+        for name in self.names:  # a room reads the tables of rooms above it
+            upstream = self.upstream(name)
+            ancestors[name] = upstream.union(*(ancestors[room] for room in upstream))
+        return ancestors
+
 
 def configured(file: Path | None = None, env: Mapping[str, str] | None = None) -> Pipeline:
     """The pipeline that ``narrows.toml`` names, without reading anything else of it: what a DAG file needs.

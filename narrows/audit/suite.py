@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import functools
-import os
 import sys
 import warnings
 from collections.abc import Collection, Iterator, Mapping
@@ -78,8 +77,7 @@ def suite(terms: Contract, name: str) -> Any:
 
 @functools.cache
 def _great_expectations() -> Any:
-    """Import Great Expectations (3 s), its telemetry off."""
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    """Import Great Expectations (3 s)."""
     # It imports Spark Connect where it can, and that import ends a process started by `python -c` or from
     # standard input, with exit code 0 (pyspark takes it for a doctest run). Hide Connect while importing.
     hidden = [f"pyspark.sql.connect.{name}" for name in ("dataframe", "session")]

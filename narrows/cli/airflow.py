@@ -1,7 +1,8 @@
-"""Airflow from the command line: one run of the daily DAG with no scheduler, no server and no network.
+"""Airflow from the command line: what a task does, where Airflow keeps its state, and one run of the daily DAG.
 
-`narrows.cli.dag_alone` runs the DAG's tasks one after another in one process, in the order of their
-dependencies and with their retries, and records the run like any other; `narrows.cli.pages` shows it afterwards.
+`narrows.cli.dag_alone` runs the DAG's tasks one after another in one process with no scheduler and no server, in the
+order of their dependencies and with their retries, and records the run like any other. While `narrows ui` is up, its
+scheduler runs them.
 """
 
 from __future__ import annotations
@@ -9,18 +10,21 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+
+from narrows.engine.telemetry import OFF
 
 ROOT = Path(__file__).parents[2]
 DAGS = ROOT / "dags"
 SETTINGS = ROOT / "infra" / "airflow" / "local.env"
+PLUGINS = ROOT / "infra" / "airflow" / "plugins"
 TASK_LOGS = "NARROWS_TASK_LOGS"
 """Set while ``run_dag`` runs: the folder of Airflow's task logs, which no supervisor then writes."""
 
@@ -124,10 +128,15 @@ def environment(state: Path, dags: Path = DAGS) -> dict[str, str]:
     home = state.absolute() / "airflow"
     return {
         **inherited,
+        **OFF,
         **dict(line.split("=", 1) for line in lines),
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags.absolute()),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PLUGINS),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        # airflow.cfg holds absolute paths: of where the state folder was when Airflow first ran in it
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(home / "logs" / "dag_processor"),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
     }
 
@@ -136,7 +145,7 @@ def run_dag(asof: str, state: Path, dags: Path = DAGS, force: bool = False) -> i
     """Run the daily DAG for one partition and wait for it; its rooms' progress goes to standard error.
 
     Each call is a run of its own, so a second one of the same partition stands beside the first in the UI;
-    what its rooms have made already they take from the store.
+    what its rooms have made already they take from the store. While `narrows ui` is up its scheduler runs it.
 
     Args:
         asof: the partition, such as 2017-11-30.
@@ -151,24 +160,37 @@ def run_dag(asof: str, state: Path, dags: Path = DAGS, force: bool = False) -> i
         StoreError: another run holds the store; says which.
         WorkflowError: Airflow could not start.
     """
+    from narrows.cli.airflow_runs import SCHEDULER, close_cut_off, follow, locked
     from narrows.store.partitions import Store
 
-    with Store(state.absolute() / "tables").lock(f"the daily DAG as of {asof}"):
-        env = environment(state, dags)
-        home = Path(env["AIRFLOW_HOME"])
-        env[TASK_LOGS] = str(home / "logs")
-        _migrate(env)
-        _close_runs(home)
-        conf = json.dumps({"asof": asof, **({"force": True} if force else {})})
-        try:  # SIGKILL: Airflow outlives SIGTERM and would go on to the next task
-            with (home / "airflow.log").open("w") as log, ended(signal.SIGKILL) as processes:
-                processes.append(start(["narrows.cli.dag_alone", str(dags), "daily", conf], env, stdout=log))
-                code = processes[0].wait()
-        finally:
-            _close_runs(home)
+    env = environment(state, dags)
+    home = Path(env["AIRFLOW_HOME"])
+    run_id = f"{asof}__{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
+    conf = json.dumps({"asof": asof, **({"force": True} if force else {})})
+    about = [str(dags), "daily", run_id, conf]
+    with locked(home) as who:
+        if who == SCHEDULER:
+            print(f"`narrows ui` is up: its scheduler runs {run_id}.", file=sys.stderr, flush=True)
+            return _dag_alone(["queue", *about], env) or int(not follow(home, run_id))
+        with Store(state.absolute() / "tables").lock(f"the daily DAG as of {asof}"):
+            env[TASK_LOGS] = str(home / "logs")
+            migrate(env)
+            close_cut_off(home)
+            try:
+                return _dag_alone(["run", *about], env)
+            finally:
+                close_cut_off(home)
+
+
+def _dag_alone(arguments: list[str], env: dict[str, str]) -> int:
+    """Call `narrows.cli.dag_alone` and wait; 0 or 1. SIGKILL ends it: Airflow outlives SIGTERM and would go on."""
+    log_file = Path(env["AIRFLOW_HOME"], "airflow.log")
+    with log_file.open("w") as log, ended(signal.SIGKILL) as processes:
+        processes.append(start(["narrows.cli.dag_alone", *arguments], env, stdout=log))
+        code = processes[0].wait()
     if code:
-        print(f"The run failed. Airflow's own log: {home / 'airflow.log'}", file=sys.stderr)
-    return 1 if code else 0
+        print(f"The run failed. Airflow's own log: {log_file}", file=sys.stderr)
+    return int(bool(code))
 
 
 def start(module: list[str], env: dict[str, str], **streams: object) -> subprocess.Popen[bytes]:
@@ -180,13 +202,19 @@ def start(module: list[str], env: dict[str, str], **streams: object) -> subproce
 def ended(*signals: signal.Signals) -> Iterator[list[subprocess.Popen[bytes]]]:
     """A list of processes that end, with all below them, when the block does: also by Ctrl-C or SIGTERM.
 
-    They get ``signals`` in turn, with 5 s to end after each.
+    They get ``signals`` in turn, with 5 s to end after each. What they started in sessions of its own is killed last.
     """
+    import psutil
+
     processes: list[subprocess.Popen[bytes]] = []
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         yield processes
     finally:
+        below = []
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                below += psutil.Process(process.pid).children(recursive=True)
         for sign in signals:
             for process in processes:
                 if process.poll() is None:
@@ -194,10 +222,13 @@ def ended(*signals: signal.Signals) -> Iterator[list[subprocess.Popen[bytes]]]:
             for process in processes:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(5)
+        for left in below:
+            with suppress(psutil.NoSuchProcess):
+                left.kill()
         signal.signal(signal.SIGTERM, before)
 
 
-def _migrate(env: dict[str, str]) -> None:
+def migrate(env: dict[str, str]) -> None:
     """Make Airflow's database or bring it up to the installed version; once a version, for it takes time."""
     home = Path(env["AIRFLOW_HOME"])
     marker, wanted = home / "migrated", version("apache-airflow")
@@ -213,16 +244,3 @@ def _migrate(env: dict[str, str]) -> None:
             f"If you can spare the history of its runs, delete {home} and run again."
         )
     marker.write_text(wanted)
-
-
-def _close_runs(home: Path) -> None:
-    """Mark runs that were cut off as failed; who holds the store knows that no other run is alive."""
-    open_task = "COALESCE(state, '') NOT IN ('success', 'failed', 'skipped', 'upstream_failed', 'removed')"
-    open_runs = "state IN ('queued', 'running')"
-    failed = "SET state = 'failed', end_date = strftime('%Y-%m-%d %H:%M:%f', 'now')"
-    database = sqlite3.connect(home / "airflow.db", timeout=30)
-    with database:
-        runs = f"SELECT run_id FROM dag_run WHERE {open_runs}"
-        database.execute(f"UPDATE task_instance {failed} WHERE {open_task} AND run_id IN ({runs})")
-        database.execute(f"UPDATE dag_run {failed} WHERE {open_runs}")
-    database.close()

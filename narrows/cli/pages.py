@@ -1,4 +1,4 @@
-"""The three pages that show what ran: Airflow, MLflow and the data docs, on this machine's loopback alone."""
+"""What ran, and a way to run it: Airflow with its scheduler, MLflow, the reports and data docs, on loopback alone."""
 
 from __future__ import annotations
 
@@ -13,21 +13,25 @@ import urllib.request
 from pathlib import Path
 
 from narrows.cli import saved_view
-from narrows.cli.airflow import WorkflowError, ended, environment, start
+from narrows.cli.airflow import SETTINGS, WorkflowError, ended, environment, migrate, start
+from narrows.cli.airflow_runs import SCHEDULER, close_cut_off, lock
+from narrows.cli.links import Pages
+from narrows.cli.served import LOOPBACK
 
-LOOPBACK = "127.0.0.1"
+SCHEDULING = {"scheduler": ["airflow", "scheduler", "--skip-serve-logs"], "dag-processor": ["airflow", "dag-processor"]}
+"""Processes without a page. Logs are read from the folder; their server would listen beyond loopback."""
 
 
 def ui(state: Path, tracking_uri: str, port: int = 8080, seconds: float = 120, experiment: str = "narrows") -> int:
-    """Serve the Airflow UI, the MLflow UI and the data docs until Ctrl-C.
+    """Serve the Airflow UI, the MLflow UI, the reports and the data docs until Ctrl-C; run what is triggered in Airflow.
 
-    Airflow shows its runs and their logs; it runs nothing, as no scheduler is started. It is left out where it has not
-    run here: after `narrows run` alone.
+    While `narrows dag` runs the DAG, triggered runs wait for it. A run that is not over at Ctrl-C goes on when the
+    pages are served next. Without a clone of the repository there is no DAG, and Airflow is left out.
 
     Args:
-        state: the state folder, as ``run_dag`` left it.
+        state: the state folder; what is not there yet is made.
         tracking_uri: MLflow's store, e.g. ``sqlite:////a/mlflow.db``; a server's address is just printed.
-        port: of the Airflow UI; MLflow and the data docs take the next two.
+        port: of the Airflow UI; MLflow, and the reports and data docs, take the next two.
         seconds: to wait for the pages to answer.
         experiment: of the runs in MLflow; the address that is printed opens its saved view.
 
@@ -35,20 +39,16 @@ def ui(state: Path, tracking_uri: str, port: int = 8080, seconds: float = 120, e
         0 after Ctrl-C; 1 when a server ended by itself.
 
     Raises:
-        WorkflowError: nothing has run yet, a port is in use, or a page does not answer.
+        WorkflowError: a port is in use, Airflow's database cannot be set up, or a page does not answer.
     """
     state = state.absolute()
-    if not (state / "tables").exists():
-        raise WorkflowError(f"Nothing to show yet ({state / 'tables'} is missing): run the cascade, `narrows run`.")
-    with_airflow = (state / "airflow" / "airflow.db").exists()
-    docs = state / "data_docs"
-    docs.mkdir(exist_ok=True)
-    pages = {"Airflow": port, "MLflow": port + 1, "Data docs": port + 2}
+    with_airflow = SETTINGS.exists()
+    pages = {"Airflow": port, "MLflow": port + 1, "Reports and data docs": port + 2}
     mlflow = ["mlflow", "server", "--backend-store-uri", tracking_uri, "--workers", "1"]
     commands = {
         "Airflow": ["airflow", "api-server", "--host", LOOPBACK, "--port", str(port)],
         "MLflow": [*mlflow, "--host", LOOPBACK, "--port", str(port + 1)],
-        "Data docs": ["http.server", "--bind", LOOPBACK, "--directory", str(docs), str(port + 2)],
+        "Reports and data docs": ["narrows.cli.served", str(state), str(port + 2)],
     }
     addresses = {name: f"http://{LOOPBACK}:{at}/" for name, at in pages.items()}
     if tracking_uri.startswith("http"):
@@ -57,27 +57,50 @@ def ui(state: Path, tracking_uri: str, port: int = 8080, seconds: float = 120, e
     if not with_airflow:
         for each in (commands, pages, addresses):
             del each["Airflow"]
+        print("Airflow is left out: its DAG is in a clone of the repository.", file=sys.stderr)
     for name, at in pages.items():
         _require_free(at, name)
-    env = environment(state) | {"AIRFLOW__API__BASE_URL": addresses["Airflow"]} if with_airflow else dict(os.environ)
     logs = state / "ui"
-    logs.mkdir(exist_ok=True)
+    logs.mkdir(parents=True, exist_ok=True)
+    env = dict(os.environ)
+    if with_airflow:
+        others = Pages(str(state), tracking_uri, addresses["MLflow"], addresses["Reports and data docs"])
+        env = environment(state) | {"AIRFLOW__API__BASE_URL": addresses["Airflow"]} | others.as_env()
+        migrate(env)
+    home, scheduling = state / "airflow", not with_airflow
     with ended(signal.SIGTERM, signal.SIGKILL) as processes:
-        for command in commands.values():
-            with (logs / f"{command[0]}.log").open("w") as log:
-                processes.append(start(command, env, stdout=log, stderr=log))
-        if not with_airflow:
-            print("Airflow has not run here (`narrows dag` runs it), so its page is left out.", file=sys.stderr)
+
+        def started(command: list[str], log_name: str, *inherited: int) -> None:
+            with (logs / f"{log_name}.log").open("w") as log:
+                processes.append(start(command, env, stdout=log, stderr=log, pass_fds=inherited))
+
+        def scheduled() -> bool:
+            """Start what runs the tasks, if nobody else runs any; the lock is held as long as these processes live."""
+            file = lock(home, SCHEDULER)
+            if file is None:
+                return False
+            close_cut_off(home)
+            for name, command in SCHEDULING.items():
+                started(command, name, file)
+            os.close(file)
+            return True
+
         print(f"Starting {', '.join(pages)} ...", file=sys.stderr, flush=True)
+        for command in commands.values():
+            started(command, command[0])
+        scheduling = scheduling or scheduled()
         try:
             for name in pages:
                 problem = f"{name} does not answer; the logs in {logs} say why."
                 _wait(addresses[name], processes, problem, seconds)
             addresses["MLflow"] = saved_view.address(addresses["MLflow"], experiment)
             for name, address in addresses.items():
-                print(f"{name:<10} {address}", flush=True)
+                print(f"{name:<22} {address}", flush=True)
+            if not scheduling:
+                print("`narrows dag` runs the DAG now; what is triggered in Airflow starts after it.", flush=True)
             print("Ctrl-C ends them.", flush=True)
             while all(process.poll() is None for process in processes):
+                scheduling = scheduling or scheduled()
                 time.sleep(0.5)
         except KeyboardInterrupt:
             return 0

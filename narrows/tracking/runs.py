@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -27,7 +26,7 @@ class TrackingError(RuntimeError):
 
 @functools.cache
 def tracking(uri: str) -> MlflowClient:
-    """A client of the tracking server or database at `uri` (2 s once per process; telemetry off).
+    """A client of the tracking server or database at `uri` (2 s once per process).
 
     Raises:
         TrackingError: the URI is empty or a relative SQLite path: MLflow would log into whatever folder the process
@@ -40,7 +39,6 @@ def tracking(uri: str) -> MlflowClient:
             "to a server's address or to sqlite:/// and an absolute path, or leave it out: then it is SQLite "
             "in the state folder."
         )
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     from mlflow.tracking import MlflowClient
 
     for chatty in ("mlflow", "alembic"):

@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pendulum
 import pytest
 
 import stages
@@ -52,45 +53,91 @@ def test_tasks_retry_later_and_are_owned_documented_and_bounded(bag):
 def test_daily_runs_the_rooms_of_the_pipeline_once_a_day(bag):
     daily = bag.dags["daily"]
     assert [task.task_id for task in daily.tasks] == list(PIPELINE.names)
-    assert daily.schedule == "@daily"
     assert all(task.op_args[0] == task.task_id for task in daily.tasks)
 
 
+def all_above(edges: dict[str, set[str]], name: str) -> set[str]:
+    """What must have run before, directly or not."""
+    return edges[name].union(*(all_above(edges, above) for above in edges[name]))
+
+
 def test_a_room_waits_for_exactly_the_tables_above_it_that_it_reads(bag):
+    drawn = {task.task_id: set(task.upstream_task_ids) for task in bag.dags["daily"].tasks}
     for at, name in enumerate(PIPELINE.names):
         above = {PIPELINE.makers[table] for table in PIPELINE.inputs(name)} & set(PIPELINE.names[:at])
-        assert bag.dags["daily"].get_task(name).upstream_task_ids == above
+        assert above <= all_above(drawn, name)
+        assert drawn[name] <= above
+
+
+def test_the_graph_has_no_edge_that_follows_from_others(bag):
+    drawn = {task.task_id: set(task.upstream_task_ids) for task in bag.dags["daily"].tasks}
+    assert drawn["rank"] == {"prerank"}
+    assert drawn["evaluation"] == {"recommendations"}
+    for name, above in drawn.items():
+        for one in above:
+            assert all(one not in all_above(drawn, other) for other in above - {one}), (name, one)
+
+
+RUN = datetime(2018, 1, 5, 7, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("params", "logical", "day"),
+    ("asof", "key", "logical", "day"),
     [
-        ({"asof": "2017-11-30"}, None, "2017-11-30"),
-        ({"asof": ""}, datetime(2017, 12, 1, tzinfo=UTC), "2017-11-30"),
-        ({"asof": ""}, None, "2018-01-04"),
+        ("2017-11-30", None, None, "2017-11-30"),
+        ("2017-11-30", "2017-10-31", None, "2017-11-30"),
+        (None, "2017-10-31", RUN, "2017-10-31"),
+        (None, None, datetime(2017, 12, 1, tzinfo=UTC), "2017-11-30"),
+        (None, None, None, "2018-01-04"),
+        ("", None, None, "2018-01-04"),
     ],
 )
-def test_asof_is_the_parameter_or_the_day_before_the_run(bag, params, logical, day):
+def test_asof_is_the_parameter_or_the_partition_key_or_the_day_before_the_run(bag, asof, key, logical, day):
     import jinja2
     from airflow.sdk.execution_time.macros import ds_add
 
     class Run:
-        logical_date, run_after = logical, datetime(2018, 1, 5, 7, tzinfo=UTC)
+        logical_date, run_after, partition_key = logical, RUN, key
 
     task = bag.dags["daily"].get_task("events")
     jinja = task.get_template_env()
     assert isinstance(jinja, jinja2.Environment)
-    known = {"params": params, "dag_run": Run, "macros": type("Macros", (), {"ds_add": staticmethod(ds_add)})}
+    macros = type("Macros", (), {"ds_add": staticmethod(ds_add)})
+    known = {"params": {"asof": asof}, "dag_run": Run, "macros": macros}
     assert jinja.from_string(task.op_args[1]).render(known) == day
 
 
+def test_a_run_by_the_clock_is_as_of_the_day_before_and_a_backfill_of_each_day_of_its_range(bag):
+    from airflow.serialization.encoders import coerce_to_core_timetable
+    from airflow.timetables.base import DagRunInfo, TimeRestriction
+
+    timetable = coerce_to_core_timetable(bag.dags["daily"].timetable)
+    midnight = pendulum.datetime(2018, 1, 5)
+    last = DagRunInfo(run_after=midnight.subtract(days=1), data_interval=None, partition_date=None, partition_key=None)
+    info = timetable.next_dagrun_info_v2(last_dagrun_info=last, restriction=TimeRestriction(None, None, True))
+    assert (info.run_after, info.partition_key) == (midnight, "2018-01-04")
+    backfill = timetable.iter_partition_dagrun_infos(earliest=midnight, latest=midnight.add(days=1))
+    assert [info.partition_key for info in backfill] == ["2018-01-05", "2018-01-06"]
+
+
 @pytest.mark.parametrize(
-    ("text", "good"),
-    [("", True), ("2017-11-30", True), ("2017-11-30T13", True), ("30.11.2017", False), ("$(id)", False)],
+    ("value", "good"),
+    [
+        *((None, True), ("", True), ("2017-11-30", True), ("2017-11-30T13", True)),
+        *(("30.11.2017", False), ("$(id)", False), (20171130, False)),
+    ],
 )
-def test_asof_is_a_date_or_empty(bag, text, good):
-    pattern = bag.dags["daily"].params.get_param("asof").schema["pattern"]
-    assert bool(re.match(pattern, text)) == good
+def test_asof_is_a_date_or_empty(bag, value, good):
+    import jsonschema
+
+    schema = bag.dags["daily"].params.get_param("asof").schema
+    assert jsonschema.Draft7Validator(schema).is_valid(value) == good
+
+
+def test_the_form_demands_nothing(bag):
+    params = bag.dags["daily"].params
+    assert params.validate() == {"asof": None, "force": False}
+    assert "null" in params.get_param("asof").schema["type"]
 
 
 def test_parsing_again_makes_no_new_version(tmp_path):

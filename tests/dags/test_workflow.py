@@ -1,6 +1,7 @@
 """What a task does, and how a run is driven from the command line."""
 
-import socket
+import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -8,8 +9,7 @@ import sys
 import pytest
 
 from narrows.cli import airflow as workflow
-from narrows.cli.airflow import WorkflowError, environment, run_dag, run_room
-from narrows.cli.pages import ui
+from narrows.cli.airflow import environment, run_dag, run_room
 from narrows.store.partitions import Store, StoreError
 
 ROOM = """
@@ -92,24 +92,11 @@ def test_a_run_retries_reports_failure_and_can_be_repeated(tmp_path, capfd):
     with sqlite3.connect(state / "airflow" / "airflow.db") as database:
         runs = database.execute("SELECT run_id, state FROM dag_run ORDER BY start_date").fetchall()
         assert [state for _, state in runs] == ["failed", "success"]
+        assert all(re.fullmatch(r"2017-11-30__\d{8}T\d{6}\.\d{6}", run_id) for run_id, _ in runs)
     logs = state / "airflow" / "logs" / "dag_id=daily" / f"run_id={runs[1][0]}" / "task_id=first"
     assert {log.name: log.read_text() for log in logs.iterdir()} == {
         f"attempt={n}.log": "first as of 2017-11-30\n" for n in (1, 2)
     }
-
-
-def test_what_a_killed_run_left_open_is_closed_and_the_rest_left_alone(tmp_path):
-    with sqlite3.connect(tmp_path / "airflow.db") as database:
-        database.execute("CREATE TABLE dag_run (run_id, state, end_date)")
-        database.execute("CREATE TABLE task_instance (run_id, task_id, state, end_date)")
-        database.execute("INSERT INTO dag_run VALUES ('old', 'success', 1), ('cut', 'running', NULL)")
-        database.execute("INSERT INTO task_instance VALUES ('old', 'a', 'success', 1), ('cut', 'a', 'success', 1)")
-        database.execute("INSERT INTO task_instance VALUES ('cut', 'b', 'running', NULL), ('cut', 'c', NULL, NULL)")
-    workflow._close_runs(tmp_path)
-    assert database.execute("SELECT state FROM dag_run").fetchall() == [("success",), ("failed",)]
-    found = database.execute("SELECT run_id, task_id FROM task_instance WHERE state = 'failed'").fetchall()
-    assert found == [("cut", "b"), ("cut", "c")]
-    database.close()
 
 
 def test_a_run_is_refused_while_another_holds_the_store(tmp_path):
@@ -139,18 +126,18 @@ def test_airflow_of_another_project_is_left_alone(tmp_path, monkeypatch):
     assert env["AIRFLOW__API__HOST"] == "127.0.0.1"
 
 
-def test_pages_need_a_run_first(tmp_path):
-    with pytest.raises(WorkflowError, match="narrows run"):
-        ui(tmp_path, "sqlite:////nowhere.db")
-
-
-def test_a_port_in_use_is_named_with_the_remedy(tmp_path):
-    for folder in ("airflow", "tables"):
-        (tmp_path / folder).mkdir()
-    (tmp_path / "airflow" / "airflow.db").touch()
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(WorkflowError, match=rf"Port {port}.*--port"):
-            ui(tmp_path, "http://tracking.example", port=port - 2)
+def test_what_airflow_keeps_is_below_the_state_folder_wherever_that_was_before(tmp_path):
+    home = tmp_path / "airflow"
+    home.mkdir()
+    (home / "airflow.cfg").write_text(
+        "[logging]\nbase_log_folder = /elsewhere/logs\n[core]\nplugins_folder = /elsewhere\n"
+    )
+    code = (
+        "from airflow.configuration import conf\n"
+        "for key in ('base_log_folder', 'dag_processor_child_process_log_directory'): print(conf.get('logging', key))\n"
+        "print(conf.get('core', 'plugins_folder'))"
+    )
+    env = {**os.environ, **environment(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    logs = home / "logs"
+    assert done.stdout.split() == [str(logs), str(logs / "dag_processor"), str(workflow.PLUGINS)]
