@@ -9,6 +9,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from narrows.cli import record
@@ -19,24 +21,61 @@ from narrows.cli.judged import Judged, Side, differences, judge, overlap
 from narrows.cli.layout import WIDTH
 from narrows.cli.main import main
 from narrows.settings import load_settings
-from narrows.store.partitions import StoreError
+from narrows.store.partitions import StoreError, open_store
+from narrows.store.write import write_table
+from stages.evaluation import read
+from stages.evaluation.assess import assess
 from tests import world
-from tests.fixtures import run_line
 
 
 @pytest.fixture(scope="module")
 def two(line, tmp_path_factory) -> Path:
-    """The folder of the small world after a second design, whose re-ranking spreads the categories."""
+    """The folder of the small world with two records: the run, and one whose published lists are turned upside down."""
     root = tmp_path_factory.mktemp("two designs") / "world"
     shutil.copytree(line.file.parent, root)
-    first = load_settings(root / "narrows.toml", {})
-    record.write(first, line.runner.run_id or "first", world.ASOF, "abc")
-    file = root / "second.toml"
-    file.write_text((root / "narrows.toml").read_text().replace('policy = ""', 'policy = ""\ndiversity = 0.9'))
-    shutil.copytree(first.state, root / "copy")
-    second = run_line(file, world.ASOF)
-    record.write(second.runner.settings, "second", world.ASOF, "abc")
+    settings = load_settings(root / "narrows.toml", {})
+    record.write(settings, line.runner.run_id or "first", world.ASOF, "abc")
+    shutil.copytree(settings.state, root / "copy")
+    side = find(settings.state, "1")
+    lists = side.table("recommendations").arrow()
+    turned = lists.set_column(lists.schema.get_field_index("rank"), "rank", upside_down(lists))
+    again(settings, side.table("recommendations"), turned)
+    again(settings, side.table("evaluation"), judged_again(settings, side))
+    second = record.write(settings, "second", world.ASOF, "abc")
+    second["settings"]["rerank"]["diversity"] = 0.9
+    record.amend(
+        settings.state,
+        second,
+        name=f"{world.ASOF} rerank.diversity=0.9",
+        design={**second["design"], "rerank.diversity": 0.9},
+    )
     return root
+
+
+def upside_down(lists: pa.Table) -> pa.Array:
+    """The places of lists of 20 from the bottom: the same items, so the same recall and another NDCG."""
+    longest = pc.max(lists["rank"])
+    return pc.add(pc.subtract(longest, lists["rank"]), 1).cast(lists["rank"].type)
+
+
+def judged_again(settings, side) -> pa.Table:
+    """What the evaluation room says of the current lists."""
+    room, store = settings.rooms["evaluation"], open_store(settings)
+    end = side.asof + settings.source.horizon_length
+    events = store.current("events", end)
+    tables = [side.table(name) for name in ("user_profiles", "item_profiles")]
+    flow = {name: side.table(name) for name in side.record["facts"]["narrowing"]}
+    published = store.current("recommendations", side.asof)
+    return assess(read.run(room, published, flow, *tables, events.truth(side.asof), end), room.calibration_bins).data
+
+
+def again(settings, table, rows: pa.Table) -> None:
+    """Publish rows as another version of a table, made by a second run."""
+    store, version = open_store(settings), table.version[::-1].ljust(64, "0")
+    draft = store.draft(table.name, table.asof, version)
+    write_table(rows, draft / "data")
+    meta = {**table.meta, "fingerprint": version, "run_id": "second", "rows": rows.num_rows}
+    store.publish(table.name, table.asof, draft, meta)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +99,8 @@ def test_the_values_are_those_of_the_reports(facts, two):
     assert told["paired"]
     assert told["value"] == pytest.approx(value(facts, "B")["value"] - value(facts, "A")["value"])
     assert told["low"] <= told["value"] <= told["high"]
-    assert told["value"] != 0
+    assert told["high"] < 0  # the best item is last
+    assert value(facts, "B", metric="recall")["difference"]["value"] == 0  # the same items
     before = value(facts, "B", "rank")["difference"]
     assert (before["value"], before["low"], before["high"]) == (0, 0, 0)  # rank is the same version
 
@@ -68,8 +108,8 @@ def test_the_values_are_those_of_the_reports(facts, two):
 def test_only_what_differs_is_listed(facts):
     assert facts["settings"] == [{"name": "rerank.diversity", "values": [0.005, 0.9]}]
     shared = {row["stage"] for row in facts["cost"] if row["shared"]}
-    assert shared >= {"events", "recall", "prerank", "rank"}
-    assert not shared & {"rerank", "recommendations", "evaluation", "all"}
+    assert shared >= {"events", "recall", "prerank", "rank", "rerank"}
+    assert not shared & {"recommendations", "evaluation", "all"}
     rank = [row for row in facts["survival"] if row["stage"] == "rank"]
     assert [row["difference"] for row in rank] == [None, 0]
     assert next(row for row in facts["cost"] if row["stage"] == "all" and row["run"] == "A")["seconds"] > 0
@@ -84,7 +124,9 @@ def test_the_overlap_is_counted_over_lists(two):
     found = overlap(a, b, 20, "home")
     assert found["common"] == pytest.approx(np.mean(shares))
     assert found["identical"] == pytest.approx(np.mean([lists[0][user] == lists[1][user] for user in lists[0]]))
-    assert found["common"] < 1
+    assert (found["common"], found["identical"]) == (1, 0)
+    popular = overlap(a, b, 5, "home")  # the five first are five of the last now
+    assert popular["common"] == 0
 
 
 def by_user(side) -> dict[str, list[dict]]:
