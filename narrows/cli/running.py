@@ -26,22 +26,27 @@ LOG = logging.getLogger(__name__)
 
 def run(settings: Settings, args: Namespace) -> int:
     """The whole line in this process."""
+    run_line(settings, args.asof, args.force)
+    return report(settings, args)
+
+
+def run_line(settings: Settings, asof: Asof, force: bool = False) -> None:
+    """Every room of the pipeline in order, in this process, as one run."""
     from datetime import UTC, datetime
 
     from narrows.engine.java import require_java
 
     require_java()
-    run_id = f"line-{args.asof}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    runner, journal = connect(settings, run_id, args.asof, args.force)
-    with runner.store.lock(f"narrows run --asof {args.asof}"):
+    run_id = f"line-{asof}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    runner, journal = connect(settings, run_id, asof, force)
+    with runner.store.lock(f"narrows run --asof {asof}"):
         try:
             for room in settings.pipeline.names:
-                make(runner, room, args.asof)
+                make(runner, room, asof)
         except BaseException:
             if runner.new_versions:
                 journal.finish({}, "FAILED")
             raise
-    return report(settings, args)
 
 
 def dag(settings: Settings, args: Namespace) -> int:
