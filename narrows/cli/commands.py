@@ -15,7 +15,7 @@ from typing import Any
 from narrows.asof import Asof
 from narrows.audit.contract import BrokenContract, ContractError
 from narrows.cli import airflow as workflow
-from narrows.cli import record
+from narrows.cli import page, record
 from narrows.cli.published import report, show, takedown, why
 from narrows.cli.summary import PUBLISHER
 from narrows.engine.java import JavaError, check_java, require_java
@@ -69,7 +69,10 @@ def make(runner: Runner, room: str, asof: Asof) -> Table | None:
         if runner.log and (runner.new_versions or not table):
             runner.log.finish(table.meta["notes"] if table else {})
         if PUBLISHER in runner.pipeline.names:
-            record.write(runner.settings, runner.run_id, asof, code_version())
+            made = record.write(runner.settings, runner.run_id, asof, code_version())
+            file = page.publish(runner.settings, made)
+            if runner.log and made["run_id"] == runner.run_id:
+                runner.log.attach(file, "report.html")
     return table
 
 

@@ -131,7 +131,10 @@ def build_parser(pipeline: Pipeline) -> argparse.ArgumentParser:
     ):
         command(name, text, asof=True).add_argument("--force", action="store_true", help=FORCE)
     subparser = command("report", "What a run did: stages, quality, cost.", as_json=True)
-    subparser.add_argument("--asof", help="default: the newest partition")
+    which = subparser.add_mutually_exclusive_group()
+    which.add_argument("--asof", help="default: the newest partition")
+    which.add_argument("--run", default="", help="a recorded run, by its number or its id")
+    subparser.add_argument("--html", type=Path, metavar="FILE", help="write the run's page there instead")
     subparser = command("show", "The list that a user is served now.", as_json=True)
     subparser.add_argument("user", help="the user's id, as the source has it")
     subparser.add_argument("--scene", default="home", help="where the list is shown (default home)")

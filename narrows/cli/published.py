@@ -19,7 +19,17 @@ def report(settings: Settings, args: Namespace) -> int:
     from narrows.cli.report import print_report
     from narrows.cli.summary import to_json
 
-    facts = facts_of(settings, args.asof or newest(settings))
+    if getattr(args, "html", None) or getattr(args, "run", ""):
+        from narrows.cli import page, record
+
+        made = record.read(settings.state, getattr(args, "run", "") or str(args.asof or newest(settings)))
+        if getattr(args, "html", None):
+            page.write(settings, made, args.html)
+            print(args.html)
+            return 0
+        facts = made["facts"]
+    else:
+        facts = facts_of(settings, args.asof or newest(settings))
     if getattr(args, "json", False):
         print(to_json(facts))
     else:
@@ -51,7 +61,8 @@ def facts_of(settings: Settings, asof: Asof) -> dict[str, Any]:
     return summary(
         judged.arrow().to_pylist() if judged else [],
         {room: cost_of(table) | past_cost(store, table) for room, table in tables.items() if table},
-        rooms=list(settings.rooms), k=max(settings.rooms["evaluation"].cutoffs),  # type: ignore[attr-defined]
+        rooms=list(settings.rooms), narrowing=[name for name, room in settings.rooms.items() if isinstance(room, NarrowingStage)],
+        k=max(settings.rooms["evaluation"].cutoffs),  # type: ignore[attr-defined]
         asof=str(asof), source=settings.source.name, horizon=in_words(horizon), due=str(due),
         known_until=max((table.meta["notes"].get("ends", "") for table in events), default=""),
         serving=serving_state(settings, notes["recommendations"].get("release_id", "")),
