@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
 from narrows.cli import page, record
+from narrows.cli.commands import make
 from narrows.cli.main import main
 from narrows.cli.summary import summary
 from narrows.markup import style
@@ -163,6 +165,24 @@ def test_every_run_has_a_page_and_a_line_in_the_index(state, line, tmp_path, cap
     assert (elsewhere.parent / linked[0]).exists()
     assert main(["--file", settings, "report", "--run", "2"]) == 0
     assert "completejourney" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_the_last_room_leaves_the_page_and_attaches_it_where_something_is_new(state, line, new):
+    told = []
+    log = SimpleNamespace(
+        finish=lambda notes: told.append("finish"), attach=lambda file, name: told.append((file.name, name))
+    )
+    runner = SimpleNamespace(
+        pipeline=line.runner.pipeline, settings=state, run_id=line.runner.run_id, log=log,
+        new_versions=["evaluation"] if new else [],
+    )  # fmt: skip
+    runner.run = lambda room, asof: line.table(room)
+    assert make(runner, "rank", line.asof)
+    assert not (state.state / "reports").exists()
+    make(runner, line.runner.pipeline.names[-1], line.asof)
+    assert (state.state / "reports" / "1.html").exists()
+    assert told == (["finish", ("1.html", "report.html")] if new else [])
 
 
 def test_a_browser_shows_the_page_whole_at_every_width_and_asks_for_nothing_else(tmp_path):

@@ -66,13 +66,14 @@ def make(runner: Runner, room: str, asof: Asof) -> Table | None:
     except Pending as waits:
         LOG.info("  %-16s %s  waits: %s", room, asof, waits)
     if room == runner.pipeline.names[-1]:
-        if runner.log and (runner.new_versions or not table):
-            runner.log.finish(table.meta["notes"] if table else {})
+        log = runner.log if runner.new_versions or not table else None
+        if log:
+            log.finish(table.meta["notes"] if table else {})
         if PUBLISHER in runner.pipeline.names:
             made = record.write(runner.settings, runner.run_id, asof, code_version())
             file = page.publish(runner.settings, made)
-            if runner.log and made["run_id"] == runner.run_id:
-                runner.log.attach(file, "report.html")
+            if log:
+                log.attach(file, "report.html")
     return table
 
 

@@ -32,18 +32,17 @@ def row(record: Row, live: set[str]) -> tuple[Any, ...]:
     """A run's line."""
     facts = record["facts"]
     own = next((each for each in facts["lists"] if each["kind"] == "published"), None)
-    recall, ndcg = (f"{interval(own[metric])}" if own and facts["users"] else "" for metric in ("recall", "ndcg"))
+    recall, ndcg = (number(own[metric]) if own and facts["users"] else "" for metric in ("recall", "ndcg"))
     baseline = best_baseline(facts)
-    lead = ""
-    if baseline and (number := baseline.get("ndcg_lead")):
-        lead = f"{interval(number, signed=True)} over {baseline['list']}"
+    lead: Any = ""
+    if baseline and (ahead := baseline.get("ndcg_lead")) and ahead["value"] is not None:
+        lead = together([number(ahead, signed=True), tag("small", f"over {baseline['list']}")])
     serves = facts["serving"].get("release_id") in live
     state = tag("strong", "live", class_="good") if serves else "kept"
-    number = record["number"]
     judged = f"yes, {facts['users']:,} users" if facts["users"] else "not yet"
     design = record["name"].removeprefix(record["asof"]).strip()
     return (
-        link(f"Run {number}", f"{number}.html"),
+        link(f"Run {record['number']}", f"{record['number']}.html"),
         record["asof"],
         design,
         recall,
@@ -53,6 +52,12 @@ def row(record: Row, live: set[str]) -> tuple[Any, ...]:
         state,
         judged,
     )
+
+
+def number(row: Row, signed: bool = False) -> Any:
+    """A value with its interval below."""
+    value, bracket, rest = interval(row, signed).partition(" [")
+    return together([value, tag("small", f"[{rest}") if bracket else None])
 
 
 def live_releases(settings: Settings, records: Sequence[Row]) -> set[str]:

@@ -36,7 +36,7 @@ def ledger(facts: Row) -> Markup | None:
         below = y + STEP
         parts.append(shape([(START, y + HEIGHT), (place(passed), y + HEIGHT), (place(passed), below), (START, below)],
                            "band faint"))  # fmt: skip
-        said = cut(f"− {left - passed:,}: {words(reasons)}")
+        said = cut(f"− {left - passed:,}: {words(reasons)}") if reasons else "nothing lost"
         fits = place(passed) + 6 + len(said) * CHARACTER < END
         x, side = (place(passed) + 6, "start") if fits else (END, "end")
         parts.append(text(x, y + HEIGHT + 16, said, "soft", side))
@@ -82,7 +82,7 @@ def words(reasons: list[tuple[str, int]]) -> str:
     """``diversity`` of one reason; the counts beside them of several."""
     if len(reasons) == 1:
         return reasons[0][0]
-    return " · ".join(f"{reason} {count:,}" for reason, count in reasons) or "none"
+    return " · ".join(f"{reason} {count:,}" for reason, count in reasons)
 
 
 def cut(what: str) -> str:
