@@ -46,7 +46,7 @@ def asof_to_make(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(asof_to_make=True)
 
 
-def asof_optional(parser: argparse.ArgumentParser) -> None:
+def asof_optional(parser: argparse._ActionsContainer) -> None:
     """``--asof``, where the newest partition is the default."""
     parser.add_argument("--asof", help="default: the newest partition")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from narrows.asof import Asof
@@ -19,16 +20,33 @@ if TYPE_CHECKING:
 
 
 def report(settings: Settings, args: Namespace) -> int:
-    """One screen about a run."""
+    """One screen about a run, or its page."""
+    from narrows.cli import page, record
+
+    asof = args.asof or newest(settings)
+    if not args.html and not args.run:
+        return print_newest(settings, asof, args.json)
+    made = record.read(settings.state, args.run or str(asof))
+    if args.html:
+        page.write(settings, made, args.html)
+        print(args.html)
+        return 0
+    return _printed(made["facts"], made, args.json)
+
+
+def print_newest(settings: Settings, asof: Asof, as_json: bool = False) -> int:
+    """The report of the current tables of an as-of."""
     from narrows.cli import record
+
+    return _printed(facts_of(settings, asof), record.of_tables(settings, asof), as_json)
+
+
+def _printed(facts: dict[str, Any], made: dict[str, Any] | None, as_json: bool) -> int:
     from narrows.cli.report import print_report
     from narrows.cli.summary import to_json
 
-    asof = args.asof or newest(settings)
-    facts = facts_of(settings, asof)
-    known = record.of_tables(settings, asof) or {}
-    facts |= {"warning": known.get("against", {}).get("warning", "")}
-    if getattr(args, "json", False):
+    facts |= {"warning": (made or {}).get("against", {}).get("warning", "")}
+    if as_json:
         print(to_json(facts))
     else:
         print_report(facts)
@@ -59,7 +77,8 @@ def facts_of(settings: Settings, asof: Asof) -> dict[str, Any]:
     return summary(
         judged.arrow().to_pylist() if judged else [],
         {room: cost_of(table) | past_cost(store, table) for room, table in tables.items() if table},
-        rooms=list(settings.rooms), k=max(settings.rooms["evaluation"].cutoffs),  # type: ignore[attr-defined]
+        rooms=list(settings.rooms), narrowing=[name for name, room in settings.rooms.items() if isinstance(room, NarrowingStage)],
+        k=max(settings.rooms["evaluation"].cutoffs),  # type: ignore[attr-defined]
         asof=str(asof), source=settings.source.name, horizon=in_words(horizon), due=str(due),
         known_until=max((table.meta["notes"].get("ends", "") for table in events), default=""),
         serving=serving_state(settings, notes["recommendations"].get("release_id", "")),
@@ -114,12 +133,15 @@ def newest(settings: Settings) -> Asof:
 def arguments(parser: argparse.ArgumentParser, pipeline: Pipeline) -> None:
     """Of ``report``."""
     as_json(parser)
-    asof_optional(parser)
+    asof_optional(which := parser.add_mutually_exclusive_group())
+    which.add_argument("--run", default="", help="a recorded run, by its number or its id")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the run's page there instead")
 
 
 COMMAND = Command(
     "report", "What a run did: stages, quality, cost.", report, arguments, (
         ("narrows report", "what the newest run did, on one screen"),
         ("narrows report --json", "the same for a program"),
+        ("narrows report --run 3 --html run.html", "a recorded run as a page that works offline"),
     ),
 )  # fmt: skip

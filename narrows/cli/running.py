@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from narrows.cli.command import Command, asof_to_make, force
-from narrows.cli.published import report
+from narrows.cli.published import print_newest
 from narrows.pipeline import Pipeline
 from narrows.stage import settings_of
 
@@ -27,7 +27,7 @@ LOG = logging.getLogger(__name__)
 def run(settings: Settings, args: Namespace) -> int:
     """The whole line in this process."""
     run_line(settings, args.asof, args.force)
-    return report(settings, args)
+    return print_newest(settings, args.asof)
 
 
 def run_line(settings: Settings, asof: Asof, force: bool = False) -> None:
@@ -62,7 +62,7 @@ def dag(settings: Settings, args: Namespace) -> int:
         os.environ["NARROWS_FILE"] = str(args.file.absolute())  # the tasks are processes of their own
     Thread(target=import_module, args=("pyarrow.dataset",), daemon=True).start()  # for the report, while Airflow starts
     code = run_dag(str(args.asof), settings.state, force=args.force)
-    return code or report(settings, args)
+    return code or print_newest(settings, args.asof)
 
 
 def transform(settings: Settings, args: Namespace) -> int:
@@ -98,7 +98,7 @@ def make(runner: Runner, room: str, asof: Asof) -> Table | None:
 
 def close(runner: Runner, asof: Asof, table: Table | None) -> None:
     """Record a run whose last room is done, and close it in MLflow, unless it found everything in the store."""
-    from narrows.cli import logged, previous, record
+    from narrows.cli import logged, page, previous, record
     from narrows.cli.summary import PUBLISHER
     from narrows.tracking.log import code_version
 
@@ -109,14 +109,18 @@ def close(runner: Runner, asof: Asof, table: Table | None) -> None:
         return
     entry = record.write(runner.settings, runner.run_id, asof, code_version())
     if not made_something or entry["run_id"] != runner.run_id:
+        if not (runner.settings.state / page.FOLDER / f"{entry['number']}.html").exists():
+            page.publish(runner.settings, entry)
         return
     state = runner.settings.state
     if found := previous.against(state, record.read_all(state), entry):
         record.amend(state, entry, against=found)
         if found["warning"]:
             LOG.warning("!! %s", found["warning"])
+    file = page.publish(runner.settings, entry)
     if runner.log:
         runner.log.finish(**logged.closing(entry))
+        runner.log.attach(file, "report.html")
 
 
 def connect(settings: Settings, run_id: str, asof: Asof, force: bool = False) -> tuple[Runner, RunLog]:

@@ -122,6 +122,10 @@ class RunLog:
         if release and quality:
             whole_runs.judge_earlier(client, parent, release, quality)
 
+    def attach(self, file: Path, name: str) -> None:
+        """Keep a file with the parent run, under this name."""
+        self._client.log_text(self._parent, file.read_text(encoding="utf-8"), name)
+
     @cached_property
     def _client(self) -> Any:
         from narrows.tracking import models

@@ -1,0 +1,154 @@
+"""The data docs: one page an audit and an index, which load nothing.
+
+``audits.jsonl`` has a line for each audit in the order of writing; the index is made from it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from narrows.asof import start_of
+from narrows.audit import words
+from narrows.markup import link, page, section, table, tag, together
+from narrows.store.partitions import write_text
+
+LINES = "audits.jsonl"
+INDEX_LENGTH = 100
+"""Audits of a table that the index lists; older pages stay on disk."""
+
+
+def page_of(room: str, version: str, asof: str) -> str:
+    """The page of a table's audit, relative to the folder of the data docs."""
+    return f"validations/{room}/{version}/{start_of(asof):%Y%m%dT%H%M%S.%fZ}/{room}.html"
+
+
+def asof_of(start: datetime) -> str:
+    """The as-of that starts then, in words: a day where it starts with one."""
+    return (
+        f"{start:%Y-%m-%d}" if (start.hour, start.minute) == (0, 0) else f"{start:%Y-%m-%dT%H:%M}".removesuffix(":00")
+    )
+
+
+def has_index(docs: Path) -> bool:
+    """Whether the index is ours; that of an earlier version was not."""
+    return (docs / LINES).exists()
+
+
+def add(docs: Path, room: str, version: str, asof: str, grain: str, result: Any, index: bool = True) -> str:
+    """Write the page of an audit, and the index; return the page's path. Only for who holds the folder's lock.
+
+    Args:
+        docs: the folder.
+        room: the table's name.
+        version: the table's.
+        asof: its partition.
+        grain: what a row is; empty = not known.
+        result: of Great Expectations.
+        index: write the index now.
+    """
+    where = page_of(room, version, asof)
+    file = docs / where
+    write_text(file, audit_page(room, version, asof, grain, result))
+    failed = sum(not each.success for each in result.results)
+    line = {
+        "table": room,
+        "asof": asof,
+        "version": version,
+        "checked": len(result.results),
+        "failed": failed,
+        "page": where,
+    }
+    with (docs / LINES).open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(line) + "\n")
+    if index:
+        write_text(docs / "index.html", index_page(audits(docs)))
+    return str(file.absolute())
+
+
+def audits(docs: Path) -> list[dict[str, Any]]:
+    """What is known of each audit that has a page, newest as-of first; of one that was repeated, the last."""
+    lines = (docs / LINES).read_text(encoding="utf-8").splitlines()
+    last = {line["page"]: line for line in map(json.loads, filter(None, lines))}
+    latest_first = list(last.values())[::-1]
+    return sorted(latest_first, key=lambda line: start_of(line["asof"]), reverse=True)
+
+
+def audit_page(room: str, version: str, asof: str, grain: str, result: Any) -> str:
+    """The page of an audit: what must hold, what was found, the broken ones first."""
+    results = result.results
+    broken = [each for each in results if not each.success]
+    verdict = _verdict(len(results), len(broken))
+    read = result.meta.get("batch_markers", {}).get("ge_load_time")
+    when = datetime.strptime(read, "%Y%m%dT%H%M%S.%fZ") if read else datetime.now(UTC)
+    about = [f"Grain: {grain}. " if grain else "", "Version ", tag("code", version)]
+    about.append(f" · audited {when:%Y-%m-%d %H:%M} UTC")
+    parts = [tag("p", verdict), tag("p", *about, class_="lead")]
+    header = ["what must hold", "found", "holds"]
+    for key, title, some in (
+        ("broken", "Broken", broken),
+        ("held", "Held", [each for each in results if each.success]),
+    ):
+        if some:
+            rows = [
+                (words.rule(each.expectation_config), "; ".join(words.found(each)), _mark(each.success))
+                for each in some
+            ]
+            parts.append(section(key, title, table(f"{len(some)} of {len(results)} checks", header, rows)))
+    return page(f"{room} as of {asof}", *parts, above=link("All audits", "../../../../index.html"))
+
+
+def index_page(lines: Sequence[dict[str, Any]]) -> str:
+    """The index: a part for each table, with its audits."""
+    tables: dict[str, list[dict[str, Any]]] = {}
+    for line in lines:
+        tables.setdefault(line["table"], []).append(line)
+    broken = [line for line in lines if line["failed"]]
+    header = ["as of", "result", "checks", "version", "page"]
+
+    def rows(some: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
+        return [
+            (line["asof"], _mark(not line["failed"]), line["checked"], tag("code", line["version"]),
+             link(f"{line['table']} as of {line['asof']}", line["page"]))
+            for line in some
+        ]  # fmt: skip
+
+    said = f"{_audits(len(lines))} of {len(tables)} tables; {len(broken) or 'none'} failed. Each says whether a table's contract held."
+    parts = (
+        [
+            section(
+                "failed", "Failed", table("Audits that failed, newest first", header, rows(broken[:INDEX_LENGTH]), (2,))
+            )
+        ]
+        if broken
+        else []
+    )
+    for name in sorted(tables):
+        some = tables[name][:INDEX_LENGTH]
+        older = f"; {len(tables[name]) - len(some)} older ones stay on disk" if len(some) < len(tables[name]) else ""
+        parts.append(
+            section(
+                f"table-{name}",
+                name,
+                table(f"{_audits(len(some))} of {name}, newest first{older}", header, rows(some), (2,)),
+            )
+        )
+    jumps = together(link(name, f"#table-{name}") for name in sorted(tables))
+    return page("Data docs", tag("p", said, class_="lead"), tag("div", *parts, class_="parts"), above=jumps)
+
+
+def _verdict(checked: int, failed: int) -> Any:
+    if failed:
+        return tag("strong", f"Failed: {failed} of {checked} checks are broken", class_="bad")
+    return tag("strong", f"Passed: all {checked} checks hold", class_="good")
+
+
+def _audits(count: int) -> str:
+    return "1 audit" if count == 1 else f"{count:,} audits"
+
+
+def _mark(held: bool) -> Any:
+    return tag("span", "passed", class_="good") if held else tag("span", "failed", class_="bad")
