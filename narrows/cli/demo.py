@@ -51,7 +51,7 @@ def demo(settings: None, args: argparse.Namespace) -> int:
     for name, file in files.items():
         tables[name].write_csv(file)
     text, _ = guessed(folder, "orders.csv", "products.csv", "customers.csv", {}, SMALL)
-    written(folder / FILE, text, force=True)
+    written(folder / FILE, text)
     orders = tables["orders"]
     print(
         f"{args.folder} has {orders.height:,} order lines of {tables['customers'].height} customers, "

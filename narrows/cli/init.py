@@ -34,12 +34,13 @@ def arguments(parser: argparse.ArgumentParser, pipeline: Pipeline) -> None:
 def init(settings: None, args: argparse.Namespace) -> int:
     """Write the settings file, and say what was found."""
     out = args.out.absolute()
+    require_new(out, args.force)
     text, lines = guessed(
         out.parent, _one_url(args.events, out.parent), _below(args.items, out.parent), _below(args.users, out.parent),
         _columns(args.column),
     )  # fmt: skip
     print("\n".join(lines))
-    written(out, text, args.force)
+    written(out, text)
     named = "" if out == Path(FILE).absolute() else f" --file {args.out}"
     print(f"\n{args.out} is written. Next:")
     print(f"  {program()}{named} doctor    check what a run will need")
@@ -91,14 +92,18 @@ def guessed(
     return settings_text(tables, known, more)
 
 
-def written(out: Path, text: str, force: bool) -> None:
-    """Write a settings file that is accepted; one that is there is kept unless ``force``.
+def require_new(out: Path, force: bool) -> None:
+    """Refuse to replace a file, unless ``force``.
 
     Raises:
         SourceError: it is there already.
     """
     if out.exists() and not force:
         raise SourceError(f"{out} is there already, and is kept. Replace it with --force, or write another with --out")
+
+
+def written(out: Path, text: str) -> None:
+    """Write a settings file, once it is accepted as one."""
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = out.with_name(f".{out.stem}-{os.getpid()}.toml")
     try:

@@ -22,6 +22,9 @@ KINDS = {"order": "purchase", "purchase": "purchase", "transaction": "purchase",
 """What the name of a file or of the value says of its events."""
 NOT_POSITIVE = re.compile(r"return|refund|cancel|impress|expos|remove|dislike|skip|unlike|shown|display", re.I)
 """Types of events that are no positive."""
+RATING = re.compile(r"rating|stars|score", re.I)
+KNOWN = {"items": 0.9, "users": 0.1}
+"""A side table that has a smaller share of the events' ids may be another one's; few sources know all their users."""
 LISTED_KINDS = 12
 
 
@@ -88,19 +91,21 @@ def warnings(events: Looked, tables: Mapping[str, Looked], known: Mapping[str, f
     bad = [kind for kind, _ in events.kinds() if NOT_POSITIVE.search(kind)]
     if bad:
         notes.append(
-            f"Every row counts as a positive, also event_type {', '.join(map(plain, bad[:5]))}. Leave such rows out of the "
-            "file, or map their user_id to null: if(type in ('return'), null, user) puts them into the quarantine."
+            f"Every row counts as a positive today, also event_type {', '.join(map(plain, bad[:5]))}: leave such rows "
+            "out of the file."
         )
+    if VALUE in found and (rated := RATING.search(found[VALUE].column)):
+        notes.append(f"Every row counts as a positive, also a low {rated[0].lower()}.")
     if below := events.share_below_zero():
         notes.append(
             f"{found[VALUE].column} is below zero in {below:.1%} of the sampled rows (returns?). Every row counts as a positive."
         )
     for name, key in (("items", ITEM), ("users", USER)):
-        if name in known and known[name] < 0.9:
-            notes.append(
-                f"{name}: only {known[name]:.0%} of the sampled events' {key} are in it. Is {tables[name].guesses.found[key].column} "
-                f"the same id as {found[key].column}?"
-            )
+        share = known.get(name, 1.0)
+        if share < KNOWN[name]:
+            theirs, ours = tables[name].guesses.found[key].column, found[key].column
+            doubt = "" if theirs == ours else f" Is {theirs} the same id as {ours}?"
+            notes.append(f"{name}: only {share:.0%} of the sampled events' {key} are in it.{doubt}")
     if "items" not in tables:
         notes.append("No table of items: lists know no categories, so no caps by category and less diversity.")
     return notes
@@ -112,8 +117,8 @@ def _table(tables: Mapping[str, Looked]) -> Iterator[str]:
         mapping = looked.mapping()
         for ours in COLUMNS[SECTIONS[name]]:
             guess = looked.guesses.found.get(ours)
-            text = f"{mapping[ours]}" if guess else "-"
-            yield f"  {ours:<12} {text:<32} {_why(guess) if guess else 'not found; optional'}".rstrip()
+            text = mapping[ours] if guess else "-"
+            yield f"  {ours:<12} {text:<32}  {_why(guess) if guess else 'not found; optional'}"
         if name != "items" or looked.url != tables["events"].url:
             yield from textwrap.wrap(
                 f"unused: {', '.join(looked.guesses.unused) or 'none'}",

@@ -57,6 +57,8 @@ USER_WORDS: dict[str, tuple[str, ...]] = {
 IDS = (USER, ITEM, SESSION)
 NUMBERS = (VALUE, PRICE)
 ENDINGS = {"id", "ids", "at", "no", "key", "code", "number", "num", "nr", "utc", "ms"}
+CODES = {"id", "ids", "key", "code", "sku", "asin", "isbn", "ean", "upc", "gtin"}
+"""Words that say of a name that it is an id's."""
 TOTALS = re.compile(r"amount|total|sales|revenue|spend|spent|paid")
 """Names of what was paid for a line: divided by its quantity it is a price."""
 MANY_VALUES = 50
@@ -157,10 +159,12 @@ def _named(column: str, ours: str, known: Iterable[str]) -> float:
     if parts == words(ours):
         return 4
     stem = tuple(part for part in parts if part not in ENDINGS) or parts
+    if not stem:
+        return 0
     for at, word in enumerate(known):
-        if stem == tuple(word.lower().split()) or "".join(stem) == word.lower().replace(" ", ""):
+        if {tuple(word.lower().split()), (word.lower().replace(" ", ""),)} & {parts, stem, ("".join(stem),)}:
             return 3 - at / 100
-    is_id = bool(ENDINGS & set(parts) & {"id", "ids", "key", "code"}) or column.lower().endswith("id")
+    is_id = bool(CODES & {*parts, stem[-1]}) or column.lower().endswith("id")
     if ours in IDS or ours == CONTEXT:
         if is_id and stem and (stem[-1] in known or stem[-1].removesuffix("id") in known) and len(stem[-1]) > 1:
             return 2

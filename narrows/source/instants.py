@@ -82,10 +82,12 @@ def known_periods(source: Source, grain: timedelta, max_skew: timedelta) -> dict
     instants = frame.select(
         pl.all_horizontal(_is_id(columns[name], schema[columns[name]]) for name in (USER, ITEM)).alias("ids"),
         happened.alias("happened"),
-        arrived.alias("arrived") if INGESTED_AT in columns else happened.alias("arrived"),
+        _arrival(columns, happened, arrived).alias("arrived"),
         _unread(columns, schema, happened, arrived).alias("unread"),
     )
-    given = pl.col("happened").is_not_null() & pl.col("arrived").is_not_null()
+    given = (
+        pl.col("happened").is_not_null() & pl.col("arrived").is_not_null()
+    )  # an arrival that cannot be read is broken
     skewed = pl.col("happened") - pl.col("arrived") > max_skew.total_seconds()
     period = pl.max_horizontal("happened", "arrived").floordiv(int(grain.total_seconds())).cast(pl.Int64)
     good = pl.col("ids") & given & ~skewed & (pl.col("happened") >= 0)
@@ -113,6 +115,15 @@ def _is_id(name: str, kind: pl.DataType) -> pl.Expr:
     if kind == pl.String:
         return column.str.strip_chars().str.len_bytes().fill_null(0) > 0
     return column.is_not_null() & column.is_not_nan() if kind.is_float() else column.is_not_null()
+
+
+def _arrival(columns: dict[str, str], happened: pl.Expr, arrived: pl.Expr) -> pl.Expr:
+    """A row that says nothing of its arrival arrived when it happened."""
+    import polars as pl
+
+    if INGESTED_AT not in columns:
+        return happened
+    return pl.when(pl.col(columns[INGESTED_AT]).is_null()).then(happened).otherwise(arrived)
 
 
 def _unread(columns: dict[str, str], schema: pl.Schema, happened: pl.Expr, arrived: pl.Expr) -> pl.Expr:
