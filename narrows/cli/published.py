@@ -60,6 +60,7 @@ def facts_of(settings: Settings, asof: Asof) -> dict[str, Any]:
         StoreError: no run of it has published lists.
     """
     from narrows.cli.summary import summary
+    from narrows.stage import NarrowingStage
 
     store = open_store(settings)
     tables = {room: store.current(room, asof) for room in settings.rooms}
