@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import functools
 import sys
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from narrows.asof import start_of
 from narrows.audit.contract import LIST_WORD, Contract, ContractError, source
+from narrows.audit.site import alone, complete
 
-INDEX_LENGTH = 100
-"""Audits listed on the first page of the data docs; older pages stay on disk."""
 EXAMPLES = 5
 """Offending values quoted for a failed expectation."""
 ENGINES: dict[str, dict[str, Any]] = {"pandas": {}, "spark": {"persist": False}}
@@ -107,11 +105,7 @@ def _context(docs: str) -> Any:
     site = {
         **store("SiteBuilder", files(docs)),
         "show_how_to_buttons": False,
-        "site_index_builder": {
-            "class_name": "DefaultSiteIndexBuilder",
-            "validation_results_limit": INDEX_LENGTH,
-        },
-        # A backfilled partition is old but its page is new: only the index is limited.
+        # A backfilled partition is old but its page is new: only the index is limited; see `site`.
         "site_section_builders": {"validations": {"validation_results_limit": None}, "profiling": "None"},
     }
     config = DataContextConfig(
@@ -194,21 +188,13 @@ def _write_page(context: Any, judged: Any, result: Any, docs: Path, room: str, v
     run, name = RunIdentifier(run_name=version, run_time=instant), ExpectationSuiteIdentifier(room)
     key = ValidationResultIdentifier(expectation_suite_identifier=name, run_id=run, batch_identifier=room)
     result.meta["run_id"] = run
-    with _alone(docs):
+    page = docs.joinpath("validations", *key.to_tuple()).absolute().with_suffix(".html")
+    with alone(docs):
         context.suites.add_or_update(judged)
         context.validation_results_store.set(key, result)
-        context.build_data_docs(resource_identifiers=[key, name])
-    return str(docs.joinpath("validations", *key.to_tuple()).absolute()) + ".html"
-
-
-@contextlib.contextmanager
-def _alone(docs: Path) -> Iterator[None]:
-    """Hold the site, so that two rooms audited at the same time both appear in its index."""
-    from filelock import FileLock
-
-    docs.mkdir(parents=True, exist_ok=True)
-    with FileLock(docs / ".lock", fallback_to_soft=False):  # the kernel's: it goes when the process is killed
-        yield
+        context.build_data_docs(resource_identifiers=[key, name], build_index=False)
+        complete(docs.absolute(), page, docs.absolute() / "expectations" / f"{room}.html")
+    return str(page)
 
 
 def line(result: Any) -> str:

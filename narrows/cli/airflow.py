@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -219,9 +220,10 @@ def ended(*signals: signal.Signals) -> Iterator[list[subprocess.Popen[bytes]]]:
             for process in processes:
                 if process.poll() is None:
                     os.killpg(process.pid, sign)
+            end = time.monotonic() + 5
             for process in processes:
                 with suppress(subprocess.TimeoutExpired):
-                    process.wait(5)
+                    process.wait(max(0, end - time.monotonic()))
         for left in below:
             with suppress(psutil.NoSuchProcess):
                 left.kill()

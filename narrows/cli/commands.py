@@ -113,9 +113,11 @@ def list_rooms(settings: Settings, args: Namespace) -> int:
 
 
 def ui(settings: Settings, args: Namespace) -> int:
-    """The three pages."""
+    """The pages, and the scheduler that runs what is triggered in them."""
     from narrows.cli.pages import ui as serve
 
+    if args.file:
+        os.environ["NARROWS_FILE"] = str(args.file.absolute())  # the tasks are processes of their own
     return serve(settings.state, settings.tracking_uri, args.port)
 
 

@@ -23,12 +23,19 @@ EXAMPLES = """examples:
   narrows report                       what the newest run did, on one screen
   narrows show 1                       the list that user 1 is served
   narrows why 1 1082185                what happened to item 1082185 for user 1
-  narrows ui                           Airflow, MLflow and the data docs on this machine
+  narrows ui                           Airflow, MLflow, reports and data docs; runs what is triggered there
 
 Settings come from narrows.toml in the current folder (or --file, or NARROWS_FILE);
 NARROWS_SECTION__KEY overrides a key.
 """
 ASOF = "up to whose end events may be known: YYYY-MM-DD, or YYYY-MM-DDTHH where the grain is an hour"
+UI = "Serve Airflow, MLflow, the reports and the data docs on 127.0.0.1 until Ctrl-C, and run what is triggered in Airflow."
+UI_STARTS = """Airflow's API server, scheduler and DAG processor, MLflow's server, and a server of the reports and data docs.
+Trigger and Backfill work at once, before the first run too; no run starts by the clock. While this is up, `narrows dag`
+hands its run to the scheduler. A run that is not over at Ctrl-C goes on when this is started next."""
+UI_EXAMPLES = """examples:
+  narrows ui                 Airflow on 8080, MLflow on 8081, reports and data docs on 8082
+  narrows ui --port 9080     on 9080, 9081 and 9082"""
 FORCE = "also where the source does not reach the as-of; such lists do not go live"
 LEVELS = ("debug", "info", "warning", "error")
 WRONG_USE = 2
@@ -144,7 +151,8 @@ def build_parser(pipeline: Pipeline) -> argparse.ArgumentParser:
     subparser.add_argument("--reason", default="", help="kept beside it")
     subparser.add_argument("--undo", action="store_true", help="put it back")
     subparser.add_argument("--force", action="store_true", help="also an item that no list and no item profile has yet")
-    subparser = command("ui", "Serve the Airflow UI, the MLflow UI and the data docs on 127.0.0.1 until Ctrl-C.")
+    subparser = command("ui", UI)
+    subparser.description, subparser.epilog = f"{UI}\n\n{UI_STARTS}", UI_EXAMPLES
     subparser.add_argument(
         "--port", type=int, default=8080, help="of the first page; the others take the next two (default 8080)"
     )

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from narrows.audit.site import complete_older
 from narrows.cli.airflow import SETTINGS, WorkflowError, ended, environment, migrate, start
 from narrows.cli.airflow_runs import SCHEDULER, close_cut_off, lock
 from narrows.cli.links import Pages
@@ -19,6 +20,9 @@ from narrows.cli.served import LOOPBACK
 
 SCHEDULING = {"scheduler": ["airflow", "scheduler", "--skip-serve-logs"], "dag-processor": ["airflow", "dag-processor"]}
 """Processes without a page. Logs are read from the folder; their server would listen beyond loopback."""
+
+NO_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""MLflow's server would start seven more processes, of 0.3 GB each, for the evaluation of language models."""
 
 
 def ui(state: Path, tracking_uri: str, port: int = 8080, seconds: float = 120) -> int:
@@ -58,12 +62,13 @@ def ui(state: Path, tracking_uri: str, port: int = 8080, seconds: float = 120) -
         print("Airflow is left out: its DAG is in a clone of the repository.", file=sys.stderr)
     for name, at in pages.items():
         _require_free(at, name)
+    complete_older(state / "data_docs")
     logs = state / "ui"
     logs.mkdir(parents=True, exist_ok=True)
-    env = dict(os.environ)
+    env = {**os.environ, **NO_JOBS}
     if with_airflow:
         others = Pages(str(state), tracking_uri, addresses["MLflow"], addresses["Reports and data docs"])
-        env = environment(state) | {"AIRFLOW__API__BASE_URL": addresses["Airflow"]} | others.as_env()
+        env = environment(state) | NO_JOBS | {"AIRFLOW__API__BASE_URL": addresses["Airflow"]} | others.as_env()
         migrate(env)
     home, scheduling = state / "airflow", not with_airflow
     with ended(signal.SIGTERM, signal.SIGKILL) as processes:
