@@ -1,6 +1,6 @@
 """The pages of the data docs as they are on disk: complete in themselves, and an index that lists the audits.
 
-Great Expectations writes pages that load styles, scripts and a counted picture from nine other hosts; without them they
+Great Expectations writes pages that load styles, scripts and a counted picture from seven other hosts; without them they
 are bare, and the index is empty. Here the pages get a style of their own, and nothing that is loaded or run.
 """
 
