@@ -174,7 +174,7 @@ def run_dag(asof: str, state: Path, dags: Path = DAGS, force: bool = False) -> i
             print(f"`narrows ui` is up: its scheduler runs {run_id}.", file=sys.stderr, flush=True)
             return _dag_alone(["queue", *about], env) or int(not follow(home, run_id))
         with Store(state.absolute() / "tables").lock(f"the daily DAG as of {asof}"):
-            env[TASK_LOGS] = str(home / "logs")
+            env = environment(state, dags) | {TASK_LOGS: str(home / "logs")}  # now with the holder of the lock
             migrate(env)
             close_cut_off(home)
             try:
