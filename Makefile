@@ -26,7 +26,7 @@ setup: java .venv/ready ## make .venv with the pinned environment
 run: setup ## the daily DAG in Airflow as of ASOF (default 2017-11-30), then a one-screen report
 	@$(BIN)/narrows dag --asof $(ASOF)
 
-ui: setup ## Airflow, MLflow and the data docs on 127.0.0.1
+ui: setup ## Airflow with its scheduler, MLflow, the reports and the data docs on 127.0.0.1
 	@$(BIN)/narrows ui
 
 test: setup ## the tests, by two processes

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -173,7 +174,7 @@ def run_dag(asof: str, state: Path, dags: Path = DAGS, force: bool = False) -> i
             print(f"`narrows ui` is up: its scheduler runs {run_id}.", file=sys.stderr, flush=True)
             return _dag_alone(["queue", *about], env) or int(not follow(home, run_id))
         with Store(state.absolute() / "tables").lock(f"the daily DAG as of {asof}"):
-            env[TASK_LOGS] = str(home / "logs")
+            env = environment(state, dags) | {TASK_LOGS: str(home / "logs")}  # now with the holder of the lock
             migrate(env)
             close_cut_off(home)
             try:
@@ -219,9 +220,10 @@ def ended(*signals: signal.Signals) -> Iterator[list[subprocess.Popen[bytes]]]:
             for process in processes:
                 if process.poll() is None:
                     os.killpg(process.pid, sign)
+            end = time.monotonic() + 5
             for process in processes:
                 with suppress(subprocess.TimeoutExpired):
-                    process.wait(5)
+                    process.wait(max(0, end - time.monotonic()))
         for left in below:
             with suppress(psutil.NoSuchProcess):
                 left.kill()

@@ -21,6 +21,9 @@ from narrows.cli.served import LOOPBACK
 SCHEDULING = {"scheduler": ["airflow", "scheduler", "--skip-serve-logs"], "dag-processor": ["airflow", "dag-processor"]}
 """Processes without a page. Logs are read from the folder; their server would listen beyond loopback."""
 
+NO_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""MLflow's server would start seven more processes, of 0.3 GB each, for the evaluation of language models."""
+
 
 def ui(state: Path, tracking_uri: str, port: int = 8080, seconds: float = 120, experiment: str = "narrows") -> int:
     """Serve the Airflow UI, the MLflow UI, the reports and the data docs until Ctrl-C; run what is triggered in Airflow.
@@ -62,10 +65,10 @@ def ui(state: Path, tracking_uri: str, port: int = 8080, seconds: float = 120, e
         _require_free(at, name)
     logs = state / "ui"
     logs.mkdir(parents=True, exist_ok=True)
-    env = dict(os.environ)
+    env = {**os.environ, **NO_JOBS}
     if with_airflow:
         others = Pages(str(state), tracking_uri, addresses["MLflow"], addresses["Reports and data docs"])
-        env = environment(state) | {"AIRFLOW__API__BASE_URL": addresses["Airflow"]} | others.as_env()
+        env = environment(state) | NO_JOBS | {"AIRFLOW__API__BASE_URL": addresses["Airflow"]} | others.as_env()
         migrate(env)
     home, scheduling = state / "airflow", not with_airflow
     with ended(signal.SIGTERM, signal.SIGKILL) as processes:

@@ -26,11 +26,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from airflow.sdk import DAG, task
 from narrows.cli.airflow import _progress
+from narrows.store.partitions import Store
 
 @task(retries=1, retry_delay=timedelta(seconds=1))
 def first(asof):
     with _progress() as say:
         say(f"first as of {asof}")
+    with Store(Path("TABLES")).lock("a task, which passes through"):
+        pass
     tried = Path("TRIED")
     tries = len(tried.read_text()) if tried.exists() else 0
     tried.write_text("x" * (tries + 1))
@@ -79,7 +82,11 @@ def test_a_run_retries_reports_failure_and_can_be_repeated(tmp_path, capfd):
     """Two runs of a small DAG in a real Airflow: one fails for all its retries, one succeeds by a retry."""
     dags, state = tmp_path / "dags", tmp_path / "state"
     dags.mkdir()
-    text = DAG.replace("TRIED", f"{tmp_path}/tried").replace("SECOND", f"{tmp_path}/second")
+    text = (
+        DAG.replace("TRIED", f"{tmp_path}/tried")
+        .replace("SECOND", f"{tmp_path}/second")
+        .replace("TABLES", f"{state}/tables")
+    )
     (dags / "daily.py").write_text(text)
 
     assert run_dag("2017-11-30", state, dags) == 1
