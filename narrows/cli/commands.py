@@ -15,7 +15,7 @@ from typing import Any
 from narrows.asof import Asof
 from narrows.audit.contract import BrokenContract, ContractError
 from narrows.cli import airflow as workflow
-from narrows.cli import page, record
+from narrows.cli import record
 from narrows.cli.published import report, show, takedown, why
 from narrows.cli.summary import PUBLISHER
 from narrows.engine.java import JavaError, check_java, require_java
@@ -70,6 +70,8 @@ def make(runner: Runner, room: str, asof: Asof) -> Table | None:
         if log:
             log.finish(table.meta["notes"] if table else {})
         if PUBLISHER in runner.pipeline.names:
+            from narrows.cli import page
+
             made = record.write(runner.settings, runner.run_id, asof, code_version())
             file = page.publish(runner.settings, made)
             if log:
