@@ -5,7 +5,7 @@ To add one: a module ``narrows/cli/<command>.py`` with its function, its argumen
 
 from __future__ import annotations
 
-from narrows.cli import catalogue, doctor, published, rooms, running, show, takedown, ui, why
+from narrows.cli import catalogue, completion, doctor, published, rooms, running, show, takedown, ui, why
 from narrows.cli.command import Command
 
 COMMANDS: dict[str, Command] = {
@@ -20,5 +20,6 @@ COMMANDS: dict[str, Command] = {
         ui.COMMAND,
         catalogue.COMMAND,
         doctor.COMMAND,
+        completion.COMMAND,
     )
 }

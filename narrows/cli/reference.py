@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import stages
+from narrows.cli.status import MEANINGS
 from narrows.config.constraints import TYPES, allowed, bounds
 from narrows.pipeline import Pipeline
 from narrows.settings import FILE, SECTIONS
@@ -165,11 +166,20 @@ def commands_page(parser: argparse.ArgumentParser) -> str:
         "",
         MADE.format("the commands in `narrows/cli/`"),
         "",
-        "Exit status: 0; 1 where a room failed; 2 where the remedy is yours (wrong settings or use, a missing file, a "
-        "broken contract, a held store), which no retry mends; 130 after Ctrl-C. Progress goes to standard error, "
-        "results to standard output.",
+        "Results go to standard output, progress to standard error. With `--json` a command prints one JSON value, for a "
+        "program: every command but those that serve pages or make a script.",
         "",
-        "Before the command (`narrows --file FILE COMMAND`):",
+        "## Exit status",
+        "",
+        "| status | means | then |",
+        "|---|---|---|",
+        *(f"| {code} | {what} | {then} |" for code, (what, then) in MEANINGS.items()),
+        "",
+        "A task of the DAG retries a room that ended with 1, and none that ended with 2.",
+        "",
+        "## Before the command",
+        "",
+        "As in `narrows --file FILE COMMAND`:",
         "",
         *_table(list(_rows([action for action in parser._actions if not _subcommands(action)]))),
     ]

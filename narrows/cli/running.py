@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 from argparse import Namespace
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from narrows.cli.command import Command, asof_required, force
+from narrows.cli.command import Command, as_json, asof_required, force
 from narrows.cli.published import report
 from narrows.pipeline import Pipeline
 from narrows.stage import settings_of
@@ -65,7 +66,11 @@ def transform(settings: Settings, args: Namespace) -> int:
     runner, _ = connect(settings, args.run_id or f"rooms-{args.asof}", args.asof, args.force)
     with runner.store.lock(f"narrows transform {args.room} --asof {args.asof}"):
         table = make(runner, args.room, args.asof)
-    print(table.version if table else "pending")
+    if args.json:
+        facts = {"room": args.room, "asof": str(args.asof), "version": table.version if table else None}
+        print(json.dumps(facts | {"rows": table.rows if table else None, "pending": table is None}))
+    else:
+        print(table.version if table else "pending")
     return 0
 
 
@@ -73,7 +78,10 @@ def fit(settings: Settings, args: Namespace) -> int:
     """One room's model; its folder is printed."""
     runner, _ = connect(settings, args.run_id or f"rooms-{args.asof}", args.asof)
     with runner.store.lock(f"narrows fit {args.room} --asof {args.asof}"):
-        print(runner.model(args.room, args.asof)[1].model_folder)
+        model = runner.model(args.room, args.asof)[1]
+    folder = str(model.model_folder)
+    facts = {"room": args.room, "asof": str(args.asof), "version": model.version, "folder": folder}
+    print(json.dumps(facts) if args.json else folder)
     return 0
 
 
@@ -101,8 +109,9 @@ def connect(settings: Settings, run_id: str, asof: Asof, force: bool = False) ->
 
 
 def line_arguments(parser: argparse.ArgumentParser, pipeline: Pipeline) -> None:
-    """Of ``run`` and ``dag``."""
+    """Of ``run`` and ``dag``; their output is the report."""
     asof_required(parser)
+    as_json(parser)
     force(parser)
 
 
@@ -126,6 +135,7 @@ def _rooms(
         about = " ".join((kind.__doc__ or "").split())
         one = rooms.add_parser(kind.name, help=about.partition(". ")[0].rstrip("."), description=about)
         asof_required(one)
+        as_json(one)
         one.add_argument("--run-id", default="", help="what groups the rooms of one run in MLflow")
         for key, value in settings_of(kind()).items():
             one.add_argument(
