@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from types import ModuleType
+from typing import Any
 
 
 def markdown() -> str:
     """All features by table, each with its definition, as Markdown."""
-    from features import history, item, pair, user
-
     lines = [
         "# Features",
         "",
         "Made by `narrows catalogue` from the docstrings in `features/`; a test holds the two equal.",
         "",
     ]
-    for title, module, features in (
-        ("User", user, user.FEATURES),
-        ("User, by item, category, subcategory and brand (lists)", history, history.FEATURES),
-        ("Item", item, (*item.BY_EVENT, *item.BY_USER)),
-        ("Pair of a user and an item", pair, tuple(pair.FEATURES.values())),
-    ):
-        lines += [f"## {title}", "", _about(module), "", "| feature | definition |", "|---|---|"]
-        lines += [f"| `{feature.__name__}` | {' '.join(inspect.getdoc(feature).split())} |" for feature in features]  # type: ignore[union-attr]
+    for title, module, features in _tables():
+        lines += [f"## {title}", "", _words(module), "", "| feature | definition |", "|---|---|"]
+        lines += [f"| `{feature.__name__}` | {_words(feature)} |" for feature in features]
         lines.append("")
     return "\n".join(lines)
 
 
-def _about(module: ModuleType) -> str:
-    return " ".join((inspect.getdoc(module) or "").split())
+def rows() -> list[dict[str, str]]:
+    """The same as JSON values: table, feature, definition."""
+    return [
+        {"table": title, "feature": feature.__name__, "definition": _words(feature)}
+        for title, _, features in _tables()
+        for feature in features
+    ]
+
+
+def _tables() -> Iterable[tuple[str, ModuleType, Iterable[Any]]]:
+    from features import history, item, pair, user
+
+    return (
+        ("User", user, user.FEATURES),
+        ("User, by item, category, subcategory and brand (lists)", history, history.FEATURES),
+        ("Item", item, (*item.BY_EVENT, *item.BY_USER)),
+        ("Pair of a user and an item", pair, tuple(pair.FEATURES.values())),
+    )
+
+
+def _words(documented: Any) -> str:
+    return " ".join((inspect.getdoc(documented) or "").split())

@@ -5,7 +5,21 @@ To add one: a module ``narrows/cli/<command>.py`` with its function, its argumen
 
 from __future__ import annotations
 
-from narrows.cli import catalogue, compare, demo, doctor, init, published, rooms, running, show, takedown, ui, why
+from narrows.cli import (
+    catalogue,
+    compare,
+    completion,
+    demo,
+    doctor,
+    init,
+    published,
+    rooms,
+    running,
+    show,
+    takedown,
+    ui,
+    why,
+)
 from narrows.cli.command import Command
 
 COMMANDS: dict[str, Command] = {
@@ -23,5 +37,6 @@ COMMANDS: dict[str, Command] = {
         takedown.COMMAND,
         ui.COMMAND,
         catalogue.COMMAND,
+        completion.COMMAND,
     )
 }

@@ -1,42 +1,32 @@
-"""What a run says about one user: their list, and why an item was or was not in it."""
+"""Why an item was or was not in a user's list: what a run knows of the two, and its words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from narrows.cli.layout import Row, cells, short
+from narrows.cli.layout import WIDTH, Row
 from narrows.columns import ITEM, KEPT, PROPENSITY, RANK, REASON, SCORE, USER, stage_rank, stage_score
+from narrows.reasons import Reasons
 from narrows.stage import Table
 from stages.recall.channels import CHANNELS
 
-MEANING = {
-    "policy:block": "a rule of the policy blocks it",
-    "policy:cap": "its category had filled its places",
-    "policy:boost": "a boosted item took its place",
-    "policy:pin": "a pinned item took its place",
-    "diversity": "a less similar item took its place",
-    "pinned": "the policy pins it to this place",
-    "exploration": "the exploration slot drew another item",
-    "prerank_cut": "not among the best by prerank's score",
-    "rank_cut": "not among the best by rank's score",
-    "quota": "recalled, but outside the quota of the merge",
-    "not_eligible": "nobody has had it lately, or it may not be offered again",
-    "explore": "drawn to learn about it",
-}
-"""Reason codes in plain words, but for those of recall's channels; a code may carry details after a colon."""
+LABEL = 12
+"""Columns of what a line is about."""
 
 
-def trace(user: str, item: str, tables: Mapping[str, Table | pa.Table]) -> dict[str, Any]:
+def trace(user: str, item: str, tables: Mapping[str, Table | pa.Table], reasons: Reasons) -> dict[str, Any]:
     """All that a run knows of one user and one item, as JSON values; ``words`` puts it in words.
 
     Args:
         user: user_id.
         item: item_id.
         tables: the run's user_profiles, item_profiles, recommendations, and those of its narrowing rooms in order.
+        reasons: what the reason codes of these rooms mean.
     """
     profile = _rows(tables["user_profiles"], USER, user)
     known = _rows(tables["item_profiles"], ITEM, item)
@@ -61,71 +51,98 @@ def trace(user: str, item: str, tables: Mapping[str, Table | pa.Table]) -> dict[
         rows = [row for row in pool if row[ITEM] == item]
         if room == facts["rooms"][0]:
             facts["candidates"] = len(pool)
-            facts["channels"] = [_place(row, name) for row in rows for name in CHANNELS if stage_score(name) in row]
+            facts["channels"] = [
+                _place(row, name) | {"of": sum(each.get(stage_rank(name)) is not None for each in pool)}
+                for row in rows
+                for name in CHANNELS
+                if stage_score(name) in row
+            ]
         if not rows:
             break
         place = _place(rows[0], room)
         if RANK in rows[0]:  # this room composes the list
             place |= {"score": rows[0].get(SCORE), "rank": rows[0].get(RANK)}
-        facts["stages"].append(place | {"of": len(pool), "kept": rows[0][KEPT], "reason": rows[0].get(REASON)})
+        reason = rows[0].get(REASON)
+        place |= {
+            "of": len(pool),
+            "keeps": sum(each[KEPT] for each in pool),
+            "kept": rows[0][KEPT],
+            "list": RANK in rows[0],
+        }
+        facts["stages"].append(place | {"reason": reason, "meaning": reasons.meaning(reason)})
     published = _rows(tables["recommendations"], USER, user)
     facts["list_length"] = len(published)
     for row in published:
         if row[ITEM] == item:
             facts["shown"] = {name: row.get(name) for name in (RANK, SCORE, PROPENSITY, REASON)}
+            facts["shown"]["meaning"] = reasons.meaning(row.get(REASON))
     return facts
 
 
-def words(facts: Mapping[str, Any]) -> list[str]:
-    """A trace in plain words, line by line."""
+def words(facts: Mapping[str, Any], width: int = WIDTH) -> list[str]:
+    """A trace in sentences, each wrapped to lines of ``width`` columns."""
     user, item, past = facts["user"], facts["item"], facts["history"]
     lines = [f"user {user} · item {item}" + (f" · {facts['title']}" if facts["title"] else "")]
+    parts: list[tuple[str, str]] = []
     if not facts["user_known"]:
-        lines.append(f"  user {user} had done nothing by the as-of, so no stage ran for them")
+        parts.append(("user", f"user {user} had done nothing by the as-of, so no stage ran for them"))
     if not facts["item_known"]:
-        lines.append(f"  item {item} was not in the catalogue at the as-of, so no channel could propose it")
+        parts.append(("item", f"item {item} was not in the catalogue at the as-of, so no channel could propose it"))
     if past:
-        ago = f"the last {past['last_days']:.1f} days before the end of the as-of"
-        lines.append(f"  history   the user has it on {past['days']} day{'s' * (past['days'] != 1)}, {ago}")
+        parts.append(("history", f"user {user} took this item on {_days(past['days'])}, {_ago(past['last_days'])}"))
     elif facts["user_known"] and facts["item_known"]:
-        lines.append("  history   new to the user")
-    proposed = [each for each in facts["channels"] if each["score"] is not None or each["rank"] is not None]
+        parts.append(("history", f"new to user {user}"))
     if facts["channels"]:
+        proposed = [each for each in facts["channels"] if each["score"] is not None or each["rank"] is not None]
         silent = [each["name"] for each in facts["channels"] if each not in proposed]
-        parts = [f"{each['name']}{_placed(each)}" for each in proposed]
-        parts += [f"not {', '.join(silent)}"] if silent else []
-        lines.append(f"  channels  {' · '.join(parts)}")
-    for stage in facts["stages"]:
-        outcome = "kept" if stage["kept"] else f"removed: {with_meaning(stage['reason'])}"
-        lines.append(f"  {stage['name']:<10}{outcome}{_placed(stage)}, of {stage['of']:,} candidates")
-    return [*lines, f"  => {_verdict(facts)}"]
+        by = [f"{each['name']}{_at(each)}{_score(each)}" for each in proposed]
+        text = f"proposed by {', '.join(by)}" if by else "proposed by no channel"
+        parts.append(("channels", text + (f"; not by {', '.join(silent)}" if silent else "")))
+    parts += [(stage["name"], _stage(stage)) for stage in facts["stages"]]
+    parts.append(("=>", _verdict(facts)))
+    for label, text in parts:
+        head, rest = f"  {label:<{LABEL - 2}}", " " * LABEL
+        lines += textwrap.wrap(text, width, initial_indent=head, subsequent_indent=rest, break_on_hyphens=False)
+    return lines
 
 
-def show(user: str, rows: Iterable[Row]) -> str:
-    """A user's list as text.
-
-    Args:
-        user: whose list it is.
-        rows: rank, item_id, and where known title, score, propensity and reason.
-    """
-    ordered = sorted(rows, key=lambda row: row[RANK])
-    if not ordered:
-        return f"user {user} has no list of their own: the product shows the fallback list"
-    widths = (4, -16, -36, 8, 8, -28)
-    lines = [f"user {user}", cells(("", "  item", "title", "score", "chance", "  reason"), widths)]
-    for row in ordered:
-        numbers = (short(row.get(SCORE)), short(row.get(PROPENSITY)), f"  {row.get(REASON) or ''}")
-        lines.append(
-            cells((str(row[RANK]), f"  {row[ITEM]}", (row.get("title") or "")[:35], *numbers), widths).rstrip()
-        )
-    return "\n".join(lines)
+def _stage(stage: Row) -> str:
+    """What a narrowing room did: where it put the item among how many, and what became of it."""
+    why = _because(stage)
+    if stage["list"]:
+        if stage["kept"]:
+            return f"put it at position {stage['rank']} of the list of {stage['keeps']}: {why}"
+        return f"left it out of the list of {stage['keeps']}: {why}"
+    where = f"put it{_at(stage)}{_score(stage)}" if stage["rank"] is not None else f"had {stage['of']:,} candidates"
+    if stage["kept"]:
+        return f"{where}; kept, with {stage['keeps'] - 1:,} others"
+    if stage["reason"] == f"{stage['name']}_cut" and (stage["rank"] or 0) > stage["keeps"]:
+        return f"{where}; the cut is at {stage['keeps']:,}"
+    return f"{where} and removed it: {why}"
 
 
-def with_meaning(reason: str | None) -> str:
-    """A reason code with its meaning, where it has one."""
-    known = MEANING | {channel.reason: channel.meaning for channel in reversed(CHANNELS.values())}
-    meanings = [text for code, text in known.items() if reason and (reason == code or reason.startswith(f"{code}:"))]
-    return f"{reason} ({meanings[0]})" if meanings else reason or "no reason given"
+def _because(row: Row) -> str:
+    """The meaning of a reason and its code, or what of them there is."""
+    if not row["reason"]:
+        return "no reason given"
+    return f"{row['meaning']} ({row['reason']})" if row["meaning"] else str(row["reason"])
+
+
+def _days(count: int) -> str:
+    return f"{count} day{'s' * (count != 1)}"
+
+
+def _ago(days: float) -> str:
+    """Days before the end of the as-of: the last one of it is day 0."""
+    return "last on the last day of the as-of" if days < 1 else f"last {_days(int(days))} ago"
+
+
+def _at(place: Row) -> str:
+    return f" at place {place['rank']} of {place['of']:,}" if place["rank"] is not None else ""
+
+
+def _score(place: Row) -> str:
+    return f" (score {place['score']:.4g})" if place["score"] is not None else ""
 
 
 def _verdict(facts: Mapping[str, Any]) -> str:
@@ -135,8 +152,9 @@ def _verdict(facts: Mapping[str, Any]) -> str:
         return verdict + (f". The run had put it at position {shown[RANK]} of {facts['list_length']}" if shown else "")
     if shown:
         verdict = f"shown at position {shown[RANK]} of {facts['list_length']}"
-        verdict += f", reason {shown[REASON]}" if shown[REASON] else ""
-        return verdict + (f", shown with probability {shown[PROPENSITY]:.4g}" if shown[PROPENSITY] is not None else "")
+        verdict += f": {_because(shown)}" if shown[REASON] else ""
+        sure = shown[PROPENSITY] is None or shown[PROPENSITY] == 1
+        return verdict if sure else f"{verdict}. Its probability of being there was {shown[PROPENSITY]:.4g}"
     if not facts["list_length"]:
         verdict = "no list of their own; the fallback list applies"
         if facts["fallback"] is None:
@@ -151,19 +169,13 @@ def _verdict(facts: Mapping[str, Any]) -> str:
         return f"not shown: no channel proposed it (this user had {facts['candidates']:,} candidates)"
     last = stages[-1]
     if not last["kept"]:
-        return f"not shown: {last['name']} removed it, {with_meaning(last['reason'])}"
+        return f"not shown: {last['name']} removed it: {_because(last)}"
     after = (*facts["rooms"], "the published list")[len(stages)]
     return f"not shown: {last['name']} kept it, but it is not in {after}"
 
 
 def _place(row: Row, name: str) -> dict[str, Any]:
     return {"name": name, "score": row.get(stage_score(name)), "rank": row.get(stage_rank(name))}
-
-
-def _placed(place: Row) -> str:
-    parts = [f"score {place['score']:.4g}"] if place["score"] is not None else []
-    parts += [f"rank {place['rank']}"] if place["rank"] is not None else []
-    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _columns(table: Table | pa.Table) -> list[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 WIDTH = 100
 """The most columns of a line."""
@@ -27,10 +29,33 @@ class Block:
         return [line.rstrip() for line in ([self.title] if self.title else []) + table + list(self.notes)]
 
 
+def cut(text: str, width: int) -> str:
+    """The text, or its beginning and ``…`` where it is longer than the width."""
+    return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
+
+
+def terminal_width() -> int:
+    """How many columns there are: those of the terminal, at most `WIDTH`, and `WIDTH` in a pipe or a file."""
+    if not sys.stdout.isatty():
+        return WIDTH
+    return max(60, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns))
+
+
+def print_blocks(blocks: Sequence[Block], file: TextIO | None = None, width: int = WIDTH) -> None:
+    """Print with colours on a terminal that is wide enough, else as plain text."""
+    file = file or sys.stdout
+    if file.isatty():
+        from narrows.cli import styled
+
+        if styled.print_blocks(blocks, file, width):
+            return
+    print(f"\n{'─' * width}\n".join("\n".join(block.lines()) for block in blocks), file=file)
+
+
 def cells(values: Sequence[str], widths: Sequence[int]) -> str:
     """Values side by side; a negative width aligns left."""
     sides = "".join(f"{{:{'<' if width < 0 else '>'}{abs(width)}}}" for width in widths)
-    return sides.format(*values)[:WIDTH]
+    return cut(sides.format(*values).rstrip(), WIDTH)
 
 
 def short(value: float | None, signed: bool = False, digits: int = 4) -> str:

@@ -8,9 +8,12 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any, NoReturn
 
+from narrows.cli import status
 from narrows.cli.command import example_lines
 from narrows.cli.commands import COMMANDS
+from narrows.cli.suggest import Parser
 from narrows.cli.terminal import degrade
 from narrows.engine.garbage import rarely_collected
 from narrows.pipeline import Pipeline, PipelineError, configured
@@ -21,8 +24,8 @@ NARROWS_SECTION__KEY overrides a key.
 """
 AS_WRITTEN = argparse.RawDescriptionHelpFormatter
 LEVELS = ("debug", "info", "warning", "error")
-WRONG_USE = 2
-"""Exit status of what no retry mends: wrong settings, a missing file, a held store."""
+COMPLETING = "_ARGCOMPLETE"
+"""Set where a shell asks for completions."""
 
 
 # a thread that waits for others soon sleeps: on a shared machine endless spinning costs several times the work
@@ -30,14 +33,18 @@ os.environ.setdefault("GOMP_SPINCOUNT", "100000")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; the exit status is 0, 1 where a room failed, 2 where the remedy is yours."""
+    """Run one command; returns the exit status, see `narrows.cli.status`."""
     for stream in (sys.stdout, sys.stderr):
         degrade(stream)
     try:
         parser = build_parser(configured(_file(sys.argv[1:] if argv is None else argv)))
     except PipelineError as error:
         print(f"narrows: {error}", file=sys.stderr)
-        return WRONG_USE
+        return status.WRONG_USE
+    if COMPLETING in os.environ:
+        from narrows.cli.completion import complete
+
+        complete(parser)
     args = parser.parse_args(argv)
     log_to_stderr(args.log_level)
     from narrows.cli.failures import REMEDIES, disk_is_full
@@ -52,13 +59,13 @@ def main(argv: list[str] | None = None) -> int:
                 from narrows.cli.reach import default_asof
 
                 args.asof = default_asof(settings)
-        return command.run(settings, args) or 0
+        return command.run(settings, args) or status.OK
     except REMEDIES as error:
         print(f"narrows: {error}", file=sys.stderr)
-        return WRONG_USE
+        return status.WRONG_USE
     except KeyboardInterrupt:
         print("narrows: stopped; the next run goes on from what is published", file=sys.stderr)
-        return 130
+        return status.STOPPED
     except Exception as error:
         if not disk_is_full(error):
             raise
@@ -68,19 +75,23 @@ def main(argv: list[str] | None = None) -> int:
             "the run goes on from what is published",
             file=sys.stderr,
         )
-        return 1
+        return status.FAILED
 
 
 def build_parser(pipeline: Pipeline) -> argparse.ArgumentParser:
     """All commands with their flags; a room's settings are flags of ``fit`` and ``transform``."""
     firsts = tuple(example for command in COMMANDS.values() for example in command.examples[:1])
-    parser = argparse.ArgumentParser(
-        prog="narrows", description="A recommendation cascade you can measure.", epilog=f"examples:\n{example_lines(firsts)}\n\n{SETTINGS}",
-        formatter_class=AS_WRITTEN,
+    parser = Parser(
+        prog="narrows", description="A recommendation cascade you can measure.", formatter_class=AS_WRITTEN,
+        epilog=f"examples:\n{example_lines(firsts)}\n\n{SETTINGS}",
     )  # fmt: skip
     parser.add_argument("--file", type=Path, help="the settings file (default: narrows.toml here, if there is one)")
     parser.add_argument("--log-level", choices=LEVELS, default="info", help="what progress says (default info)")
+    parser.add_argument(
+        "--version", action=Version, help="print the version, the commit of the code and Python's version"
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    Parser.before_command = ("--file", "--log-level", "--version")
     for each in COMMANDS.values():
         examples = f"examples:\n{example_lines(each.examples)}" if each.examples else ""
         each.arguments(
@@ -90,6 +101,19 @@ def build_parser(pipeline: Pipeline) -> argparse.ArgumentParser:
             pipeline,
         )
     return parser
+
+
+class Version(argparse.Action):
+    """``--version``; what it prints is looked up only where it is asked for."""
+
+    def __init__(self, option_strings: list[str], dest: str, **given: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, **given)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        from narrows.version import text
+
+        print(text())
+        parser.exit()
 
 
 def with_flags(settings: Settings, args: argparse.Namespace) -> Settings:
@@ -132,7 +156,15 @@ def log_to_stderr(level: str) -> None:
 def command() -> int:
     """`main` as all that the process does."""
     with rarely_collected():
-        return main()
+        try:
+            try:
+                return main()
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            if not status.reader_has_gone():
+                raise
+            return status.end_quietly()
 
 
 if __name__ == "__main__":

@@ -5,25 +5,22 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import dataclasses
 import inspect
 import json
-import re
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import stages
 from narrows.cli import columns_reference
+from narrows.cli.commands_page import MADE, commands_page, plain
 from narrows.config.constraints import TYPES, allowed, bounds
 from narrows.pipeline import Pipeline
 from narrows.settings import FILE, SECTIONS
 
 DOCS = Path(__file__).parents[2] / "docs"
-MADE = "Made by `make docs` from {}; a test holds the two equal."
 HOW = {
     "same": "",
     "past": " (earlier partitions)",
@@ -119,7 +116,7 @@ def descriptions(kind: type) -> dict[str, str]:
             literal = below.value if isinstance(below, ast.Expr) else None
             name = one.target.id if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) else ""
             if name in described and isinstance(literal, ast.Constant):
-                described[name] = _plain(str(literal.value))
+                described[name] = plain(str(literal.value))
     return described
 
 
@@ -142,11 +139,11 @@ def _settings_table(kind: type) -> list[str]:
 
 def _allowed(field: dict[str, Any]) -> str:
     """The bounds or choices of a setting, or else its type."""
-    return _plain(allowed(field) or (TYPES | {"string": "any text"})[field["type"]])
+    return plain(allowed(field) or (TYPES | {"string": "any text"})[field["type"]])
 
 
 def _first_line(kind: type) -> str:
-    return _plain((inspect.getdoc(kind) or "").split("\n\n")[0])
+    return plain((inspect.getdoc(kind) or "").split("\n\n")[0])
 
 
 def _toml(value: Any) -> str:
@@ -154,79 +151,6 @@ def _toml(value: Any) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml, value))}]"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, bool | str | dict) else repr(value)
-
-
-# -------------------------------------------------------------------- commands
-
-
-def commands_page(parser: argparse.ArgumentParser) -> str:
-    """Every command with its arguments, and the examples of ``narrows --help``."""
-    lines = [
-        "# Commands",
-        "",
-        MADE.format("the commands in `narrows/cli/`"),
-        "",
-        "Exit status: 0; 1 where a room failed; 2 where the remedy is yours (wrong settings or use, a missing file, a "
-        "broken contract, a held store), which no retry mends; 130 after Ctrl-C. Progress goes to standard error, "
-        "results to standard output.",
-        "",
-        "Before the command (`narrows --file FILE COMMAND`):",
-        "",
-        *_table(list(_rows([action for action in parser._actions if not _subcommands(action)]))),
-    ]
-    for action in parser._actions:
-        for name, command in _subcommands(action).items():
-            lines += _command(f"narrows {name}", command)
-    lines += ["## Examples", "", "```text", _examples(parser), "```", ""]
-    return "\n".join(lines)
-
-
-def _command(name: str, command: argparse.ArgumentParser) -> list[str]:
-    about, usage, rows = _plain(command.description or ""), [name], []
-    for action in sorted(command._actions, key=lambda each: bool(each.option_strings)):  # as one types them
-        if rooms := _subcommands(action):
-            shared = [each for each in next(iter(rooms.values()))._actions if not each.dest.startswith("set_")]
-            usage += [str(action.metavar), *filter(None, map(_usage, shared)), "[--SETTING VALUE ...]"]
-            rows += [(f"`{action.metavar}`", ", ".join(f"`{room}`" for room in rooms)), *_rows(shared)]
-            rows.append(("`--SETTING`", "any setting of the room, see [settings](settings.md)"))
-        else:
-            usage += filter(None, [_usage(action)])
-            rows += _rows([action])
-    lines = [f"## {name}", "", about, "", "```text", " ".join(usage), "```", ""]
-    lines += _table(rows)
-    return lines + (["```text", _examples(command), "```", ""] if command.epilog else [])
-
-
-def _examples(parser: argparse.ArgumentParser) -> str:
-    """What is below the arguments in ``--help``."""
-    return re.sub("^  ", "", (parser.epilog or "").removeprefix("examples:\n"), flags=re.MULTILINE).strip()
-
-
-def _subcommands(action: argparse.Action) -> dict[str, argparse.ArgumentParser]:
-    return dict(action.choices) if isinstance(action, argparse._SubParsersAction) else {}
-
-
-def _rows(actions: list[argparse.Action]) -> Iterator[tuple[str, str]]:
-    for action in actions:
-        if action.dest != "help":
-            yield f"`{_word(action)}`", _plain(action.help or "")
-
-
-def _word(action: argparse.Action) -> str:
-    """``USER`` or ``--scene SCENE``."""
-    value = str(action.metavar or action.dest.upper())
-    return " ".join([*action.option_strings[-1:], *([value] if action.nargs != 0 else [])])
-
-
-def _usage(action: argparse.Action) -> str:
-    if action.dest == "help":
-        return ""
-    return _word(action) if action.required else f"[{_word(action)}]"
-
-
-def _table(rows: list[tuple[str, str]]) -> list[str]:
-    lines = [f"| {word} | {text} |" for word, text in rows]
-    return ["| argument | meaning |", "|---|---|", *lines, ""] if lines else []
 
 
 # -------------------------------------------------------------------- tables
@@ -253,7 +177,7 @@ def tables_page() -> str:
         name, terms = room.name, contract(room)
         reads = ", ".join(f"`{table}`{HOW[kind]}" for table, kind in pipeline.inputs(name).items()) or "the source"
         grain = terms.grain[0].upper() + terms.grain[1:]
-        what = _plain(inspect.getdoc(room) or "")
+        what = plain(inspect.getdoc(room) or "")
         checks = f"Its [contract](../stages/{name}/contract.yml) has {len(terms.expectations)} expectations."
         lines += [f"## {name}", "", f"{grain}.", "", what, "", f"Reads {reads}. {checks}", ""]
         lines += columns_reference.lines(name)
@@ -275,16 +199,10 @@ def tables_page() -> str:
         "",
         "| code | text |",
         "|---|---|",
-        *(f"| `{code}` | {_plain(text)} |" for code, text in (of_rooms(pipeline.rooms).kept | FALLBACK).items()),
+        *(f"| `{code}` | {plain(text)} |" for code, text in (of_rooms(pipeline.rooms).kept | FALLBACK).items()),
         "",
     ]
     return "\n".join(lines)
-
-
-def _plain(text: str) -> str:
-    """A docstring as one line of Markdown that may stand in a table."""
-    text = re.sub(r"``(.+?)``", r"`\1`", " ".join(text.split()))
-    return text.replace("|", r"\|")
 
 
 if __name__ == "__main__":

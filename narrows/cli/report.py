@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-from narrows.cli.layout import WIDTH, Block, Row, bar, count, interval, seconds, short
+from narrows.cli.layout import WIDTH, Block, Row, bar, count, cut, interval, print_blocks, seconds, short
 from narrows.cli.summary import COSTS
 
 REASONS = 8
@@ -23,13 +22,7 @@ def text(facts: Row) -> str:
 
 def print_report(facts: Row, file: TextIO | None = None) -> None:
     """Print the report: with colours on a terminal that is wide enough, else as plain text."""
-    file = file or sys.stdout
-    if file.isatty():
-        from narrows.cli import styled
-
-        if styled.print_blocks(blocks(facts), file):
-            return
-    print(text(facts), file=file)
+    print_blocks(blocks(facts), file)
 
 
 def blocks(facts: Row) -> list[Block]:
@@ -75,7 +68,7 @@ def _lists(facts: Row) -> Block:
     for each in facts["lists"]:
         name = each["list"] if each["kind"] == "published" else f"{each['kind']} {each['list']}"
         numbers = (interval(each["recall"]), interval(each["ndcg"]), short(each["new_recall"]["value"]))
-        rows.append((name[:30], *numbers, interval(each["lead"], signed=True)))
+        rows.append((cut(name, 30), *numbers, interval(each["lead"], signed=True)))
     header = (f"list of {k} · {facts['users']:,} users", f"recall@{k}", f"ndcg@{k}", "new", "lead (recall)")
     return Block(widths=(-31, -20, -20, -7, -22), header=header, rows=rows, notes=verdicts(facts))
 
@@ -116,7 +109,8 @@ def _ledger(facts: Row) -> Block:
         rest = sum(positives for _, positives in named[REASONS - 1 :])
         named = [*named[: REASONS - 1], (f"{len(named) - REASONS + 1} more reasons", rest)]
     rows = [
-        (f"  {name[:40]}", f"{n:,}", f"{100 * n / total:.1f}%", "  " + "█" * round(36 * n / total)) for name, n in named
+        (f"  {cut(name, 40)}", f"{n:,}", f"{100 * n / total:.1f}%", "  " + "█" * round(36 * n / total))
+        for name, n in named
     ]
     return Block(f"where the {total:,} positives went", (-43, 9, 8, -40), rows=rows)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 from argparse import Namespace
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from narrows.cli.command import Command, asof_to_make, force
+from narrows.cli.command import Command, as_json, asof_to_make, force
 from narrows.cli.published import print_newest
 from narrows.pipeline import Pipeline
 from narrows.stage import settings_of
@@ -27,7 +28,7 @@ LOG = logging.getLogger(__name__)
 def run(settings: Settings, args: Namespace) -> int:
     """The whole line in this process."""
     run_line(settings, args.asof, args.force)
-    return print_newest(settings, args.asof)
+    return print_newest(settings, args.asof, args.json)
 
 
 def run_line(settings: Settings, asof: Asof, force: bool = False) -> None:
@@ -62,7 +63,7 @@ def dag(settings: Settings, args: Namespace) -> int:
         os.environ["NARROWS_FILE"] = str(args.file.absolute())  # the tasks are processes of their own
     Thread(target=import_module, args=("pyarrow.dataset",), daemon=True).start()  # for the report, while Airflow starts
     code = run_dag(str(args.asof), settings.state, force=args.force)
-    return code or print_newest(settings, args.asof)
+    return code or print_newest(settings, args.asof, args.json)
 
 
 def transform(settings: Settings, args: Namespace) -> int:
@@ -70,7 +71,11 @@ def transform(settings: Settings, args: Namespace) -> int:
     runner, _ = connect(settings, args.run_id or f"rooms-{args.asof}", args.asof, args.force)
     with runner.store.lock(f"narrows transform {args.room} --asof {args.asof}"):
         table = make(runner, args.room, args.asof)
-    print(table.version if table else "pending")
+    if args.json:
+        facts = {"room": args.room, "asof": str(args.asof), "version": table.version if table else None}
+        print(json.dumps(facts | {"rows": table.rows if table else None, "pending": table is None}))
+    else:
+        print(table.version if table else "pending")
     return 0
 
 
@@ -78,7 +83,10 @@ def fit(settings: Settings, args: Namespace) -> int:
     """One room's model; its folder is printed."""
     runner, _ = connect(settings, args.run_id or f"rooms-{args.asof}", args.asof)
     with runner.store.lock(f"narrows fit {args.room} --asof {args.asof}"):
-        print(runner.model(args.room, args.asof)[1].model_folder)
+        model = runner.model(args.room, args.asof)[1]
+    folder = str(model.model_folder)
+    facts = {"room": args.room, "asof": str(args.asof), "version": model.version, "folder": folder}
+    print(json.dumps(facts) if args.json else folder)
     return 0
 
 
@@ -100,14 +108,14 @@ def close(runner: Runner, asof: Asof, table: Table | None) -> None:
     """Record a run whose last room is done, and close it in MLflow, unless it found everything in the store."""
     from narrows.cli import logged, page, previous, record
     from narrows.cli.summary import PUBLISHER
-    from narrows.tracking.log import code_version
+    from narrows.version import commit
 
     made_something = bool(runner.new_versions or not table)
     if PUBLISHER not in runner.pipeline.names:
         if runner.log and made_something:
             runner.log.finish(table.meta["notes"] if table else {})
         return
-    entry = record.write(runner.settings, runner.run_id, asof, code_version())
+    entry = record.write(runner.settings, runner.run_id, asof, commit() or "unknown")
     if not made_something or entry["run_id"] != runner.run_id:
         if not (runner.settings.state / page.FOLDER / f"{entry['number']}.html").exists():
             page.publish(runner.settings, entry)
@@ -133,8 +141,9 @@ def connect(settings: Settings, run_id: str, asof: Asof, force: bool = False) ->
 
 
 def line_arguments(parser: argparse.ArgumentParser, pipeline: Pipeline) -> None:
-    """Of ``run`` and ``dag``."""
+    """Of ``run`` and ``dag``; their output is the report."""
     asof_to_make(parser)
+    as_json(parser)
     force(parser)
 
 
@@ -158,6 +167,7 @@ def _rooms(
         about = " ".join((kind.__doc__ or "").split())
         one = rooms.add_parser(kind.name, help=about.partition(". ")[0].rstrip("."), description=about)
         asof_to_make(one)
+        as_json(one)
         one.add_argument("--run-id", default="", help="what groups the rooms of one run in MLflow")
         for key, value in settings_of(kind()).items():
             one.add_argument(

@@ -33,19 +33,19 @@ STYLES = {"bar": "cyan", "rest": "bright_black", "live": "bold green", "kept": "
 LABELLED = re.compile(r"^[a-z]+(?= {2,})")
 
 
-def print_blocks(blocks: Sequence[Block], file: TextIO) -> bool:
+def print_blocks(blocks: Sequence[Block], file: TextIO, width: int = WIDTH) -> bool:
     """Print the blocks with tables and colours; False, and nothing printed, where the terminal is too narrow."""
     theme = Theme({f"report.{name}": style for name, style in STYLES.items()})
     console = Console(file=file, theme=theme, highlight=False, soft_wrap=True)
-    if console.width < WIDTH:
+    if console.width < width:
         return False
     for number, block in enumerate(blocks):
         if number:
-            console.print(Rule(style="bright_black"), width=WIDTH, soft_wrap=False)
+            console.print(Rule(style="bright_black"), width=width, soft_wrap=False)
         if block.title:
             console.print(Text(block.title, "bold"))
         if block.rows:
-            console.print(_table(block), width=WIDTH, soft_wrap=False)
+            console.print(_table(block), width=width, soft_wrap=False)
         for line in block.notes:
             console.print(_line(line))
     return True

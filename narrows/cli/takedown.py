@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from narrows.cli.command import Command
+from narrows.cli.command import Command, as_json
 from narrows.pipeline import Pipeline
 from narrows.store.partitions import open_store
 
@@ -25,14 +26,19 @@ def takedown(settings: Settings, args: Namespace) -> int:
         if not reading.put_back(engine, args.item):
             taken = ", ".join(sorted(reading.taken_down(engine))) or "none"
             raise schema.ServingError(f"item {args.item} is not taken down. Taken down are: {taken}")
-        print(f"item {args.item} is back")
-        return 0
+        return said(args, False, f"item {args.item} is back")
     if not (args.force or reading.knows(engine, args.item) or in_catalogue(settings, args.item)):
         raise schema.ServingError(
             f"no list and no item profile has an item {args.item!r}. Check the id; to take it down before it appears: --force"
         )
     reading.takedown(engine, args.item, args.reason, datetime.now(UTC))
-    print(f"item {args.item} is gone from every list; undo: narrows takedown {args.item} --undo")
+    return said(args, True, f"item {args.item} is gone from every list; undo: narrows takedown {args.item} --undo")
+
+
+def said(args: Namespace, taken_down: bool, text: str) -> int:
+    """Print what was done."""
+    facts = {"item_id": args.item, "taken_down": taken_down, "reason": args.reason if taken_down else None}
+    print(json.dumps(facts) if args.json else text)
     return 0
 
 
@@ -49,6 +55,7 @@ def in_catalogue(settings: Settings, item: str) -> bool:
 def arguments(parser: argparse.ArgumentParser, pipeline: Pipeline) -> None:
     """Of ``takedown``."""
     parser.add_argument("item", help="the item's id")
+    as_json(parser)
     parser.add_argument("--reason", default="", help="kept beside it")
     parser.add_argument("--undo", action="store_true", help="put it back")
     parser.add_argument("--force", action="store_true", help="also an item that no list and no item profile has yet")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 def why(settings: Settings, args: Namespace) -> int:
     """One item's way through the cascade, and what became of it since."""
     from narrows.cli import explain
+    from narrows.cli.layout import terminal_width
+    from narrows.reasons import of_rooms
     from narrows.serving import reading, schema
     from narrows.stage import NarrowingStage
 
@@ -28,13 +30,15 @@ def why(settings: Settings, args: Namespace) -> int:
     tables = {room: store.current(room, asof) for room in rooms}
     if missing := [room for room, table in tables.items() if not table]:
         raise StoreError(f"no {missing[0]} as of {asof}. Run: narrows run --asof {asof}")
-    facts = explain.trace(args.user, args.item, {room: table for room, table in tables.items() if table})
+    reasons = of_rooms(settings.pipeline.rooms)
+    facts = explain.trace(args.user, args.item, {room: table for room, table in tables.items() if table}, reasons)
+    facts["asof"] = str(asof)
     engine = schema.open_published(settings.serving_url)
     facts["taken_down"] = reading.taken_down(engine).get(args.item)
     scene = settings.rooms["recommendations"].scene  # type: ignore[attr-defined]
     filled = [row for row in reading.current(engine, args.user, scene) if row["reason"] == "fallback"]
     facts["fallback"] = next((row["rank"] for row in filled if row["item_id"] == args.item), 0)
-    print(json.dumps(facts, default=str, indent=1) if args.json else "\n".join(explain.words(facts)))
+    print(json.dumps(facts, default=str, indent=1) if args.json else "\n".join(explain.words(facts, terminal_width())))
     return 0
 
 

@@ -46,7 +46,10 @@ def current(
 
 
 def live(engine: sa.Engine) -> dict[str, Any] | None:
-    """The release that serves: release_id, asof, created_at, live_since (None: not known); None where there is none."""
+    """The release that serves: release_id, asof, created_at, live_since (None: not known), serves_at; None where there is none.
+
+    ``serves_at`` is the instant that a replay of the past takes for the present; None where time goes on.
+    """
     with engine.connect() as connection:
         row = live_release(newest_first(connection))
     if row is None:
@@ -57,6 +60,7 @@ def live(engine: sa.Engine) -> dict[str, Any] | None:
         "asof": row.asof,
         "created_at": row.created_at,
         "live_since": datetime.fromisoformat(since) if since else None,
+        "serves_at": row.serves_at,
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ from narrows.asof import Asof
 from narrows.settings import Settings
 from narrows.stage import Table, settings_of
 from narrows.store.partitions import open_store
+from narrows.version import commit
 
 VERSION_TAGS = ("design", "judged", "number", "worse_than_previous")
 """Tags of a run that the versions have too that it registered."""
@@ -48,7 +48,7 @@ class RunLog:
             fingerprint=table.meta["fingerprint"], asof=table.asof, settings=settings_of(room),
             inputs=_flat(table.meta["inputs"]), metrics={"rows": table.rows, **notes}, cost=table.meta["cost"],
             audit=audit,
-            tags={"code": code_version(), "partition": str(table.asof), "source": self.settings.source.name},
+            tags={"code": commit() or "unknown", "partition": str(table.asof), "source": self.settings.source.name},
             model_folder=model, registered=not past,
         )  # fmt: skip
         if hasattr(room, "publish") and not model and (audit is None or audit.success):
@@ -79,7 +79,7 @@ class RunLog:
         rooms = names[: names.index(room) + 1]
         current = {name: store.current(name, self.asof) for each in rooms for name in (each, f"{each}.model")}
         versions = {name: table.meta["fingerprint"] for name, table in current.items() if table}
-        return {"asof": str(self.asof), "code": code_version(), "stages": versions}
+        return {"asof": str(self.asof), "code": commit() or "unknown", "stages": versions}
 
     def finish(
         self,
@@ -139,17 +139,8 @@ class RunLog:
         local = not self.settings.mlflow.tracking_uri
         artifacts = self.settings.state / "mlartifacts" if local else None
         experiment = models.prepare(self.settings.tracking_uri, artifacts, self.settings.mlflow.experiment)
-        return models.parent_run(self._client, experiment, self.run_id, self.asof, {"code": code_version()})
+        return models.parent_run(self._client, experiment, self.run_id, self.asof, {"code": commit() or "unknown"})
 
 
 def _flat(inputs: dict[str, Any]) -> dict[str, str]:
     return {name: value if isinstance(value, str) else " ".join(value.values()) for name, value in inputs.items()}
-
-
-def code_version() -> str:
-    """The commit that runs, or ``unknown`` outside a clone."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"

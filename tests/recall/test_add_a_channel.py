@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from features.pair import FEATURES
-from narrows.cli.explain import with_meaning
 from narrows.cli.reference import channels_page
+from narrows.reasons import of_rooms
 from narrows.run.fingerprint import Recipes
 from narrows.settings import SettingsError, load_settings
+from stages import PIPELINE
 from stages.recall import Recall, model
 from stages.recall.channels import CHANNELS, Channel, build, channel
 from tests.outside import forgotten, imported, shown, written
@@ -91,7 +92,7 @@ def test_the_documented_channel_needs_its_file_only(trending):
     kept = alone.narrow(model.fit(alone, events(ROWS), known.users, known.items, ASOF), known).kept
     assert kept.num_rows == 2 * known.users.num_rows
     assert set(kept["recall_reason"].to_pylist()) == {"trending"}
-    assert with_meaning("trending") == "trending (more users have it every week)"
+    assert of_rooms(PIPELINE).kept["trending"] == "more users have it every week"
     assert list(FEATURES)[-2:] == ["two_tower_score", "trending_score"]
     assert "| [`trending`](#trending) | Proposes the items that grow most" in channels_page()
     assert "Items that fewer users had in the last 7 days are left out. |" in channels_page()

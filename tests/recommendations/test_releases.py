@@ -129,6 +129,7 @@ def test_a_release_knows_since_when_it_is_live(engine):
     assert before is not None
     assert before == {
         "release_id": "r1", "asof": "2017-11-30", "created_at": serving.MADE, "live_since": before["live_since"],
+        "serves_at": ASOF.end,
     }  # fmt: skip
     assert timedelta(0) <= datetime.now(UTC) - before["live_since"] < timedelta(minutes=1)
     with engine.begin() as connection:

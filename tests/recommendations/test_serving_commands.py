@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from serving import ASOF, ITEMS, publish
+import sqlalchemy as sa
+from serving import ASOF, ITEMS, MADE, publish
 
 from narrows.cli.commands import COMMANDS
 from narrows.cli.main import main
@@ -65,7 +67,81 @@ def test_show_prints_the_live_list(narrows, live):
     assert status == 0
     assert "Crème 0" in printed
     status, printed, _ = narrows("show", "u0", "--json")
-    assert [row["item_id"] for row in json.loads(printed)][:2] == ["i0", "i1"]
+    assert [row["item_id"] for row in json.loads(printed)["rows"]][:2] == ["i0", "i1"]
+    assert json.loads(printed)["rows"][0]["title"] == "Crème 0"
+
+
+def header(narrows, *argv: str) -> list[str]:
+    """The lines of ``show`` above the list."""
+    status, printed, _ = narrows("show", *argv)
+    assert status == 0
+    return printed.split("\n      item")[0].splitlines()
+
+
+def test_the_header_of_a_short_list(narrows, live):
+    first, *rest = header(narrows, "u0")
+    assert re.fullmatch(r"release r1 · as of 2017-11-30 · live since \d{4}-\d\d-\d\d \d\d:\d\d UTC", first)
+    assert " ".join(rest) == (
+        "scene home · user u0 · 2 items of their own list, then 4 items of the fallback list for segment young, "
+        "then for everyone · a replay, does not expire"
+    )
+    assert header(narrows, "u0", "--n", "2")[1] == (
+        "scene home · user u0 · 2 items of their own list · a replay, does not expire"
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["nobody", "--n", "3"], "not known to this release, so 3 items of the fallback list for everyone"),
+        (
+            ["nobody", "--n", "3", "--segment", "young"],
+            "not known to this release, so 3 items of the fallback list for segment young",
+        ),
+        (["nobody", "--n", "1"], "not known to this release, so 1 item of the fallback list for everyone"),
+    ],
+)
+def test_the_header_of_a_user_that_the_release_does_not_know(narrows, live, argv, says):
+    assert " ".join(header(narrows, *argv)[1:]) == f"scene home · user nobody · {says}"
+    facts = json.loads(narrows("show", *argv, "--json")[1])
+    assert (facts["known"], facts["own_items"], facts["fallback_items"]) == (False, 0, len(facts["rows"]))
+    assert {row["is_fallback"] for row in facts["rows"]} == {True}
+
+
+def test_the_header_of_an_expired_list_and_of_one_that_is_taken_down(narrows, live):
+    reading.takedown(live, "i0", "", MADE)
+    reading.takedown(live, "i1", "", MADE)
+    assert "every item of their list is taken down, so 4 items of the fallback list" in header(narrows, "u0")[1]
+    reading.put_back(live, "i0")
+    with live.begin() as connection:
+        connection.execute(sa.update(schema.release).values(serves_at=None))
+    lines = " ".join(header(narrows, "u0", "--n", "3"))
+    assert "their list expired on 2017-12-08 00:00 UTC, so 3 items of the fallback list for segment young" in lines
+    facts = json.loads(narrows("show", "u0", "--json")[1])
+    assert (facts["known"], facts["expired"], facts["own_items"]) == (True, True, 0)
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_list_fits_the_terminal_and_marks_what_it_cuts(width):
+    from narrows.cli import show
+
+    row = {"item_id": "i" * 30, "title": "t" * 90, "score": 0.5, "propensity": 1.0, "reason": "r" * 30, "rank": 20}
+    row |= {"is_fallback": False, "segment": None}
+    facts = {
+        "user_id": "u",
+        "scene": "home",
+        "release_id": "r",
+        "asof": "2017-11-30",
+        "live_since": None,
+        "rows": [row],
+    }
+    facts |= {"created_at": MADE, "known": True, "expired": False, "expires_at": MADE, "never_expires": False}
+    block = show.block(facts | {"items": 1, "own_items": 1, "fallback_items": 0}, width)
+    lines = "\n".join(block.lines()).splitlines()
+    assert all(len(line) <= width for line in lines)
+    assert lines[-1].count("…") == 3
+    assert lines[0] == "release r · as of 2017-11-30 · made 2017-12-01 03:00 UTC"
+    assert lines[1] == "scene home · user u · 1 item of their own list · expires 2017-12-01 03:00 UTC"
 
 
 def test_show_of_an_unknown_scene_names_the_scenes(narrows, live):
@@ -78,7 +154,8 @@ def test_show_of_a_scene_whose_every_item_is_taken_down(narrows, live):
     for item in ITEMS["item_id"].to_pylist():
         assert narrows("takedown", item)[0] == 0
     status, printed, _ = narrows("show", "u0")
-    assert (status, printed) == (0, "user u0 has no list of their own: the product shows the fallback list\n")
+    assert status == 0
+    assert printed.splitlines()[1] == "scene home · user u0 · nothing to show: every item of the lists is taken down"
 
 
 def test_an_ascii_terminal_shows_what_it_can(live, tmp_path):
@@ -112,6 +189,8 @@ def test_a_takedown_and_its_undoing(narrows, live, item):
     assert (status, printed) == (0, f"item {item} is gone from every list; undo: narrows takedown {item} --undo\n")
     assert reading.taken_down(live) == {item: "recalled"}
     assert narrows("takedown", item, "--reason", "recalled by the maker")[0] == 0
+    again = json.loads(narrows("takedown", item, "--json")[1])
+    assert again == {"item_id": item, "taken_down": True, "reason": ""}
     assert narrows("takedown", item, "--undo")[:2] == (0, f"item {item} is back\n")
     status, printed, lines = narrows("takedown", item, "--undo")
     assert (status, printed) == (2, "")
