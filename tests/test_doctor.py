@@ -6,10 +6,12 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import sqlalchemy as sa
 
 from narrows.cli import check_machine
 from narrows.cli.check import Counts
 from narrows.cli.main import main
+from narrows.serving import schema
 from narrows.settings import load_settings
 from tests import world
 from tests.source_files import written
@@ -129,14 +131,10 @@ def test_a_database_that_cannot_be_written_fails_without_its_password(tmp_path):
 
 
 def test_checking_a_database_leaves_nothing_in_it(tmp_path):
-    from narrows.serving import schema
-
     engine = schema.open_engine(f"sqlite:///{tmp_path}/var/recommendations.db")
     schema.create(engine)
     found = check_machine.database(settings(tmp_path))
     assert (found.status, found.message.endswith("can be written")) == ("ok", True)
-    import sqlalchemy as sa
-
     assert check_machine.SCRATCH_TABLE not in sa.inspect(engine).get_table_names()
     engine.dispose()
 

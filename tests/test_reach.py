@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pytest
 
 from narrows.asof import Asof
 from narrows.cli import reach
+from narrows.cli.commands import COMMANDS
 from narrows.cli.main import main
 from narrows.run import reads
 from narrows.run.runner import Runner
@@ -161,14 +163,12 @@ def test_what_it_says_is_what_the_runner_finds(spark, tmp_path):
             reads.truth(runner, "events", found.judged + DAY)
 
 
-def test_a_command_without_an_asof_takes_it_and_says_why(spark, tmp_path, monkeypatch, capsys):
+def test_a_command_without_an_asof_takes_it_and_says_why(tmp_path, monkeypatch, capsys):
     world.write(tmp_path)
     monkeypatch.chdir(tmp_path)
     taken = []
-    monkeypatch.setitem(main.__globals__, "with_flags", lambda settings, args: settings)
-    monkeypatch.setattr(
-        "narrows.cli.commands.COMMANDS", {"run": lambda settings, args: taken.append(str(args.asof)) or 0}
-    )
+    run = replace(COMMANDS["run"], run=lambda settings, args: taken.append(str(args.asof)) or 0)
+    monkeypatch.setitem(COMMANDS, "run", run)
     assert main(["run"]) == 0
     assert main(["run", "--asof", "2024-03-01"]) == 0
     assert taken == ["2024-04-08", "2024-03-01"]
