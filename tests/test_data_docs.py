@@ -61,13 +61,17 @@ def test_a_page_loads_and_runs_nothing_and_says_what_it_said(docs):
 def test_the_index_lists_audits_the_latest_first(docs):
     folder, _ = docs
     result(folder, "recall", "v1", True, 10)
-    result(folder, "events", "v2", False, 20)
-    complete(folder)
+    events = result(folder, "events", "v2", False, 20)
+    page = folder / "validations" / events.relative_to(folder / "results").with_suffix(".html")
+    page.parent.mkdir(parents=True)
+    page.touch()
+    complete(folder, folder / "validations" / "recall" / "missing.html")
     text = (folder / "index.html").read_text()
     assert not LOADED.search(text)
     events, recall = (line for line in text.splitlines() if line.startswith("<tr><td>"))
     assert 'href="validations/events/v2/20171130T130000.000000Z/events.html">events<' in events
     assert all(part in events for part in (">broken<", ">7 of 8<", ">2017-11-30T13:00<", ">2026-11-24 18:20:00<"))
+    assert "href" not in recall, "it has no page"
     assert all(part in recall for part in (">held<", ">8 of 8<", ">v1<"))
 
 

@@ -61,8 +61,11 @@ def alone(docs: Path) -> Iterator[None]:
 
 
 def complete(docs: Path, *pages: Path) -> None:
-    """Make pages that Great Expectations wrote complete in themselves, and write the index; hold the site meanwhile."""
-    for page in pages:
+    """Make pages that Great Expectations wrote complete in themselves, and write the index; hold the site meanwhile.
+
+    A page may be missing: it writes none where rendering fails, nor of a version whose digits are all decimal.
+    """
+    for page in filter(Path.exists, pages):
         text = page.read_text(encoding="utf-8")
         logo = os.path.relpath(docs / "static" / "images" / "logo-long.png", page.parent)
         text = BACKGROUND.sub("none", PICTURE.sub(f'src="{Path(logo).as_posix()}"', OUTSIDE.sub("", text)))
@@ -100,7 +103,8 @@ def _row(docs: Path, file: Path) -> str:
     cells = (meta["run_id"]["run_time"][:16].replace("T00:00", ""), f"{counts['successful_expectations']} of "
              f"{counts['evaluated_expectations']}", meta["run_id"]["run_name"], at)  # fmt: skip
     asof, expectations, version, audited = (f"<td>{escape(cell)}</td>" for cell in cells)
-    name = f'<td><a href="{escape(page)}">{escape(result["suite_name"])}</a></td>'
+    suite = escape(result["suite_name"])
+    name = f'<td><a href="{escape(page)}">{suite}</a></td>' if (docs / page).exists() else f"<td>{suite}</td>"
     return f"<tr>{name}{asof}{held}{expectations}{version}{audited}</tr>"
 
 
