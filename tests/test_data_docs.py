@@ -1,96 +1,120 @@
-"""The data docs load nothing from elsewhere, and their index lists the audits."""
+"""The data docs: pages that work without a network, named so that a person finds them."""
+
+from __future__ import annotations
 
 import json
-import os
+import shutil
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from narrows.audit.contract import audit, contract
-from narrows.audit.site import LOADED, complete, complete_older
-from stages.rerank import Rerank
+from narrows.audit import site
+from narrows.audit.contract import Contract, audit
+from tests.browser import browser
+from tests.pages import check
 
-PAGE = """<html><head>
-<link rel="stylesheet" href="https://cdn.example/bootstrap.min.css"/>
-<script src="https://cdn.example/jquery.js" integrity="x" crossorigin="anonymous"></script>
-<link rel="shortcut icon" href="../static/images/favicon.ico"/>
-<style>.navbar a { background: url('https://assets.example/dark.png') 0 0 no-repeat; }</style>
-</head><body><img class="NO-CACHE" src="https://assets.example/logo.png?id=42" alt="GX"/>
-<script>$("#x").fadeOut()
-</script><a href="https://greatexpectations.io">about</a><td>kept</td></body></html>"""
-
-
-def result(docs, name, version, success, minute):
-    """What Great Expectations keeps of an audit."""
-    file = docs / "results" / name / version / "20171130T130000.000000Z" / f"{name}.json"
-    file.parent.mkdir(parents=True)
-    meta = {
-        "batch_markers": {"ge_load_time": f"20261124T18{minute:02}00.000000Z"},
-        "run_id": {"run_name": version, "run_time": "2017-11-30T13:00:00+00:00"},
-    }
-    counts = {"successful_expectations": 7 + success, "evaluated_expectations": 8}
-    file.write_text(json.dumps({"suite_name": name, "success": success, "statistics": counts, "meta": meta}))
-    os.utime(file, (minute, minute))
-    return file
+TERMS = Contract(
+    Path("contract.yml"),
+    "one row per user",
+    (
+        ("expect_column_values_to_not_be_null", {"column": "user_id"}),
+        ("expect_column_values_to_be_between", {"column": "score", "min_value": 0}),
+        ("expect_column_values_to_be_in_set", {"column": "kind", "value_set": ["a", "b"]}),
+    ),
+)
 
 
-@pytest.fixture
-def docs(tmp_path):
-    """A site with a page of an audit as it was written."""
-    page = tmp_path / "validations" / "recall" / "v1" / "now" / "recall.html"
-    page.parent.mkdir(parents=True)
-    page.write_text(PAGE)
-    logo = tmp_path / "static" / "images" / "logo-long.png"
-    logo.parent.mkdir(parents=True)
-    logo.touch()
-    return tmp_path, page
+def judged(docs: Path, version: str, asof: str, kind: str = "a", name: str = "lists"):
+    rows = pa.table({"user_id": ["u", "v"], "score": [1.0, 2.0], "kind": ["a", kind]})
+    return audit(name, rows, docs, version, asof, TERMS)
 
 
-def test_a_page_loads_and_runs_nothing_and_says_what_it_said(docs):
-    folder, page = docs
-    assert LOADED.search(PAGE)
-    complete(folder, page)
-    text = page.read_text()
-    assert not LOADED.search(text)
-    assert "<script" not in text
-    assert 'src="../../../../static/images/logo-long.png"' in text
-    assert '<a href="https://greatexpectations.io">about</a><td>kept</td>' in text
-    assert text.count("<style>") == 2
+@pytest.fixture(scope="module")
+def docs(tmp_path_factory) -> Path:
+    docs = tmp_path_factory.mktemp("state") / "data_docs"
+    judged(docs, "v1", "2017-11-30")
+    judged(docs, "v2", "2017-12-01", "<script>alert(1)</script>")
+    judged(docs, "v3", "2017-11-29T13")
+    judged(docs, "v1", "2017-11-30")
+    judged(docs, "v4", "2017-11-30", name="others")
+    return docs
 
 
-def test_the_index_lists_audits_the_latest_first(docs):
-    folder, _ = docs
-    result(folder, "recall", "v1", True, 10)
-    events = result(folder, "events", "v2", False, 20)
-    page = folder / "validations" / events.relative_to(folder / "results").with_suffix(".html")
-    page.parent.mkdir(parents=True)
-    page.touch()
-    complete(folder, folder / "validations" / "recall" / "missing.html")
-    text = (folder / "index.html").read_text()
-    assert not LOADED.search(text)
-    events, recall = (line for line in text.splitlines() if line.startswith("<tr><td>"))
-    assert 'href="validations/events/v2/20171130T130000.000000Z/events.html">events<' in events
-    assert all(part in events for part in (">broken<", ">7 of 8<", ">2017-11-30T13:00<", ">2026-11-24 18:20:00<"))
-    assert "href" not in recall, "it has no page"
-    assert all(part in recall for part in (">held<", ">8 of 8<", ">v1<"))
+def test_a_page_says_in_words_what_must_hold_and_what_was_found(docs):
+    tree = check((docs / site.page_of("lists", "v2", "2017-12-01")).read_text())
+    assert [tree.texts[at] for at, _ in tree.all("h1")] == ["lists as of 2017-12-01"]
+    assert [tree.texts[at] for at, _ in tree.all("h2")] == ["Broken", "Held"]
+    cells = [tree.texts.get(at, "") for kind in ("th", "td") for at, _ in tree.all(kind)]
+    assert "user_id values must never be null." in cells
+    assert "kind values must belong to this set: a b." in cells
+    assert "1 of 2 rows unexpected; for example '<script>alert(1)</script>'" in cells
+    assert "Failed: 1 of 3 checks are broken" in tree.texts[0]
+    assert "one row per user" in tree.texts[0]
 
 
-def test_pages_of_an_earlier_version_are_completed_once(docs):
-    folder, page = docs
-    complete_older(folder)
-    assert page.read_text() == PAGE, "without an index there is no site"
-    (folder / "index.html").write_text(PAGE)
-    complete_older(folder)
-    assert not LOADED.search(page.read_text() + (folder / "index.html").read_text())
-    before = page.stat().st_mtime_ns
-    complete_older(folder)
-    assert page.stat().st_mtime_ns == before
+def test_the_index_lists_every_audit_by_table_newest_first(docs):
+    tree = check((docs / "index.html").read_text())
+    assert [tree.texts[at] for at, _ in tree.all("h2")] == ["Failed", "lists", "others"]
+    links = {given["href"]: tree.texts[at] for at, given in tree.all("a") if "/" in given["href"]}
+    assert list(links.values()) == [
+        "lists as of 2017-12-01", "lists as of 2017-11-30", "lists as of 2017-11-29T13", "others as of 2017-11-30",
+    ]  # fmt: skip
+    assert all((docs / link).exists() for link in links)
+    words = [tree.texts[at] for at, _ in tree.all("span")]
+    assert (words.count("passed"), words.count("failed")) == (3, 2)  # the failed one stands above, too
+    assert {given["href"] for _, given in tree.all("a")} >= {"#table-lists", "#table-others"}
 
 
-def test_what_great_expectations_writes_loads_nothing(tmp_path):
-    """Of the installed version: whatever it writes next, a page must not ask another host."""
-    audit("rerank", pa.table({"user_id": ["u"]}), tmp_path, "v1", "2017-11-30", contract(Rerank))
-    pages = list(tmp_path.rglob("*.html"))
-    assert {page.name for page in pages} == {"index.html", "rerank.html"}
-    assert [page for page in pages if LOADED.search(page.read_text())] == []
-    assert ">broken<" in (tmp_path / "index.html").read_text()
+def test_the_pages_of_an_earlier_version_are_written_anew_and_listed(docs, tmp_path):
+    old = tmp_path / "data_docs"
+    shutil.copytree(docs, old)
+    (old / site.LINES).unlink()
+    for folder in ("static", "expectations"):
+        (old / folder).mkdir()
+    hour = old / site.page_of("lists", "v3", "2017-11-29T13")
+    for page in old.rglob("*.html"):
+        page.write_text("<script src='https://example.org/bootstrap.js'></script>")
+    damaged = next((old / "results" / "others").rglob("*.json"))
+    damaged.write_text("{")
+    judged(old, "v5", "2017-12-02")
+    assert len(site.audits(old)) == 4
+    assert "lists as of 2017-11-29T13" in hour.read_text()
+    assert not any("https://" in page.read_text() for page in (old / "validations" / "lists").rglob("*.html"))
+    assert not (old / "static").exists()
+
+
+def test_the_index_of_many_audits_is_short_and_says_so():
+    line = {"table": "lists", "asof": "2017-11-30", "checked": 3, "failed": 0}
+    text = site.index_page([line | {"version": f"{at}", "page": f"{at}.html"} for at in range(150)])
+    assert text.count("<tr>") == site.INDEX_LENGTH + 1
+    assert "50 older ones stay on disk" in text
+
+
+def test_an_expectation_without_words_is_shown_as_the_contract_has_it(docs, monkeypatch):
+    from narrows.audit import words
+
+    monkeypatch.setattr("great_expectations.expectations.registry.get_renderer_impl", lambda *_: None)
+    config = type("Config", (), {"type": "expect_x", "kwargs": {"column": "c", "batch_id": "b"}})
+    assert words.rule(config) == "expect_x(column='c')"
+
+
+def test_a_line_of_the_index_is_plain_json(docs):
+    lines = [json.loads(line) for line in (docs / site.LINES).read_text().splitlines()]
+    assert lines[0] == {
+        "table": "lists", "asof": "2017-11-30", "version": "v1", "checked": 3, "failed": 0,
+        "page": "validations/lists/v1/20171130T000000.000000Z/lists.html",
+    }  # fmt: skip
+
+
+def test_a_browser_shows_them_whole_without_a_request(docs, tmp_path):
+    with browser(tmp_path / "profile") as tab:
+        for name in ("index.html", site.page_of("lists", "v2", "2017-12-01")):
+            for width in (1600, 800, 400):
+                url = (docs / name).as_uri()
+                tab.open(url, width)
+                assert tab.overflow() == 0, (name, width)
+                assert tab.requests() == [url]
+                assert not tab.problems()
+        assert tab.names("table")
+        assert "Failed: 1 of 3 checks are broken" in tab.value("document.body.innerText")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 
@@ -175,3 +176,12 @@ def test_pages_name_no_place_on_a_machine():
     """Paths start at the repository or the state folder."""
     for page in PAGES:
         assert not re.search(r"(?<![\w.:/-])/(?:home|tmp|root|Users|work)/", page.read_text(encoding="utf-8")), page
+
+
+def test_the_columns_on_the_page_are_those_of_a_run(line):
+    from narrows.cli import columns_reference
+
+    rooms = line.runner.pipeline.names
+    assert json.loads(columns_reference.FILE.read_text()) == columns_reference.columns(
+        line.runner.store, line.asof, rooms
+    )

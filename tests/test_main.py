@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import sqlite3
 import sys
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
 
 from narrows.asof import Asof
-from narrows.cli import commands
+from narrows.cli.commands import COMMANDS
 from narrows.cli.main import main
 from narrows.engine.spark import spark_session
 from narrows.store.partitions import Store
@@ -53,7 +54,7 @@ def test_a_full_disk_is_one_line(error, narrows, tmp_path, monkeypatch):
     def fails(*_: object) -> int:
         raise error
 
-    monkeypatch.setitem(commands.COMMANDS, "list", fails)
+    monkeypatch.setitem(COMMANDS, "list", replace(COMMANDS["list"], run=fails))
     status, _, (line,) = narrows("list")
     assert status == 1
     assert str(tmp_path / "var") in line
@@ -64,7 +65,7 @@ def test_other_errors_keep_their_traceback(narrows, monkeypatch):
     def fails(*_: object) -> int:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setitem(commands.COMMANDS, "list", fails)
+    monkeypatch.setitem(COMMANDS, "list", replace(COMMANDS["list"], run=fails))
     with pytest.raises(OSError, match="Input/output"):
         narrows("list")
 
@@ -83,7 +84,7 @@ def test_a_report_of_a_day_without_a_run_names_the_days_that_have_one(narrows, t
 def test_show_before_the_first_run_is_one_line_and_makes_nothing(narrows, tmp_path):
     status, printed, (line,) = narrows("show", "1")
     assert (status, printed) == (2, "")
-    assert line == "narrows: the serving database holds no release yet. Run: make run"
+    assert line == "narrows: the serving database holds no release yet. Run: narrows run"
     assert not list(tmp_path.iterdir())
     (tmp_path / "var").mkdir()
     for content, says in ((b"", "holds no release"), (b"no database at all" * 99, "file is not a database")):

@@ -7,22 +7,23 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from narrows.cli.airflow import ROOT
 
 PYTHON = """#!/bin/sh
 case "$*" in
-    "-m venv .venv") mkdir -p .venv/bin && cp "$0" .venv/bin/python && cp "$0" .venv/bin/narrows;;
-    *"pip install"*|*"pip freeze"*) echo "$PIP_SAYS"; echo "what pip complains of" >&2; exit $PIP_STATUS;;
+    "infra/install.py .venv "*) mkdir -p .venv/bin && cp "$0" .venv/bin/python && cp "$0" .venv/bin/narrows;;
+esac
+case "$*" in
+    "infra/install.py .venv "*|*"pip freeze"*) echo "$PIP_SAYS"; echo "what pip complains of" >&2; exit $PIP_STATUS;;
 esac
 """
 
 
 def make(folder: Path, *verbs: str, says: str = "", status: int = 0) -> subprocess.CompletedProcess[str]:
     """Run verbs where pip says and returns this."""
-    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
-        shutil.copyfile(ROOT / name, folder / name)
+    (folder / "infra").mkdir(exist_ok=True)
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "infra/install.py"):
+        shutil.copy2(ROOT / name, folder / name)  # with its time: make compares times
     python = folder / "python"
     python.write_text(PYTHON)
     python.chmod(0o755)
@@ -33,7 +34,7 @@ def make(folder: Path, *verbs: str, says: str = "", status: int = 0) -> subproce
     )
 
 
-def test_setup_fails_where_pip_does(tmp_path):
+def test_setup_fails_where_the_installer_does(tmp_path):
     assert make(tmp_path, "setup").returncode == 0
     (tmp_path / ".venv" / "ready").unlink()
     made = make(tmp_path, "setup", says="Collecting torch", status=1)
@@ -43,12 +44,12 @@ def test_setup_fails_where_pip_does(tmp_path):
     assert "what pip complains of" in made.stderr
 
 
-@pytest.mark.parametrize("says", ["Successfully installed torch", "Requirement already satisfied: torch"])
-def test_setup_shows_what_pip_installs_and_is_done_once(says, tmp_path):
-    made = make(tmp_path, "setup", says=says)
+def test_setup_is_done_once(tmp_path):
+    made = make(tmp_path, "setup", says="Installed in 40 s")
     assert made.returncode == 0
-    assert ("torch" in made.stdout) == says.startswith("Successfully")
+    assert "Installed" in made.stdout
     assert (tmp_path / ".venv" / "ready").exists()
+    assert "Installed" not in make(tmp_path, "setup", says="Installed in 40 s").stdout
 
 
 def test_constraints_stay_where_pip_fails(tmp_path):

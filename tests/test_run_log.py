@@ -183,3 +183,13 @@ def test_a_database_elsewhere_is_left_alone(tmp_path):
     (tmp_path / "db" / "mlartifacts").mkdir()
     (tmp_path / "empty.db").touch()
     assert follow_move(tmp_path / "empty.db") == 0
+
+
+def test_a_page_is_kept_with_the_run_and_replaced(settings, run_log, tmp_path):
+    for text in ("first", "second ✓"):
+        (tmp_path / "1.html").write_text(text, encoding="utf-8")
+        run_log.attach(tmp_path / "1.html", "report.html")
+    found = client(settings).list_artifacts(run_log._parent)
+    assert [file.path for file in found] == ["report.html"]
+    kept = Path(client(settings).download_artifacts(run_log._parent, "report.html", str(tmp_path)))
+    assert kept.read_text(encoding="utf-8") == "second ✓"

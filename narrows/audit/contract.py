@@ -224,9 +224,10 @@ def audit(
         ContractError: the contract itself cannot be used.
     """
     from narrows.audit import suite as expectations
+    from narrows.audit import words
 
     present = data.columns if hasattr(data, "sparkSession") else data.schema.names
     terms = terms.over(present, settings)
     result, page = expectations.validate(terms, room, data, present, docs, version, asof)
-    failed = [expectations.line(r) for r in result.results if not r.success]
+    failed = [words.line(r) for r in result.results if not r.success]
     return Audit(room, version, not failed, len(result.results), failed, page, str(terms.path))

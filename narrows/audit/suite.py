@@ -1,21 +1,23 @@
-"""The Great Expectations side of a contract: the suite, the data as it reads it, the data docs."""
+"""The Great Expectations side of a contract: the suite, the data as it reads it, the results."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
+import shutil
 import sys
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from narrows.asof import start_of
+from narrows.audit import site
 from narrows.audit.contract import LIST_WORD, Contract, ContractError, source
-from narrows.audit.site import alone, complete
 
-EXAMPLES = 5
-"""Offending values quoted for a failed expectation."""
+GRAIN = "**Grain**: "
+"""Before the grain in the notes of a suite."""
 ENGINES: dict[str, dict[str, Any]] = {"pandas": {}, "spark": {"persist": False}}
 
 
@@ -70,7 +72,7 @@ def suite(terms: Contract, name: str) -> Any:
             reasons = error.errors() if hasattr(error, "errors") else [{"loc": (), "msg": str(error)}]
             problems = "; ".join(": ".join(map(str, [*r["loc"], r["msg"]])) for r in reasons)
             raise ContractError(f"{where}: {problems}") from None
-    return gx.ExpectationSuite(name=name, expectations=expectations, notes=f"**Grain**: {terms.grain}")
+    return gx.ExpectationSuite(name=name, expectations=expectations, notes=f"{GRAIN}{terms.grain}")
 
 
 @functools.cache
@@ -91,7 +93,7 @@ def _great_expectations() -> Any:
 
 @functools.lru_cache(maxsize=4)
 def _context(docs: str) -> Any:
-    """An ephemeral context whose suites, results and HTML site lie under `docs`."""
+    """An ephemeral context whose suites and results lie under `docs`."""
     gx = _great_expectations()
     from great_expectations.data_context.types.base import DataContextConfig
 
@@ -102,12 +104,6 @@ def _context(docs: str) -> Any:
         return {"class_name": kind, "store_backend": backend}
 
     memory = {"class_name": "InMemoryStoreBackend"}
-    site = {
-        **store("SiteBuilder", files(docs)),
-        "show_how_to_buttons": False,
-        # A backfilled partition is old but its page is new: only the index is limited; see `site`.
-        "site_section_builders": {"validations": {"validation_results_limit": None}, "profiling": "None"},
-    }
     config = DataContextConfig(
         config_version=4.0,
         analytics_enabled=False,
@@ -121,7 +117,7 @@ def _context(docs: str) -> Any:
             "checkpoints": store("CheckpointStore", memory),
             "validation_definition_store": store("ValidationDefinitionStore", memory),
         },
-        data_docs_sites={"narrows": site},
+        data_docs_sites={},  # its pages load their styles from the internet: ours are made by `site`
     )
     return gx.get_context(mode="ephemeral", project_config=config)
 
@@ -177,52 +173,40 @@ def _list_word(word: str, column: Any) -> Any:
 
 
 def _write_page(context: Any, judged: Any, result: Any, docs: Path, room: str, version: str, asof: str) -> str:
-    """Store a result under (room, version, as-of), render its page and the index; return the page's path."""
+    """Store a result under (room, version, as-of), write its page and the index; return the page's path."""
     from great_expectations.core.run_identifier import RunIdentifier
     from great_expectations.data_context.types.resource_identifiers import (
         ExpectationSuiteIdentifier,
         ValidationResultIdentifier,
     )
 
-    instant = start_of(str(asof))
-    run, name = RunIdentifier(run_name=version, run_time=instant), ExpectationSuiteIdentifier(room)
+    run, name = RunIdentifier(run_name=version, run_time=start_of(str(asof))), ExpectationSuiteIdentifier(room)
     key = ValidationResultIdentifier(expectation_suite_identifier=name, run_id=run, batch_identifier=room)
     result.meta["run_id"] = run
-    page = docs.joinpath("validations", *key.to_tuple()).absolute().with_suffix(".html")
-    with alone(docs):
+    with _alone(docs):
+        if not site.has_index(docs):
+            _write_older_pages(context, docs)
         context.suites.add_or_update(judged)
         context.validation_results_store.set(key, result)
-        context.build_data_docs(resource_identifiers=[key, name], build_index=False)
-        complete(docs.absolute(), page, docs.absolute() / "expectations" / f"{room}.html")
-    return str(page)
+        return site.add(docs, room, version, str(asof), judged.notes.removeprefix(GRAIN), result)
 
 
-def line(result: Any) -> str:
-    """One broken expectation in one readable line."""
-    config, seen = result.expectation_config, result.result or {}
-    arguments = ", ".join(f"{k}={v!r}" for k, v in config.kwargs.items() if k != "batch_id" and v is not None)
-    reasons = _obstacles(result.exception_info or {})
-    if "unexpected_count" in seen:
-        reasons.append(f"{seen['unexpected_count']} of {seen['element_count']} rows unexpected")
-        values = [e for e in seen.get("partial_unexpected_list", []) if e == e and e is not None]
-        if values:
-            reasons.append("for example " + ", ".join(map(_plain, values[:EXAMPLES])))
-    elif seen.get("observed_value") is not None:
-        reasons.append(f"observed {_plain(seen['observed_value'])}")
-    return f"{config.type}({arguments}): {'; '.join(reasons) or 'not met'}"
+def _write_older_pages(context: Any, docs: Path) -> None:
+    """The pages of the results that a state folder of an earlier version has: its own need the internet."""
+    for key in context.validation_results_store.list_keys():
+        room, version = key.expectation_suite_identifier.name, key.run_id.run_name
+        with contextlib.suppress(Exception):  # a damaged old result is no reason to stop a run
+            result = context.validation_results_store.get(key)
+            site.add(docs, room, version, site.asof_of(key.run_id.run_time), "", result, index=False)
+    for folder in ("expectations", "static"):
+        shutil.rmtree(docs / folder, ignore_errors=True)
 
 
-def _plain(value: Any) -> str:
-    """A value as a reader writes it, without NumPy's wrappers."""
-    if isinstance(value, Mapping):
-        return "(" + ", ".join(f"{k}={_plain(v)}" for k, v in value.items()) + ")"
-    if isinstance(value, (tuple, list)):
-        return "(" + ", ".join(map(_plain, value)) + ")"
-    return repr(value.item() if hasattr(value, "item") else value)
+@contextlib.contextmanager
+def _alone(docs: Path) -> Iterator[None]:
+    """Hold the site, so that two rooms audited at the same time both appear in its index."""
+    from filelock import FileLock
 
-
-def _obstacles(info: Mapping[str, Any]) -> list[str]:
-    """What kept an expectation from being checked, without the traces."""
-    raised = [i for i in ([info] if "raised_exception" in info else info.values()) if i.get("raised_exception")]
-    messages = dict.fromkeys(str(i.get("exception_message")).strip().splitlines()[0] for i in raised)
-    return ["could not be checked: " + "; ".join(messages)] if raised else []
+    docs.mkdir(parents=True, exist_ok=True)
+    with FileLock(docs / ".lock", fallback_to_soft=False):  # the kernel's: it goes when the process is killed
+        yield

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from narrows.audit.site import complete_older
+from narrows.cli import saved_view
 from narrows.cli.airflow import SETTINGS, WorkflowError, ended, environment, migrate, start
 from narrows.cli.airflow_runs import SCHEDULER, close_cut_off, lock
 from narrows.cli.links import Pages
@@ -25,7 +25,7 @@ NO_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 """MLflow's server would start seven more processes, of 0.3 GB each, for the evaluation of language models."""
 
 
-def ui(state: Path, tracking_uri: str, port: int = 8080, seconds: float = 120) -> int:
+def ui(state: Path, tracking_uri: str, port: int = 8080, seconds: float = 120, experiment: str = "narrows") -> int:
     """Serve the Airflow UI, the MLflow UI, the reports and the data docs until Ctrl-C; run what is triggered in Airflow.
 
     While `narrows dag` runs the DAG, triggered runs wait for it. A run that is not over at Ctrl-C goes on when the
@@ -36,6 +36,7 @@ def ui(state: Path, tracking_uri: str, port: int = 8080, seconds: float = 120) -
         tracking_uri: MLflow's store, e.g. ``sqlite:////a/mlflow.db``; a server's address is just printed.
         port: of the Airflow UI; MLflow, and the reports and data docs, take the next two.
         seconds: to wait for the pages to answer.
+        experiment: of the runs in MLflow; the address that is printed opens its saved view.
 
     Returns:
         0 after Ctrl-C; 1 when a server ended by itself.
@@ -62,7 +63,6 @@ def ui(state: Path, tracking_uri: str, port: int = 8080, seconds: float = 120) -
         print("Airflow is left out: its DAG is in a clone of the repository.", file=sys.stderr)
     for name, at in pages.items():
         _require_free(at, name)
-    complete_older(state / "data_docs")
     logs = state / "ui"
     logs.mkdir(parents=True, exist_ok=True)
     env = {**os.environ, **NO_JOBS}
@@ -96,6 +96,7 @@ def ui(state: Path, tracking_uri: str, port: int = 8080, seconds: float = 120) -
             for name in pages:
                 problem = f"{name} does not answer; the logs in {logs} say why."
                 _wait(addresses[name], processes, problem, seconds)
+            addresses["MLflow"] = saved_view.address(addresses["MLflow"], experiment)
             for name, address in addresses.items():
                 print(f"{name:<22} {address}", flush=True)
             if not scheduling:

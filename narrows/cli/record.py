@@ -62,6 +62,23 @@ def write(settings: Settings, run_id: str, asof: Asof, code: str) -> dict[str, A
     return read(settings.state, str(number))
 
 
+def amend(state: Path, record: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Add to a record what was found after it was written; the record."""
+    record |= more
+    write_json(state / FOLDER / f"{record['number']}.json", record)
+    return record
+
+
+def of_tables(settings: Settings, asof: Asof) -> dict[str, Any] | None:
+    """The record of the run whose tables are the current ones of an as-of; None where there is none."""
+    store = open_store(settings)
+    current = {room: table.version for room in settings.rooms if (table := store.current(room, asof))}
+    found = [
+        each for each in read_all(settings.state) if (each["asof"], _versions(each["tables"])) == (str(asof), current)
+    ]
+    return found[-1] if found else None
+
+
 def _versions(tables: dict[str, Any]) -> dict[str, str]:
     return {room: table["version"] for room, table in tables.items()}
 

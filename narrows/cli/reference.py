@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import stages
+from narrows.cli import columns_reference
 from narrows.config.constraints import TYPES, allowed, bounds
 from narrows.pipeline import Pipeline
 from narrows.settings import FILE, SECTIONS
@@ -163,7 +164,7 @@ def commands_page(parser: argparse.ArgumentParser) -> str:
     lines = [
         "# Commands",
         "",
-        MADE.format("the parser in `narrows/cli/main.py`"),
+        MADE.format("the commands in `narrows/cli/`"),
         "",
         "Exit status: 0; 1 where a room failed; 2 where the remedy is yours (wrong settings or use, a missing file, a "
         "broken contract, a held store), which no retry mends; 130 after Ctrl-C. Progress goes to standard error, "
@@ -176,7 +177,7 @@ def commands_page(parser: argparse.ArgumentParser) -> str:
     for action in parser._actions:
         for name, command in _subcommands(action).items():
             lines += _command(f"narrows {name}", command)
-    lines += ["## Examples", "", "```text", (parser.epilog or "").strip().removeprefix("examples:\n"), "```", ""]
+    lines += ["## Examples", "", "```text", _examples(parser), "```", ""]
     return "\n".join(lines)
 
 
@@ -192,7 +193,13 @@ def _command(name: str, command: argparse.ArgumentParser) -> list[str]:
             usage += filter(None, [_usage(action)])
             rows += _rows([action])
     lines = [f"## {name}", "", about, "", "```text", " ".join(usage), "```", ""]
-    return lines + _table(rows)
+    lines += _table(rows)
+    return lines + (["```text", _examples(command), "```", ""] if command.epilog else [])
+
+
+def _examples(parser: argparse.ArgumentParser) -> str:
+    """What is below the arguments in ``--help``."""
+    return re.sub("^  ", "", (parser.epilog or "").removeprefix("examples:\n"), flags=re.MULTILINE).strip()
 
 
 def _subcommands(action: argparse.Action) -> dict[str, argparse.ArgumentParser]:
@@ -228,7 +235,8 @@ def _table(rows: list[tuple[str, str]]) -> list[str]:
 def tables_page() -> str:
     """What every room's table holds, and the schema of the serving database."""
     from narrows.audit.contract import contract
-    from narrows.serving.schema import ddl
+    from narrows.reasons import of_rooms
+    from narrows.serving.schema import FALLBACK, ddl
 
     lines = [
         "# Tables",
@@ -248,15 +256,26 @@ def tables_page() -> str:
         what = _plain(inspect.getdoc(room) or "")
         checks = f"Its [contract](../stages/{name}/contract.yml) has {len(terms.expectations)} expectations."
         lines += [f"## {name}", "", f"{grain}.", "", what, "", f"Reads {reads}. {checks}", ""]
+        lines += columns_reference.lines(name)
     lines += [
         "## The serving database",
         "",
-        "What product services read: the views `current_recommendation` and `current_fallback`. The schema in "
-        "Postgres' words:",
+        "What product services read, by the statement in [serving](serving.md). The schema in Postgres' words:",
         "",
         "```sql",
         ddl("postgresql").replace("\t", "    ").replace(" \n", "\n").strip(),
         "```",
+        "",
+        "## Reason codes",
+        "",
+        "What the column `reason` of a published list may hold. A code keeps its meaning; new ones may come, so show none "
+        "that you do not know. The texts lie in the table `reason` too, and are yours to translate by code. They come "
+        "from `reasons.yml` beside the code of a room, and from recall's [channels](channels.md); so does the code of a "
+        "channel of your own.",
+        "",
+        "| code | text |",
+        "|---|---|",
+        *(f"| `{code}` | {_plain(text)} |" for code, text in (of_rooms(pipeline.rooms).kept | FALLBACK).items()),
         "",
     ]
     return "\n".join(lines)

@@ -40,11 +40,12 @@ def blocks(facts: Row) -> list[Block]:
     if facts["users"]:
         parts += [_lists(facts), _ledger(facts)]
     else:
-        parts.append(Block(notes=textwrap.wrap(_why_not_judged(facts), WIDTH)))
+        parts.append(Block(notes=textwrap.wrap(why_not_judged(facts), WIDTH)))
     return [*parts, Block(notes=_tail(facts))]
 
 
-def _why_not_judged(facts: Row) -> str:
+def why_not_judged(facts: Row) -> str:
+    """Why there are no figures of quality."""
     if facts["judged"]:
         return "nothing to judge: the horizon after the as-of has closed without an event of a known user"
     if not facts["due"]:
@@ -76,10 +77,10 @@ def _lists(facts: Row) -> Block:
         numbers = (interval(each["recall"]), interval(each["ndcg"]), short(each["new_recall"]["value"]))
         rows.append((name[:30], *numbers, interval(each["lead"], signed=True)))
     header = (f"list of {k} · {facts['users']:,} users", f"recall@{k}", f"ndcg@{k}", "new", "lead (recall)")
-    return Block(widths=(-31, -20, -20, -7, -22), header=header, rows=rows, notes=_verdicts(facts))
+    return Block(widths=(-31, -20, -20, -7, -22), header=header, rows=rows, notes=verdicts(facts))
 
 
-def _verdicts(facts: Row) -> list[str]:
+def verdicts(facts: Row) -> list[str]:
     """Each scoring stage that orders worse than the one before it, and what the steps of the last room cost."""
     steps, narrowing = facts["steps"], facts["narrowing"]
     scoring = [step for step in steps if step["step"] in narrowing[1:-1] and step["value"] is not None]
@@ -125,6 +126,7 @@ def _tail(facts: Row) -> list[str]:
     if serving := facts["serving"]:
         state = "LIVE" if serving["live"] else f"kept, because {serving['kept_because']}"
         rows.append(("serving", f"release {serving['release_id']} is {state}"))
+    rows += [("!!", facts["warning"])] if facts.get("warning") else []
     rows += [("cost", line) for line in _past(facts["stages"])]
     if facts["calibration_error"] is not None:
         calibration = f"probabilities are off by {facts['calibration_error']:.4f} on average (ECE)"

@@ -12,6 +12,8 @@ NOTHING = {"value": None, "low": None, "high": None, "users": None}
 COSTS = ("rows_in", "rows_out", "seconds", "cpu_seconds", "peak_mb", "past_seconds", "past_cpu_seconds")
 PUBLISHER = "recommendations"
 """The room whose lists are the published ones."""
+BINS = ("predicted", "observed", "rows")
+"""What the evaluation says of a bin of the calibration curve."""
 Key = tuple[str, str, str, str, int, str]
 HEADLINES: dict[str, tuple[str, str, str, str, str]] = {
     "users_without_list": ("all", "published", "published", "users_without_list", ""),
@@ -32,6 +34,7 @@ def summary(
     *,
     asof: str,
     rooms: Sequence[str] = (),
+    narrowing: Sequence[str] = (),
     k: int = 0,
     source: str = "",
     horizon: str = "",
@@ -50,6 +53,7 @@ def summary(
             the run spent on top for earlier windows, model fits included; any may be missing.
         asof: the partition.
         rooms: the pipeline's rooms in order; none = those of ``costs``.
+        narrowing: those of them that narrow, where ``evaluation`` has no rows to say so.
         k: the length of the lists that are compared, where ``evaluation`` has no row to say so.
         source: the data set.
         horizon: the time after the as-of that the lists are judged on, e.g. ``7 days``.
@@ -66,9 +70,10 @@ def summary(
     k = max((key[4] for key in rows if key[1] == "published"), default=0) or k
     facts: dict[str, Any] = {"asof": asof, "source": source, "horizon": horizon, "k": k}
     facts |= {"judged": bool(rows), "due": due, "known_until": known_until, "serving": dict(serving or {})}
-    narrowing = list(dict.fromkeys(key[2] for key in rows if key[:2] == ("all", "stage")))
+    narrowing = list(dict.fromkeys(key[2] for key in rows if key[:2] == ("all", "stage"))) or list(narrowing)
     facts["narrowing"] = narrowing
     facts["stages"] = [_stage(room, rows, k, costs.get(room, {}), narrowing[:1]) for room in rooms or costs]
+    facts["orders"] = [_list("stage", name, rows, k) for name in narrowing]
     names = dict.fromkeys((key[1], key[2]) for key in rows if key[1] in ("published", "channel", "baseline"))
     facts["lists"] = [_list(kind, name, rows, k) for kind, name in names]
     facts["steps"] = [
@@ -80,6 +85,12 @@ def summary(
         {"stage": key[2], "reason": key[5], "count": int(row["value"])}
         for key, row in rows.items()
         if key[0] == "all" and key[1] == "ledger" and key[3] == "count"
+    ]
+    facts["gates"] = [_gate(key[2], rows) for key in rows if key[:2] == ("all", "flow") and key[3] == "survival"]
+    facts["calibration"] = [
+        {"bin": key[4], **{name: rows.get((*key[:3], name, key[4], ""), NOTHING)["value"] for name in BINS}}
+        for key in rows
+        if key[:4] == ("candidates", "calibration", "rank", BINS[0])
     ]
     keys: dict[str, Key] = {name: (*key[:4], 0, key[4]) for name, key in HEADLINES.items()}
     keys |= {name: (*key, k, "") for name, key in AT_K.items()}
@@ -117,9 +128,21 @@ def _list(kind: str, name: str, rows: Mapping[Key, Row], k: int) -> dict[str, An
         "new_recall": ("new", kind, name, "recall", k, ""),
         "coverage": ("served", kind, name, "coverage", k, ""),
         "lead": ("all", "difference", "published", "recall", k, f"{kind} {name}"),
+        "ndcg_lead": ("all", "difference", "published", "ndcg", k, f"{kind} {name}"),
     }
     numbers = {what: rows.get(key, NOTHING) for what, key in keys.items()}
     return {"kind": kind, "list": name, **{what: {key: row[key] for key in NOTHING} for what, row in numbers.items()}}
+
+
+def _gate(name: str, rows: Mapping[Key, Row]) -> dict[str, Any]:
+    """How many positives reach a gate and pass it, and both shares with their intervals."""
+    gate: dict[str, Any] = {"gate": name}
+    for metric in ("positives_received", "positives_passed"):
+        gate[metric.removeprefix("positives_")] = rows.get(("all", "flow", name, metric, 0, ""), NOTHING)["value"]
+    for metric in ("survival", "joint_survival"):
+        row = rows.get(("all", "flow", name, metric, 0, ""), NOTHING)
+        gate[metric] = {key: row[key] for key in NOTHING}
+    return gate
 
 
 def _relative(key: Key, rows: Mapping[Key, Row]) -> float | None:

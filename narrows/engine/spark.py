@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from narrows.engine.java import require_java
@@ -18,12 +20,22 @@ from narrows.source.tabular import reading
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow.parquet import ParquetWriter
+    from pyspark import SparkConf
     from pyspark.sql import DataFrame, SparkSession
 
 CLASSES = Path(sys.prefix) / "spark-classes.jsa"
 """Spark's classes as a JVM has them loaded: with it a session starts in half the time. `make setup` makes it."""
 QUIET = "-Xlog:disable -Xlog:all=error:stderr"
 """Of the JVM's own log only errors."""
+CHATTER = (
+    "WARNING: Using incubator modules: jdk.incubator.vector",
+    "Using Spark's default log4j profile",
+    "Setting default log level to",
+    "To adjust logging level use",
+    "WARN NativeCodeLoader",
+    "Setting Spark log level to",
+)
+"""What every start of Spark prints and no user can use."""
 
 
 @cache
@@ -33,6 +45,7 @@ def spark_session(settings: SparkSettings = SparkSettings()) -> SparkSession:  #
     Raises:
         JavaError: no usable Java.
     """
+    from pyspark import SparkConf
     from pyspark.sql import SparkSession
 
     require_java()
@@ -43,30 +56,54 @@ def spark_session(settings: SparkSettings = SparkSettings()) -> SparkSession:  #
     options = settings.java_options
     if CLASSES.exists():  # a JVM that it does not fit (another Java, another Spark) says nothing and does without
         options += f" -XX:SharedArchiveFile={CLASSES} {QUIET}"
-    session = (
-        SparkSession.builder.appName("narrows")
-        .master(settings.master)
-        .config("spark.driver.memory", settings.driver_memory)
-        .config("spark.sql.shuffle.partitions", settings.shuffle_partitions)
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.execution.arrow.pyspark.enabled", True)
-        .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
-        .config("spark.sql.legacy.parquet.nanosAsLong", True)
-        .config("spark.sql.ansi.enabled", True)
-        .config("spark.sql.caseSensitive", True)
-        .config("spark.sql.execution.arrow.maxRecordsPerBatch", 100_000)
-        .config("spark.sql.files.openCostInBytes", 65_536)  # days are small files: many of them to a task
-        .config("spark.sql.sources.parallelPartitionDiscovery.threshold", 10_000)  # listing days is no job
-        .config("spark.driver.extraJavaOptions", options)
-        .config("spark.executorEnv.PYTHONPATH", os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])))
-        .config("spark.ui.enabled", False)
-        .config("spark.ui.showConsoleProgress", False)
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.log.level", "ERROR")
-        .getOrCreate()
-    )
+    chosen = {
+        "spark.app.name": "narrows",
+        "spark.master": settings.master,
+        "spark.driver.memory": settings.driver_memory,
+        "spark.sql.shuffle.partitions": settings.shuffle_partitions,
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+        "spark.sql.legacy.parquet.nanosAsLong": "true",
+        "spark.sql.ansi.enabled": "true",
+        "spark.sql.caseSensitive": "true",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": 100_000,
+        "spark.sql.files.openCostInBytes": 65_536,  # days are small files: many of them to a task
+        "spark.sql.sources.parallelPartitionDiscovery.threshold": 10_000,  # listing days is no job
+        "spark.driver.extraJavaOptions": options,
+        "spark.executorEnv.PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.log.level": "ERROR",
+    }
+    conf = SparkConf().setAll([(name, str(value)) for name, value in chosen.items()])
+    _start_quietly(conf)
+    session = SparkSession.builder.config(conf=conf).getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     return session
+
+
+def _start_quietly(conf: SparkConf) -> None:
+    """Start the process's JVM, if it has none yet, without the lines that every start of Spark prints.
+
+    All else that the JVM says goes to standard error as before.
+    """
+    from pyspark import SparkContext
+    from pyspark.java_gateway import launch_gateway
+
+    if SparkContext._gateway or "PYSPARK_GATEWAY_PORT" in os.environ:
+        return
+    gateway = launch_gateway(conf, {"stderr": subprocess.PIPE})
+    SparkContext._gateway, SparkContext._jvm = gateway, gateway.jvm  # where Spark itself looks first
+    Thread(target=_pass_on, args=(gateway.proc.stderr,), daemon=True).start()
+
+
+def _pass_on(lines: Iterable[bytes]) -> None:
+    for line in lines:
+        text = line.decode(errors="replace")
+        if not any(each in text for each in CHATTER):
+            print(text, end="", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
@@ -121,10 +158,11 @@ def keep_classes(path: Path = CLASSES) -> None:
     def same(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from batches
 
+    draft = path.with_suffix(".draft")  # a JVM that starts meanwhile must not read half a file
     path.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         default = SparkSettings()
-        options = f"{default.java_options} -XX:ArchiveClassesAtExit={path} {QUIET}"
+        options = f"{default.java_options} -XX:ArchiveClassesAtExit={draft} {QUIET}"
         session = spark_session(replace(default, java_options=options))
         rows = session.range(1000).select(F.col("id").cast("string"), F.timestamp_seconds("id").alias("time"))
         rows = rows.withColumn("day", F.to_date("time")).withColumn("twin", F.xxhash64("id", "time") % 7)
@@ -141,6 +179,7 @@ def keep_classes(path: Path = CLASSES) -> None:
         process = SparkContext._gateway.proc  # type: ignore[union-attr]
         process.stdin.close()  # the JVM ends, and writes the file
         process.wait()
+    draft.replace(path)
 
 
 if __name__ == "__main__":

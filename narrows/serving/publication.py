@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from narrows.serving.gates import FALLBACK_PLACE, PLACE, GateError, gate, require, without
-from narrows.serving.releases import COUNTS, counts_of, drop_lists, settled, take_writer_lock
+from narrows.serving.releases import COUNTS, SINCE, counts_of, drop_lists, settled, take_writer_lock
 from narrows.serving.schema import STAGED, fallback, recommendation, release, takedown
 
 CHUNK = 10_000
@@ -65,7 +65,9 @@ def publish(
         take_writer_lock(connection)
         if counts_of(connection, key["release_id"]) is None:
             drop_lists(connection, release_ids)
-            first = connection.scalar(sa.select(release.c.created_at).where(this))
+            held = connection.execute(sa.select(release.c.created_at, release.c.manifest).where(this)).one_or_none()
+            first = held.created_at if held else None
+            since = {SINCE: held.manifest[SINCE]} if held and SINCE in held.manifest else {}
             gone = set(connection.scalars(sa.select(takedown.c.item_id)))
             left, fallbacks = without(rows, gone, PLACE), without(fallbacks, gone, FALLBACK_PLACE)
             require(gate(left, fallbacks, {*forbidden, *gone}))
@@ -77,7 +79,7 @@ def publish(
             columns = {
                 "asof": str(asof),
                 "serves_at": _serves_at(rows, asof, first or created_at, clock),
-                "manifest": manifest | {COUNTS: counts},
+                "manifest": manifest | {COUNTS: counts} | since,
             }
             if first is None:
                 connection.execute(sa.insert(release), key | columns | {"created_at": created_at, "state": STAGED})

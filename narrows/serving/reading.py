@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from narrows.serving import schema
-from narrows.serving.releases import BECAUSE, live_release, newest_first
-from narrows.serving.schema import (
-    EVERYONE,
-    LIVE,
-    current_fallback,
-    current_recommendation,
-    fallback,
-    recommendation,
-    release,
-)
+from narrows.serving.releases import BECAUSE, SINCE, live_release, newest_first
+from narrows.serving.schema import LIVE, current_list, fallback, recommendation, release
+
+CURRENT = Path(__file__).with_name("current.sql").read_text(encoding="utf-8")
+"""The statement by which every service reads a list, on SQLite and Postgres alike; see docs/serving.md."""
+_current = sa.text(CURRENT).columns(
+    **{name: sa.String() for name in ("scene", "user_id", "item_id", "reason", "reason_text", "release_id", "asof")},
+    rank=sa.Integer(), score=sa.Float(), propensity=sa.Float(), expires_at=schema.Instant(), segment=sa.String(),
+    is_fallback=sa.Boolean(),
+)  # fmt: skip
 
 
 def current(
@@ -25,7 +26,7 @@ def current(
 ) -> list[dict[str, Any]]:
     """The list to show a user now: the live one, filled from the fallback of the segment, then of everyone.
 
-    Unknown users and expired lists get the fallback alone. All of it is read at one instant.
+    Unknown users and expired lists get the fallback alone. All of it is read by one statement.
 
     Args:
         engine: of ``schema.open_engine``.
@@ -35,23 +36,37 @@ def current(
         segment: for users that the release does not know; by default what the release knows.
 
     Returns:
-        rank, item_id, score, propensity, reason, release_id in list order; reason ``fallback`` where filled.
+        In list order scene, user_id, rank, item_id, score, propensity, reason, reason_text, release_id, asof,
+        expires_at, segment, is_fallback. Of a row of a fallback list the propensity is 1, expires_at None, and the
+        segment the one that the list is of (``all``: everyone's).
     """
-    view = current_recommendation.c
-    columns = (view.item_id, view.score, view.propensity, view.reason, view.release_id)
-    own = sa.select(*columns).where(view.scene == scene, view.user_id == user_id).order_by(view.rank).limit(n)
+    asked = {"user_id": user_id, "scene": scene, "segment": segment or None, "n": n}
     with engine.connect() as connection:
-        rows = [dict(row) for row in connection.execute(own).mappings()]
-        if len(rows) < n:
-            segment = segment or connection.scalar(_segment(user_id, scene))
-            shown = {row["item_id"] for row in rows}
-            for name in dict.fromkeys([segment, EVERYONE]):
-                for row in connection.execute(_fallback(scene, name)).mappings() if name else ():
-                    if len(rows) < n and row["item_id"] not in shown:
-                        rows.append({**row, "propensity": 1.0, "reason": "fallback"})
-                        shown.add(row["item_id"])
-    order = ("item_id", "score", "propensity", "reason", "release_id")
-    return [{"rank": rank, **{key: row[key] for key in order}} for rank, row in enumerate(rows, start=1)]
+        return [dict(row) for row in connection.execute(_current, asked).mappings()]
+
+
+def live(engine: sa.Engine) -> dict[str, Any] | None:
+    """The release that serves: release_id, asof, created_at, live_since (None: not known); None where there is none."""
+    with engine.connect() as connection:
+        row = live_release(newest_first(connection))
+    if row is None:
+        return None
+    since = row.manifest.get(SINCE)
+    return {
+        "release_id": row.release_id,
+        "asof": row.asof,
+        "created_at": row.created_at,
+        "live_since": datetime.fromisoformat(since) if since else None,
+    }
+
+
+def own_list(engine: sa.Engine, user_id: str, scene: str = "home") -> dict[str, Any] | None:
+    """What the live release has for a user: segment, expires_at, expired; None for a user that it does not know."""
+    view = current_list.c
+    query = sa.select(view.segment, view.expires_at, view.expired)
+    with engine.connect() as connection:
+        row = connection.execute(query.where(view.scene == scene, view.user_id == user_id)).mappings().first()
+        return dict(row) if row else None
 
 
 def takedown(engine: sa.Engine, item_id: str, reason: str, since: datetime) -> None:
@@ -116,15 +131,3 @@ def knows(engine: sa.Engine, item_id: str) -> bool:
         queries.append(live.where(release.c.state == LIVE, table.c.item_id == item_id))
     with engine.connect() as connection:
         return any(connection.scalar(query.limit(1)) is not None for query in queries)
-
-
-def _segment(user_id: str, scene: str) -> sa.Select[Any]:
-    rows = recommendation.c
-    known = sa.select(rows.segment).join_from(recommendation, release, release.c.release_id == rows.release_id)
-    return known.where(release.c.state == LIVE, rows.scene == scene, rows.user_id == user_id).limit(1)
-
-
-def _fallback(scene: str, segment: str | None) -> sa.Select[Any]:
-    view = current_fallback.c
-    columns = (view.item_id, view.score, view.release_id)
-    return sa.select(*columns).where(view.scene == scene, view.segment == segment).order_by(view.rank)

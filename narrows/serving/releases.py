@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from datetime import datetime, timedelta
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from narrows.asof import start_of
-from narrows.serving.schema import KEPT, LIVE, ServingError, fallback, recommendation, release
+from narrows.serving.schema import KEPT, LIVE, ServingError, fallback, reason, recommendation, release
 
 BECAUSE = "kept_because"
 """The key of a release's manifest that says why it did not go live."""
+SINCE = "live_since"
+"""The key of a release's manifest that says when it went live, as ISO 8601 text."""
 COUNTS = "published"
 """The key of a release's manifest that holds how many rows were written: by them a whole release is known."""
 
@@ -50,6 +52,17 @@ def ensure(engine: sa.Engine, release_id: str, *, keep: int = 3, hold: str = "")
     with engine.begin() as connection:
         take_writer_lock(connection)
         return settled(connection, release_id, keep, hold) if counts_of(connection, release_id) else None
+
+
+def explain(engine: sa.Engine, reasons: Mapping[str, str]) -> None:
+    """Write what reason codes mean. Codes that are there and not given stay: kept releases may hold them."""
+    with engine.begin() as connection:
+        known = {row.code: row.text for row in connection.execute(sa.select(reason))}
+        for code, text in reasons.items():
+            if code not in known:
+                connection.execute(sa.insert(reason), {"code": code, "text": text})
+            elif known[code] != text:
+                connection.execute(sa.update(reason).where(reason.c.code == code).values(text=text))
 
 
 def counts_of(connection: sa.Connection, release_id: str) -> dict[str, int] | None:
@@ -156,7 +169,8 @@ def drop_lists(connection: sa.Connection, release_ids: Collection[str]) -> None:
 
 
 def _write(connection: sa.Connection, row: sa.Row[Any], state: str, because: str = "") -> None:
-    manifest = {key: value for key, value in row.manifest.items() if key != BECAUSE}
+    manifest = {key: value for key, value in row.manifest.items() if key not in (BECAUSE, SINCE)}
     manifest |= {BECAUSE: because} if because else {}
+    manifest |= {SINCE: datetime.now(UTC).isoformat(timespec="seconds")} if state == LIVE else {}
     this = release.c.release_id == row.release_id
     connection.execute(sa.update(release).where(this).values(state=state, manifest=manifest))

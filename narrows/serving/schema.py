@@ -19,6 +19,8 @@ METADATA = MetaData()
 LIVE, KEPT, STAGED = "live", "kept", "staged"
 EVERYONE = "all"
 """The segment of the fallback list for users of no segment or of an unknown one."""
+FALLBACK = {"fallback": "popular now, where the user has no list of their own or a short one"}
+"""The reason of what a fallback list fills in, and its meaning."""
 
 
 class ServingError(StoreError):
@@ -95,32 +97,57 @@ takedown = Table(
     Column("since", Instant, nullable=False),
     Column("reason", String, nullable=False),
 )
+reason = Table(
+    "reason",
+    METADATA,
+    Column("code", String, primary_key=True),
+    Column("text", String, nullable=False),
+)
 
 
 def _live(table: Table, *columns: Any) -> sa.Select[Any]:
     gone = sa.select(takedown.c.item_id).where(takedown.c.item_id == table.c.item_id).exists()
     joined = table.join(release, release.c.release_id == table.c.release_id)
-    return sa.select(*columns, release.c.release_id).select_from(joined).where(release.c.state == LIVE, ~gone)
+    return sa.select(*columns).select_from(joined).where(release.c.state == LIVE, ~gone)
 
 
 _r, _f = recommendation.c, fallback.c
+_release = (release.c.release_id, release.c.asof)
 _now = sa.func.coalesce(release.c.serves_at, sa.func.current_timestamp())
 ASOF_AS_TEXT = "ALTER TABLE release ALTER COLUMN asof TYPE VARCHAR USING to_char(asof, 'YYYY-MM-DD')"
 VIEWS = [
     CreateView(
-        _live(recommendation, _r.scene, _r.user_id, _r.rank, _r.item_id, _r.score, _r.propensity, _r.reason).where(
-            _r.expires_at > _now
-        ),
+        _live(
+            recommendation,
+            _r.scene,
+            _r.user_id,
+            _r.rank,
+            _r.item_id,
+            _r.score,
+            _r.propensity,
+            _r.reason,
+            *_release,
+            _r.expires_at,
+            _r.segment,
+        ).where(_r.expires_at > _now),
         "current_recommendation",
         metadata=MetaData(),
     ),
     CreateView(
-        _live(fallback, _f.scene, _f.segment, _f.rank, _f.item_id, _f.score),
+        _live(fallback, _f.scene, _f.segment, _f.rank, _f.item_id, _f.score, *_release),
         "current_fallback",
         metadata=MetaData(),
     ),
+    CreateView(  # expired or not, taken down or not: whom the live release knows
+        sa.select(_r.scene, _r.user_id, *_release, _r.expires_at, _r.segment, (_r.expires_at <= _now).label("expired"))
+        .join_from(recommendation, release, release.c.release_id == _r.release_id)
+        .where(release.c.state == LIVE, _r.rank == 1),
+        "current_list",
+        metadata=MetaData(),
+    ),
 ]
-current_recommendation, current_fallback = (view.table for view in VIEWS)
+"""New columns go to the end: so a view is replaced under its readers, and ``select *`` keeps its order."""
+current_recommendation, current_fallback, current_list = (view.table for view in VIEWS)
 
 
 def open_engine(url: str) -> sa.Engine:
@@ -169,10 +196,25 @@ def open_published(url: str) -> sa.Engine:
     try:
         exists = engine.dialect.name != "sqlite" or Path(engine.url.database or "").is_file()
         if exists and current_recommendation.name in sa.inspect(engine).get_view_names():
+            _bring_up_to_date(engine)
             return engine
     except sa.exc.DBAPIError as error:
         raise ServingError(f"the serving database cannot be read: {' '.join(str(error.orig).split())}") from None
-    raise ServingError("the serving database holds no release yet. Run: make run")
+    raise ServingError("the serving database holds no release yet. Run: narrows run")
+
+
+def _bring_up_to_date(engine: sa.Engine) -> None:
+    with engine.connect() as connection:
+        old = outdated(connection)
+    if not old:
+        return
+    try:
+        create(engine)
+    except sa.exc.DBAPIError as error:
+        raise ServingError(
+            f"the serving database is of an earlier version, and its views cannot be replaced here: "
+            f"{' '.join(str(error.orig).split())}. The next run of who publishes replaces them"
+        ) from None
 
 
 def create(engine: sa.Engine) -> None:
@@ -182,10 +224,20 @@ def create(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         METADATA.create_all(connection)
         _mend_asof(connection)
-        existing = set(sa.inspect(connection).get_view_names())
-        for view in VIEWS:
-            if view.table.name not in existing:
+        for view in outdated(connection):
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql(f"DROP VIEW IF EXISTS {view.table.name}")
                 connection.execute(view)
+            else:  # keeps the grants, and the views of others that read it
+                connection.execute(CreateView(view.selectable, view.table.name, metadata=MetaData(), or_replace=True))
+
+
+def outdated(connection: sa.Connection) -> list[CreateView]:
+    """The views that are missing, or have other columns than here: those of an earlier version."""
+    inspector = sa.inspect(connection)
+    existing = set(inspector.get_view_names())
+    columns = {name: [column["name"] for column in inspector.get_columns(name)] for name in existing}
+    return [view for view in VIEWS if columns.get(view.table.name) != list(view.table.c.keys())]
 
 
 def _mend_asof(connection: sa.Connection) -> None:

@@ -147,7 +147,7 @@ def write_text(path: Path, text: str) -> None:
     """Replace a small file in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}-{os.getpid()}")
-    part.write_text(text)
+    part.write_text(text, encoding="utf-8")
     part.replace(path)
 
 

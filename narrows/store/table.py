@@ -91,6 +91,13 @@ class Table:
         """Whether a table of this name was published with this one."""
         return (self._folder / name).is_dir()
 
+    @property
+    def sides(self) -> list[str]:
+        """The names of the tables that were published with this one."""
+        return sorted(
+            path.name for path in self._folder.iterdir() if path.is_dir() and path.name not in ("data", "model")
+        )
+
     def known_at(self, asof: Asof) -> Table:
         """The same files as an earlier as-of knew them."""
         return Table(self.name, asof, self.version, self._folder, self.meta)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,9 @@ from narrows.asof import Asof
 from narrows.settings import Settings
 from narrows.stage import Table, settings_of
 from narrows.store.partitions import open_store
+
+VERSION_TAGS = ("design", "judged", "number", "worse_than_previous")
+"""Tags of a run that the versions have too that it registered."""
 
 
 @dataclass
@@ -38,13 +42,14 @@ class RunLog:
         from narrows.tracking import models
 
         notes = table.meta["notes"]
+        past = bool(model) and table.meta.get("past", False)
         models.log_room(
             self._client, self._parent, room.name,
             fingerprint=table.meta["fingerprint"], asof=table.asof, settings=settings_of(room),
             inputs=_flat(table.meta["inputs"]), metrics={"rows": table.rows, **notes}, cost=table.meta["cost"],
             audit=audit,
             tags={"code": code_version(), "partition": str(table.asof), "source": self.settings.source.name},
-            model_folder=model,
+            model_folder=model, registered=not past,
         )  # fmt: skip
         if hasattr(room, "publish") and not model and (audit is None or audit.success):
             self.release(room.name, notes)
@@ -59,7 +64,8 @@ class RunLog:
         from narrows.tracking import models
 
         published = notes.get("release_id", "")
-        version = models.register_release(self._client, self._parent, self.manifest(room), published)
+        manifest = self.manifest(room)
+        version = models.register_release(self._client, self._parent, manifest, published)
         if notes.get("live", True):
             models.promote(self._client, version)
 
@@ -75,11 +81,50 @@ class RunLog:
         versions = {name: table.meta["fingerprint"] for name, table in current.items() if table}
         return {"asof": str(self.asof), "code": code_version(), "stages": versions}
 
-    def finish(self, metrics: dict[str, Any], status: str = "FINISHED") -> None:
-        """Close the parent run with the headline numbers."""
-        from narrows.tracking import models
+    def finish(
+        self,
+        metrics: Mapping[str, Any],
+        status: str = "FINISHED",
+        *,
+        name: str = "",
+        params: Mapping[str, Any] = {},
+        tags: Mapping[str, Any] = {},
+        cached: Mapping[str, Mapping[str, Any]] = {},
+        release: str = "",
+        quality: Mapping[str, Any] = {},
+        summary: str = "",
+        experiment: Mapping[str, str] = {},
+    ) -> None:
+        """Close the parent run with all that a person compares runs by.
 
-        models.finish(self._client, self._parent, metrics, status)
+        Args:
+            metrics: numbers, nested as they come.
+            status: FINISHED or FAILED.
+            name: of the run.
+            params: its design; a parameter that the run has keeps its value, as MLflow lets none change.
+            tags: what it is found by.
+            cached: rooms that were found in the store, each with ``version``, ``made_by`` and ``cost``: a child each.
+            release: the id of the release that it made.
+            quality: of the release; also logged where an earlier run made it and it was not judged then.
+            summary: one line, the description of the versions that it registered.
+            experiment: tags of the experiment: how its page looks.
+        """
+        from narrows.tracking import models, whole_runs
+
+        client, parent = self._client, self._parent
+        whole_runs.describe(client, parent, name, params, tags, experiment)
+        for room, table in cached.items():
+            whole_runs.cached_child(client, parent, room, self.asof, table)
+        models.finish(client, parent, metrics, status)
+        labels = {key: value for key, value in tags.items() if key in VERSION_TAGS}
+        labels |= {key: f"{value:.4f}" for key, value in quality.items() if not key.endswith((".low", ".high"))}
+        whole_runs.tag_versions(client, parent, release, labels, summary)
+        if release and quality:
+            whole_runs.judge_earlier(client, parent, release, quality)
+
+    def attach(self, file: Path, name: str) -> None:
+        """Keep a file with the parent run, under this name."""
+        self._client.log_text(self._parent, file.read_text(encoding="utf-8"), name)
 
     @cached_property
     def _client(self) -> Any:

@@ -56,6 +56,8 @@ __all__ = [
 
 RELEASE = "release"
 CHAMPION = "champion"
+NEWEST = "newest"
+"""The alias of the version of the newest as-of: versions are numbered as they are made, replays too."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def log_room(
     audit: Audit | None = None,
     tags: Mapping[str, Any] = {},
     model_folder: Path | None = None,
+    registered: bool = True,
 ) -> Logged:
     """Log what a room did for a partition, and register its model.
 
@@ -101,6 +104,8 @@ def log_room(
         audit: what the contract's audit found.
         tags: more to find it by, e.g. the data interval and the code's version.
         model_folder: the model's files.
+        registered: whether the model becomes a version in the registry; one that a first run fitted for its past is
+            not: it would look like the newest.
     """
     from mlflow.entities import Param
 
@@ -117,9 +122,14 @@ def log_room(
         labels["contract"] = "held" if audit.success else "broken"
         numbers["contract"] = {"checked": audit.checked, "failed": len(audit.failed)}
         client.log_text(run_id, audit.to_json(), "audit.json")
-    version = register(client, room, model_folder, fingerprint, run_id) if model_folder else None
-    if version:
-        labels["model_version"] = version
+    version = None
+    if model_folder and registered:
+        described = {key: tags[key] for key in ("source", "code") if key in tags}
+        described |= {"asof": asof, **{f"input.{table}": name for table, name in inputs.items()}}
+        version = labels["model_version"] = register(client, room, model_folder, fingerprint, run_id, described)
+        _point_newest(client, room, version, str(asof))
+    elif model_folder:
+        client.log_artifacts(run_id, str(model_folder), f"model/{fingerprint[:16]}")
     for some in batches(params):
         client.log_batch(run_id, params=some)
     log_tags(client, run_id, labels)
@@ -131,16 +141,28 @@ def log_room(
     return Logged(run_id, version)
 
 
-def register(client: MlflowClient, name: str, folder: Path, fingerprint: str, run_id: str) -> str:
-    """The registered version of a model: the one with this fingerprint, else a new one of these files."""
+def register(
+    client: MlflowClient, name: str, folder: Path, fingerprint: str, run_id: str, tags: Mapping[str, Any] = {}
+) -> str:
+    """The registered version of a model: the one with this fingerprint, else a new one of these files, with `tags`."""
     if version := find(client, name, fingerprint):
         return version
     place = f"model/{fingerprint[:16]}"  # a run logged again after a change keeps the older version's files
     client.log_artifacts(run_id, str(folder), place)
     _ensure_model(client, name)
     location = f"{client.get_run(run_id).info.artifact_uri}/{place}"
-    version = client.create_model_version(name, location, run_id, tags={"fingerprint": fingerprint}).version
-    return str(version)
+    labels = {name_of(key): str(value) for key, value in tags.items()} | {"fingerprint": fingerprint}
+    return str(client.create_model_version(name, location, run_id, tags=labels).version)
+
+
+def _point_newest(client: MlflowClient, name: str, version: str, asof: str) -> None:
+    """Let the alias `newest` be this version, unless it is on one of a later as-of: a replay is not the newest."""
+    aliases = client.get_registered_model(name).aliases
+    if NEWEST in aliases:
+        newest = client.get_model_version(name, str(aliases[NEWEST]))
+        if newest.tags.get("asof", "") > asof:
+            return
+    client.set_registered_model_alias(name, NEWEST, version)
 
 
 def find(client: MlflowClient, name: str, fingerprint: str) -> str | None:
@@ -183,7 +205,11 @@ def register_release(client: MlflowClient, run_id: str, manifest: Mapping[str, A
     text = json.dumps(manifest, indent=1, sort_keys=True)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "manifest.json").write_text(text)
-        version = register(client, RELEASE, Path(folder), hashlib.sha256(text.encode()).hexdigest(), run_id)
+        fingerprint = hashlib.sha256(text.encode()).hexdigest()
+        tags = {key: manifest[key] for key in ("asof", "code") if key in manifest}
+        tags |= {f"stage.{name}": str(each)[:16] for name, each in manifest.get("stages", {}).items()}
+        version = register(client, RELEASE, Path(folder), fingerprint, run_id, tags)
+    _point_newest(client, RELEASE, version, str(manifest.get("asof", "")))
     if published:
         client.set_model_version_tag(RELEASE, version, "published", published)
     return version

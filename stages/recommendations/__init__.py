@@ -93,17 +93,23 @@ class Recommendations(TableStage):
         Raises:
             GateError: the release must not be served; nothing changed.
         """
+        from narrows import reasons
         from narrows.serving import releases, schema
 
+        explained = reasons.of_rooms(settings.pipeline.rooms).kept | schema.FALLBACK
         draft_notes = draft.meta["notes"]
         engine = schema.open_engine(settings.serving_url)
         try:
             schema.create(engine)
+            releases.explain(engine, explained)
             notes = releases.ensure(engine, draft_notes["release_id"], keep=self.keep, hold=hold)
             if notes is None:
                 from narrows.serving import publication
                 from stages.recommendations import lists
 
+                if unknown := lists.unexplained(draft.arrow(["reason"]), explained):
+                    LOG.warning("no room's reasons.yml explains: %s", ", ".join(unknown))
+                    releases.explain(engine, {code: code for code in unknown})
                 notes = publication.publish(
                     engine,
                     {key: draft.meta[key] for key in ("fingerprint", "inputs", "settings", "notes")},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Container
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -57,6 +58,11 @@ def offered(reasons: pa.Table) -> pa.Array:
     """Items that reached rerank for somebody and that the policy lets pass: eligible and fit to be shown."""
     passed = reasons.filter(pc.field(REASON) != BLOCKED)[ITEM]
     return pc.unique(passed.combine_chunks())
+
+
+def unexplained(rows: pa.Table, reasons: Container[str]) -> list[str]:
+    """The codes among the rows' ``reason`` that are not of ``reasons``."""
+    return sorted(code for code in pc.unique(rows[REASON]).to_pylist() if code not in reasons)
 
 
 def count(rows: pa.Table) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import product
 
 import pytest
 import serving
@@ -11,6 +12,12 @@ from serving import ASOF, MADE, publish
 
 from narrows.asof import Asof
 from narrows.serving import reading, releases, schema
+
+EXPIRES = datetime(2017, 12, 8, tzinfo=UTC)
+COLUMNS = [
+    "scene", "user_id", "rank", "item_id", "score", "propensity", "reason", "reason_text", "release_id", "asof",
+    "expires_at", "segment", "is_fallback",
+]  # fmt: skip
 
 
 def items(engine, *args, **named) -> list[str]:
@@ -23,9 +30,16 @@ def test_the_list_and_what_fills_it_up(engine):
     assert [(row["rank"], row["item_id"], row["reason"]) for row in rows] == [
         (1, "i3", "popular"), (2, "i4", "popular"), (3, "i2", "fallback"), (4, "i1", "fallback"),
     ]  # fmt: skip
-    assert rows[0] == {
-        "rank": 1, "item_id": "i3", "score": 1.0, "propensity": 1.0, "reason": "popular", "release_id": "r1",
+    same = {"scene": "home", "user_id": "u1", "release_id": "r1", "asof": "2017-11-30", "propensity": 1.0}
+    assert rows[0] == same | {
+        "rank": 1, "item_id": "i3", "score": 1.0, "reason": "popular", "reason_text": None,
+        "expires_at": EXPIRES, "segment": None, "is_fallback": False,
     }  # fmt: skip
+    assert rows[2] == same | {
+        "rank": 3, "item_id": "i2", "score": 1.0, "reason": "fallback", "reason_text": None,
+        "expires_at": None, "segment": "all", "is_fallback": True,
+    }  # fmt: skip
+    assert list(rows[0]) == COLUMNS
     assert items(engine, "u0", n=2) == ["i0", "i1"]
     assert items(engine, "u0", n=5) == ["i0", "i1", "i2", "i5", "i3"]  # first the fallback of the young
 
@@ -89,6 +103,60 @@ def test_an_instant_needs_a_zone(engine):
         reading.takedown(engine, "i1", "", datetime(2017, 1, 1))
 
 
+def merged(engine, user_id, scene, n, segment) -> list[tuple]:
+    """What the statement says, in plain words: the user's list, then the segment's fallback, then everyone's."""
+    with engine.connect() as connection:
+        own, fallback, lists = (
+            [dict(row) for row in connection.execute(sa.select(view)).mappings()]
+            for view in (schema.current_recommendation, schema.current_fallback, schema.current_list)
+        )
+    mine = [row for row in lists if (row["scene"], row["user_id"]) == (scene, user_id)]
+    segment = segment or (mine[0]["segment"] if mine else None)
+    parts = [[row for row in own if (row["scene"], row["user_id"]) == (scene, user_id)]]
+    parts += [[row for row in fallback if (row["scene"], row["segment"]) == (scene, each)] for each in (segment, "all")]
+    listed = {}
+    for part in parts:
+        for row in sorted(part, key=lambda row: row["rank"]):
+            listed.setdefault(row["item_id"], (row["score"], row.get("reason", "fallback"), row["segment"]))
+    return [(item, *rest) for item, rest in listed.items()][:n]
+
+
+USERS_ASKED = ("u0", "u1", "u2", "nobody", "", "'")
+SEGMENTS_ASKED = (None, "", "young", "old", "all", "of no list")
+
+
+@pytest.mark.parametrize("clock", ["asof", "wall"])
+@pytest.mark.parametrize("gone", [(), ("i3",), ("i0", "i2", "i5"), tuple(f"i{n}" for n in range(6))])
+def test_the_statement_merges_list_and_fallbacks(database, clock, gone):
+    publish(database, clock=clock)
+    for item in gone:
+        reading.takedown(database, item, "", MADE)
+    lengths = set()
+    for user, segment, scene in product(USERS_ASKED, SEGMENTS_ASKED, ("home", "cart")):
+        for n in (0, 1, 3, 20):
+            rows = reading.current(database, user, scene, n, segment)
+            got = [(row["item_id"], row["score"], row["reason"], row["segment"]) for row in rows]
+            assert got == merged(database, user, scene, n, segment)
+            assert [row["rank"] for row in rows] == list(range(1, len(rows) + 1))
+            assert all(row["is_fallback"] is (row["reason"] == "fallback") for row in rows)
+            lengths.add(len(rows))
+    assert max(lengths) == 6 - len(gone)
+
+
+def test_the_statement_is_read_by_key(engine):
+    publish(engine)
+    with engine.connect() as connection:
+        asked = {"user_id": "u0", "scene": "home", "segment": None, "n": 3}
+        plan = [row[3] for row in connection.execute(sa.text(f"explain query plan {reading.CURRENT}"), asked)]
+    lists = [step for step in plan if "recommendation" in step]
+    assert lists
+    assert all("USING PRIMARY KEY (release_id=? AND scene=? AND user_id=?" in step for step in lists), plan
+    fallbacks = [step for step in plan if "fallback USING" in step]
+    assert len(fallbacks) == 2
+    assert all("USING PRIMARY KEY (release_id=? AND scene=? AND segment=?)" in step for step in fallbacks), plan
+    assert not any("SCAN" in step and ("recommendation" in step or "fallback" in step) for step in plan), plan
+
+
 def test_the_view_is_looked_up_by_key(engine):
     publish(engine)
     query = "explain query plan select * from current_recommendation where scene = 'home' and user_id = 'u0'"
@@ -101,9 +169,14 @@ def test_the_view_is_looked_up_by_key(engine):
 def test_the_schema_is_the_designs_on_both_databases():
     for dialect in ("sqlite", "postgresql"):
         text = schema.ddl(dialect)
-        for table in ("release", "recommendation", "fallback", "takedown"):
+        for table in ("release", "recommendation", "fallback", "takedown", "reason"):
             assert f"CREATE TABLE {table} (" in text
         assert "CREATE VIEW current_recommendation AS SELECT" in text
+        assert "CREATE VIEW current_list AS SELECT" in text
     assert [c.name for c in schema.current_recommendation.c] == [
-        "scene", "user_id", "rank", "item_id", "score", "propensity", "reason", "release_id",
+        "scene", "user_id", "rank", "item_id", "score", "propensity", "reason", "release_id", "asof", "expires_at",
+        "segment",
+    ]  # fmt: skip
+    assert [c.name for c in schema.current_fallback.c] == [
+        "scene", "segment", "rank", "item_id", "score", "release_id", "asof",
     ]  # fmt: skip

@@ -12,8 +12,10 @@ import pytest
 from serving import ASOF, ITEMS, USERS, WEEK, release
 
 from narrows.asof import Asof
+from narrows.pipeline import Pipeline
 from narrows.serving import publication, reading, schema
 from narrows.stage import Table
+from stages import PIPELINE
 from stages.recommendations import Recommendations, lists
 
 
@@ -123,6 +125,7 @@ def test_the_room_publishes_again_only_what_is_lost(tmp_path, monkeypatch, caplo
     """A version that exists is published again on every run: a deleted database, a new address."""
     rerank = pa.table({"item_id": ["i0", "i9"], "reason": ["popular", "policy:block"]})
     rows, fallback = release("2017-11-30-a")
+    rows = rows.set_column(rows.column_names.index("reason"), "reason", pa.array([*["popular"] * 4, "my_rule"]))
     for name, table in {"rec/data": rows, "rec/fallback": fallback, "rerank/data": rerank}.items():
         (tmp_path / name).mkdir(parents=True)
         pq.write_table(table, tmp_path / name / "part-00000.parquet")
@@ -133,7 +136,7 @@ def test_the_room_publishes_again_only_what_is_lost(tmp_path, monkeypatch, caplo
     room = Recommendations(clock="asof")
 
     def publish(name: str, **more: str) -> dict:
-        settings = SimpleNamespace(serving_url=f"sqlite:///{tmp_path / name}")
+        settings = SimpleNamespace(serving_url=f"sqlite:///{tmp_path / name}", pipeline=Pipeline.of(PIPELINE))
         return room.publish(draft, **given, settings=settings, **more)
 
     def refuse(*_: object, **__: object) -> None:
@@ -149,9 +152,19 @@ def test_the_room_publishes_again_only_what_is_lost(tmp_path, monkeypatch, caplo
     assert publish("b.db", hold="the source ends on 2017-11-20")["kept_because"] == "the source ends on 2017-11-20"
     (tmp_path / "a.db").unlink()
     assert publish("a.db") == first
+    unknown = "no room's reasons.yml explains: my_rule"
     assert caplog.messages == [
+        unknown,
         "release 2017-11-30-a is LIVE",
         "release 2017-11-30-a is LIVE",
+        unknown,
         "release 2017-11-30-a is kept, because the source ends on 2017-11-20",
+        unknown,
         "release 2017-11-30-a is LIVE",
     ]
+    engine = schema.open_engine(f"sqlite:///{tmp_path}/a.db")
+    texts = {row["reason"]: row["reason_text"] for row in reading.current(engine, "u1", n=3)}
+    assert texts == {
+        "popular": "many users have it now", "my_rule": "my_rule", "fallback": schema.FALLBACK["fallback"],
+    }  # fmt: skip
+    engine.dispose()

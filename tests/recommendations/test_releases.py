@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,8 +19,10 @@ def shown(engine, user: str = "u0", n: int = 3) -> list[str]:
 
 
 def dump(engine) -> dict[str, list]:
+    """Every row as text, but for when a release went live."""
     with engine.connect() as connection:
-        return {t.name: sorted(map(str, connection.execute(sa.select(t)))) for t in schema.METADATA.sorted_tables}
+        rows = {t.name: sorted(map(str, connection.execute(sa.select(t)))) for t in schema.METADATA.sorted_tables}
+    return {name: [re.sub(r", 'live_since': '[^']+'", "", row) for row in table] for name, table in rows.items()}
 
 
 def test_a_new_release_replaces_the_live_one_and_can_be_rolled_back(engine):
@@ -117,6 +120,52 @@ def test_as_ofs_of_any_grain_are_ordered_by_their_end(engine):
     assert releases.end_of("2017-12-01T1330") == datetime(2017, 12, 1, 13, 31, tzinfo=UTC)
     with pytest.raises(ValueError, match="'yesterday' is not an as-of"):
         releases.end_of("yesterday")
+
+
+def test_a_release_knows_since_when_it_is_live(engine):
+    assert reading.live(engine) is None
+    publish(engine)
+    before = reading.live(engine)
+    assert before is not None
+    assert before == {
+        "release_id": "r1", "asof": "2017-11-30", "created_at": serving.MADE, "live_since": before["live_since"],
+    }  # fmt: skip
+    assert timedelta(0) <= datetime.now(UTC) - before["live_since"] < timedelta(minutes=1)
+    with engine.begin() as connection:
+        connection.execute(sa.delete(schema.recommendation).where(schema.recommendation.c.rank == 2))
+    publish(engine)
+    assert reading.live(engine) == before  # it was live all the time
+    with engine.begin() as connection:  # a release that an earlier version made live
+        connection.execute(sa.update(schema.release).values(manifest={}))
+    assert reading.live(engine) == before | {"live_since": None}
+
+
+OLD_VIEWS = """
+CREATE VIEW current_recommendation AS SELECT recommendation.scene, recommendation.user_id, recommendation.rank,
+recommendation.item_id, recommendation.score, recommendation.propensity, recommendation.reason, release.release_id
+FROM recommendation JOIN release ON release.release_id = recommendation.release_id WHERE release.state = 'live';
+CREATE VIEW current_fallback AS SELECT fallback.scene, fallback.segment, fallback.rank, fallback.item_id, fallback.score,
+release.release_id FROM fallback JOIN release ON release.release_id = fallback.release_id WHERE release.state = 'live';
+"""
+
+
+def test_the_views_of_an_earlier_version_are_replaced_where_a_list_is_read(database):
+    engine = database
+    publish(engine)
+    now = reading.current(engine, "u1", n=4)
+    with engine.begin() as connection:
+        for name in ("VIEW current_recommendation", "VIEW current_fallback", "VIEW current_list", "TABLE reason"):
+            connection.exec_driver_sql(f"DROP {name}")
+        for statement in filter(str.strip, OLD_VIEWS.split(";")):
+            connection.exec_driver_sql(statement)
+        connection.exec_driver_sql("CREATE VIEW mine AS SELECT item_id FROM current_recommendation")  # reads ours
+        assert len(schema.outdated(connection)) == 3
+    reader = schema.open_published(engine.url.render_as_string(hide_password=False))
+    assert reading.current(reader, "u1", n=4) == now
+    with reader.connect() as connection:
+        assert schema.outdated(connection) == []
+        assert len(connection.exec_driver_sql("SELECT * FROM mine").all()) == 5
+    reader.dispose()
 
 
 def test_a_database_of_an_earlier_version_opens(tmp_path):

@@ -7,13 +7,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from serving import ASOF, ITEMS, publish
 
-from narrows.cli import commands
+from narrows.cli.commands import COMMANDS
 from narrows.cli.main import main
 from narrows.serving import reading, schema
 from narrows.serving.gates import GateError
@@ -101,7 +102,7 @@ def test_a_takedown_before_the_first_release_makes_no_database(narrows, tmp_path
     for flags in ([], ["--undo"], ["--force"]):
         status, printed, lines = narrows("takedown", "i0", *flags)
         assert (status, printed) == (2, "")
-        assert lines == ["narrows: the serving database holds no release yet. Run: make run"]
+        assert lines == ["narrows: the serving database holds no release yet. Run: narrows run"]
     assert not list(tmp_path.iterdir())
 
 
@@ -131,5 +132,5 @@ def test_a_release_that_fails_a_gate_is_one_line(narrows, monkeypatch):
     def fails(*_: object) -> int:
         raise GateError("the release is not published: there are no rows")
 
-    monkeypatch.setitem(commands.COMMANDS, "list", fails)
+    monkeypatch.setitem(COMMANDS, "list", replace(COMMANDS["list"], run=fails))
     assert narrows("list") == (2, "", ["narrows: the release is not published: there are no rows"])

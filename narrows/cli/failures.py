@@ -1,0 +1,31 @@
+"""What ends a command in one line, and with which exit status."""
+
+from __future__ import annotations
+
+import errno
+
+from narrows.audit.contract import BrokenContract, ContractError
+from narrows.cli.airflow import WorkflowError
+from narrows.engine.java import JavaError
+from narrows.reasons import ReasonsError
+from narrows.settings import SettingsError
+from narrows.source.files import SourceError
+from narrows.store.partitions import StoreError
+from narrows.tracking.runs import TrackingError
+
+REMEDIES = (
+    SettingsError, SourceError, StoreError, ContractError, BrokenContract, JavaError, ReasonsError,
+    TrackingError, WorkflowError,
+)  # fmt: skip
+"""Errors whose message is all there is to say."""
+FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full")
+"""What the system and SQLite say of a full disk; Spark, Arrow, SQLAlchemy and MLflow hand the words on."""
+
+
+def disk_is_full(error: BaseException | None) -> bool:
+    """Whether the error, or one that it came from, is of a full disk."""
+    if error is None:
+        return False
+    by_number = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    by_words = any(words in str(error) for words in FULL)
+    return by_number or by_words or disk_is_full(error.__cause__ or error.__context__)

@@ -1,0 +1,187 @@
+"""The commands that make tables: ``run``, ``dag``, ``transform`` and ``fit``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from argparse import Namespace
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from narrows.cli.command import Command, asof_to_make, force
+from narrows.cli.published import print_newest
+from narrows.pipeline import Pipeline
+from narrows.stage import settings_of
+
+if TYPE_CHECKING:
+    from narrows.asof import Asof
+    from narrows.run.runner import Runner
+    from narrows.settings import Settings
+    from narrows.stage import Table
+    from narrows.tracking.log import RunLog
+
+LOG = logging.getLogger(__name__)
+
+
+def run(settings: Settings, args: Namespace) -> int:
+    """The whole line in this process."""
+    run_line(settings, args.asof, args.force)
+    return print_newest(settings, args.asof)
+
+
+def run_line(settings: Settings, asof: Asof, force: bool = False) -> None:
+    """Every room of the pipeline in order, in this process, as one run."""
+    from datetime import UTC, datetime
+
+    from narrows.engine.java import require_java
+
+    require_java()
+    run_id = f"line-{asof}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    runner, journal = connect(settings, run_id, asof, force)
+    with runner.store.lock(f"narrows run --asof {asof}"):
+        try:
+            for room in settings.pipeline.names:
+                make(runner, room, asof)
+        except BaseException:
+            if runner.new_versions:
+                journal.finish({}, "FAILED")
+            raise
+
+
+def dag(settings: Settings, args: Namespace) -> int:
+    """The whole line as a run of the daily DAG."""
+    from importlib import import_module
+    from threading import Thread
+
+    from narrows.cli.airflow import run_dag
+    from narrows.engine.java import require_java
+
+    require_java()
+    if args.file:
+        os.environ["NARROWS_FILE"] = str(args.file.absolute())  # the tasks are processes of their own
+    Thread(target=import_module, args=("pyarrow.dataset",), daemon=True).start()  # for the report, while Airflow starts
+    code = run_dag(str(args.asof), settings.state, force=args.force)
+    return code or print_newest(settings, args.asof)
+
+
+def transform(settings: Settings, args: Namespace) -> int:
+    """One room; the version is the last word on standard output."""
+    runner, _ = connect(settings, args.run_id or f"rooms-{args.asof}", args.asof, args.force)
+    with runner.store.lock(f"narrows transform {args.room} --asof {args.asof}"):
+        table = make(runner, args.room, args.asof)
+    print(table.version if table else "pending")
+    return 0
+
+
+def fit(settings: Settings, args: Namespace) -> int:
+    """One room's model; its folder is printed."""
+    runner, _ = connect(settings, args.run_id or f"rooms-{args.asof}", args.asof)
+    with runner.store.lock(f"narrows fit {args.room} --asof {args.asof}"):
+        print(runner.model(args.room, args.asof)[1].model_folder)
+    return 0
+
+
+def make(runner: Runner, room: str, asof: Asof) -> Table | None:
+    """Run a room; None if it waits for its horizon. The last room closes the run in MLflow."""
+    from narrows.run.runner import Pending
+
+    table: Table | None = None
+    try:
+        table = runner.run(room, asof)
+    except Pending as waits:
+        LOG.info("  %-16s %s  waits: %s", room, asof, waits)
+    if room == runner.pipeline.names[-1]:
+        close(runner, asof, table)
+    return table
+
+
+def close(runner: Runner, asof: Asof, table: Table | None) -> None:
+    """Record a run whose last room is done, and close it in MLflow, unless it found everything in the store."""
+    from narrows.cli import logged, page, previous, record
+    from narrows.cli.summary import PUBLISHER
+    from narrows.tracking.log import code_version
+
+    made_something = bool(runner.new_versions or not table)
+    if PUBLISHER not in runner.pipeline.names:
+        if runner.log and made_something:
+            runner.log.finish(table.meta["notes"] if table else {})
+        return
+    entry = record.write(runner.settings, runner.run_id, asof, code_version())
+    if not made_something or entry["run_id"] != runner.run_id:
+        if not (runner.settings.state / page.FOLDER / f"{entry['number']}.html").exists():
+            page.publish(runner.settings, entry)
+        return
+    state = runner.settings.state
+    if found := previous.against(state, record.read_all(state), entry):
+        record.amend(state, entry, against=found)
+        if found["warning"]:
+            LOG.warning("!! %s", found["warning"])
+    file = page.publish(runner.settings, entry)
+    if runner.log:
+        runner.log.finish(**logged.closing(entry))
+        runner.log.attach(file, "report.html")
+
+
+def connect(settings: Settings, run_id: str, asof: Asof, force: bool = False) -> tuple[Runner, RunLog]:
+    """A runner that logs to MLflow."""
+    from narrows.run.runner import Runner
+    from narrows.tracking.log import RunLog
+
+    run_log = RunLog(settings, run_id, asof)
+    return Runner(settings, run_id, run_log, in_background=True, force=force), run_log
+
+
+def line_arguments(parser: argparse.ArgumentParser, pipeline: Pipeline) -> None:
+    """Of ``run`` and ``dag``."""
+    asof_to_make(parser)
+    force(parser)
+
+
+def transform_arguments(parser: argparse.ArgumentParser, pipeline: Pipeline) -> None:
+    """A parser for every room."""
+    for room in _rooms(parser, pipeline, lambda kind: True):
+        force(room)
+
+
+def fit_arguments(parser: argparse.ArgumentParser, pipeline: Pipeline) -> None:
+    """A parser for every room that learns."""
+    _rooms(parser, pipeline, lambda kind: hasattr(kind, "fit"))
+
+
+def _rooms(
+    parser: argparse.ArgumentParser, pipeline: Pipeline, fits: Callable[[Any], bool]
+) -> list[argparse.ArgumentParser]:
+    """A parser for each fitting room, whose settings are its flags."""
+    rooms, made = parser.add_subparsers(dest="room", required=True, metavar="ROOM"), []
+    for kind in filter(fits, pipeline.rooms):
+        about = " ".join((kind.__doc__ or "").split())
+        one = rooms.add_parser(kind.name, help=about.partition(". ")[0].rstrip("."), description=about)
+        asof_to_make(one)
+        one.add_argument("--run-id", default="", help="what groups the rooms of one run in MLflow")
+        for key, value in settings_of(kind()).items():
+            one.add_argument(
+                f"--{key.replace('_', '-')}",
+                dest=f"set_{key}",
+                metavar=type(value).__name__.upper(),
+                help=f"default {value!r}",
+            )
+        made.append(one)
+    return made
+
+
+COMMANDS = (
+    Command("fit", "Learn a room's model as of a day.", fit, fit_arguments, (
+        ("narrows fit recall --asof 2017-11-30", "fit a room's model; prints its folder"),
+    )),
+    Command("transform", "Make a room's table as of a day.", transform, transform_arguments, (
+        ("narrows transform recall --asof 2017-11-30 --n 300", "one room, with a setting of its own"),
+    )),
+    Command("run", "Run the whole line, without Airflow.", run, line_arguments, (
+        ("narrows run", "the whole line, without Airflow, as of the latest day that can be judged"),
+        ("narrows run --asof 2017-11-30", "the same as of another day"),
+    )),
+    Command("dag", "Run the daily DAG in Airflow, and wait.", dag, line_arguments, (
+        ("narrows dag --asof 2017-11-30", "the same as a run of the daily DAG in Airflow"),
+    )),
+)  # fmt: skip
