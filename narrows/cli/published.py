@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
 def report(settings: Settings, args: Namespace) -> int:
     """One screen about a run, or its page."""
-    from narrows.cli import page, record
+    from narrows.cli import record
 
     asof = args.asof or newest(settings)
     if not args.html and not args.run:
         return print_newest(settings, asof, args.json)
     made = record.read(settings.state, args.run or str(asof))
     if args.html:
+        from narrows.cli import page
+
         page.write(settings, made, args.html)
         print(args.html)
         return 0
