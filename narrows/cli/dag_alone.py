@@ -88,7 +88,7 @@ def _run(dag: Any, run: Any, session: Any) -> None:
                 task.try_number += 1
             task.state, task.scheduled_dttm = TaskInstanceState.SCHEDULED, timezone.utcnow()
         session.commit()
-        for task in ready:
+        for task in sorted(ready, key=lambda task: dag.task_ids.index(task.task_id)):
             _run_task(ti=task, task=dag.task_dict[task.task_id])
         if not ready and run.state == DagRunState.RUNNING:  # a retry waits for its time
             time.sleep(0.5)

@@ -1,7 +1,7 @@
 """The server of the reports and the data docs: ``python -m narrows.cli.served STATE PORT``.
 
 It serves two folders of the state folder and nothing else of it, on loopback, and lets no page load anything from
-elsewhere: Great Expectations writes pages that would load styles, scripts and pictures from seven other hosts.
+elsewhere: data docs of earlier versions would load styles, scripts and pictures from seven other hosts.
 """
 
 from __future__ import annotations

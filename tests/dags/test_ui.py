@@ -55,6 +55,7 @@ def started(monkeypatch):
     monkeypatch.setattr(pages, "start", start)
     for name in ("migrate", "close_cut_off", "_wait"):
         monkeypatch.setattr(pages, name, lambda *_: None)
+    monkeypatch.setattr(pages.saved_view, "address", lambda address, _: address)
     monkeypatch.setattr(pages.time, "sleep", ctrl_c)
     monkeypatch.setattr(os, "killpg", lambda *_: None)
     return calls
