@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -159,12 +160,18 @@ def test_memory_and_disk_that_will_not_do_are_warnings(tmp_path, monkeypatch):
     assert check_machine.disk(settings(tmp_path, '[store]\nroot = "file/var"'), None).status == "fails"
 
 
-def test_the_estimates_fit_what_was_measured(tmp_path):
-    """In GB: 2.6 for the demo, 3.6 for completejourney (see `check_machine`)."""
-    demo = check_machine.memory(settings(tmp_path, "[pipeline]\nwindows = 5"), Counts(48_509, 300, 369)).message
-    journey = check_machine.memory(settings(tmp_path), Counts(1_419_000, 2_463, 92_348)).message
-    assert "a run takes about 2.5 GB" in demo
-    assert "a run takes about 3.6 GB" in journey
+@pytest.mark.parametrize(
+    ("windows", "counts", "measured"),
+    [
+        (5, Counts(48_509, 300, 369), 2.58),
+        (8, Counts(100_000, 943, 1_682), 2.99),
+        (8, Counts(1_419_000, 2_463, 92_348), 3.61),
+    ],
+)
+def test_the_estimate_of_memory_fits_what_was_measured(windows, counts, measured, tmp_path):
+    said = check_machine.memory(settings(tmp_path, f"[pipeline]\nwindows = {windows}"), counts).message
+    estimate = float(re.search(r"a run takes about ([\d.]+) GB", said)[1])
+    assert 0.9 * measured < estimate < 1.2 * measured
 
 
 def test_a_folder_that_cannot_be_written_is_found_before_it_is_made(tmp_path):

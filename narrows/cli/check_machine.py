@@ -15,10 +15,11 @@ from narrows.source.urls import redacted
 if TYPE_CHECKING:
     from narrows.settings import Settings
 
-BASE_MB, MB_PER_EVENT, MB_PER_EXAMPLES = 2_400, 0.0005, 0.025
-"""Peak of a run's memory with the default heap: for each event, and for each user's examples of each window, some 75 rows
-of 80 numbers. Measured on two cores: 2,580 MB for 48,509 events of 300 users (the demo), 3,610 MB for 1.42 million events
-of 2,463 users (completejourney)."""
+BASE_MB, MB_PER_EVENT, MB_PER_EXAMPLES = 2_500, 0.0005, 0.04
+"""Peak of a run's memory with the default heap: for each event, and for each user's examples of each window (some 75 rows
+of 70 numbers, twice in memory). Peaks of `narrows run` on two cores: 2,580 MB for 48,509 events of 300 users in 5 windows
+(the demo), 2,990 MB for 100,000 events of 943 users in 8 (MovieLens); of the largest task of `narrows dag` 3,610 MB for
+1.42 million events of 2,463 users in 8 (completejourney). More users than that are not measured."""
 DEFAULT_HEAP_MB = 2_048
 BASE_DISK_MB, DISK_MB_PER_EVENT = 60, 0.0004
 """What a first run writes. Measured: 550 MB for 1.42 million events (completejourney)."""
