@@ -24,7 +24,7 @@ from narrows.store.partitions import Store
 from tests.paths import ROOT
 
 PIPELINE = Pipeline.of(stages.PIPELINE)
-NO_JSON = {"ui", "completion", "doctor"}
+NO_JSON = {"completion", "demo", "init", "ui"}
 """Commands whose output no program reads."""
 
 
@@ -44,7 +44,7 @@ def refused(capsys, *argv: str) -> str:
     ("typed", "says"),
     [
         ("reprot", "there is no 'reprot'; did you mean 'report'?"),
-        ("xyz", "there is no 'xyz'. There are: list, fit, transform,"),
+        ("xyz", "there is no 'xyz'. There are: demo, init, doctor, list, fit,"),
         ("show 1 --jsn", "there is no flag --jsn; did you mean '--json'?"),
         ("run --asfo 2017-11-30", "there is no flag --asfo; did you mean '--asof'?"),
         ("run --asfo=2017-11-30", "there is no flag --asfo; did you mean '--asof'?"),
@@ -53,7 +53,7 @@ def refused(capsys, *argv: str) -> str:
         ("fit events --asof 2017-11-30", "there is no 'events'. There are: recall, prerank, rank, rerank"),
         ("report --file x", "there is no flag --file; it goes before the command: narrows --file ... report"),
         ("--log-level wrning list", "there is no 'wrning'; did you mean 'warning'?"),
-        ("run", "the following arguments are required: --asof"),
+        ("show", "the following arguments are required: user"),
         ("completion fish", "there is no 'fish'. There are: bash, zsh"),
     ],
 )  # fmt: skip

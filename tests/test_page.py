@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from narrows.cli import page, record
-from narrows.cli.commands import make
 from narrows.cli.main import main
+from narrows.cli.running import make
 from narrows.cli.summary import summary
 from narrows.markup import style
 from narrows.settings import load_settings
@@ -171,7 +171,7 @@ def test_every_run_has_a_page_and_a_line_in_the_index(state, line, tmp_path, cap
 def test_the_last_room_leaves_the_page_and_attaches_it_where_something_is_new(state, line, new):
     told = []
     log = SimpleNamespace(
-        finish=lambda notes: told.append("finish"), attach=lambda file, name: told.append((file.name, name))
+        finish=lambda **given: told.append("finish"), attach=lambda file, name: told.append((file.name, name))
     )
     runner = SimpleNamespace(
         pipeline=line.runner.pipeline, settings=state, run_id=line.runner.run_id, log=log,
