@@ -52,7 +52,7 @@ with DAG(
             pattern=r"^(\d{4}-\d{2}-\d{2}(T\d{2}(\d{2})?)?)?$",
             title="As of",
             description="Last period whose events may be known: YYYY-MM-DD, or YYYY-MM-DDTHH where the grain is an hour. "
-            "Empty: the partition key, or else the day before today.",
+            "Empty: in a backfill each day of its range, else the day before today.",
         ),
         "force": Param(False, type="boolean", title="Replay an as-of that the source does not reach"),
     },
