@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 from narrows.asof import Asof
 from narrows.settings import Settings, load_settings
-from narrows.store.partitions import Store, StoreError, open_store
+from narrows.store.partitions import StoreError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from narrows.cli.judged import Side
     from narrows.stage import Table
 
 __all__ = ["Project", "Run", "compare", "open"]
@@ -68,14 +69,13 @@ class Project:
 
         record = of_tables(self.settings, asof)
         assert record is not None  # the run has just written it
-        return Run(self.settings.state, record, open_store(self.settings))
+        return Run(self.settings.state, record)
 
     def runs(self) -> list[Run]:
         """Every recorded run of the state folder, oldest first."""
         from narrows.cli import record
 
-        store = open_store(self.settings)
-        return [Run(self.settings.state, each, store) for each in record.read_all(self.settings.state)]
+        return [Run(self.settings.state, each) for each in record.read_all(self.settings.state)]
 
     def __getitem__(self, which: int | str) -> Run:
         """A recorded run: by its number, its run id, or an as-of (the newest run of it).
@@ -86,7 +86,7 @@ class Project:
         from narrows.cli import record
 
         state = self.settings.state
-        return Run(state, record.read(state, str(which)), open_store(self.settings))
+        return Run(state, record.read(state, str(which)))
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,12 @@ class Run:
     state: Path
     record: dict[str, Any] = field(repr=False)
     """See `narrows.cli.record.write`."""
-    _store: Store = field(repr=False)
+
+    @property
+    def _side(self) -> Side:
+        from narrows.cli.judged import Side
+
+        return Side(self.state, self.record)
 
     @property
     def number(self) -> int:
@@ -110,7 +115,7 @@ class Run:
 
     @property
     def asof(self) -> Asof:
-        return Asof.parse(self.record["asof"], self._store.grain)
+        return self._side.asof
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -141,12 +146,10 @@ class Run:
         Raises:
             StoreError: there is none.
         """
-        made = self.record["tables"].get(room)
-        table = made and self._store.find(room, self.asof, made["version"])
-        if not table:
+        if room not in self.record["tables"]:
             known = ", ".join(self.record["tables"])
             raise StoreError(f"run {self.number} has no table {room!r}. It has: {known}")
-        return table
+        return self._side.table(room)
 
 
 def open(file: str | Path | None = None) -> Project:
@@ -166,11 +169,10 @@ def compare(*runs: Run) -> dict[str, Any]:
         StoreError: fewer than two runs, or a version is gone.
     """
     from narrows.cli.compare import comparison
-    from narrows.cli.judged import Side
 
     if len(runs) < 2:
         raise StoreError("give two runs or more")
-    return comparison([Side(run.state, run.record) for run in runs])
+    return comparison([run._side for run in runs])
 
 
 def _toml(value: Any) -> str:

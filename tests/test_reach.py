@@ -173,3 +173,11 @@ def test_a_command_without_an_asof_takes_it_and_says_why(tmp_path, monkeypatch, 
     assert main(["run", "--asof", "2024-03-01"]) == 0
     assert taken == ["2024-04-08", "2024-03-01"]
     assert "as of 2024-04-08: the latest that can be judged" in capsys.readouterr().err
+
+
+def test_the_quick_look_has_the_rules_of_the_cleaning():
+    from narrows.source import instants
+    from stages.events import clean
+
+    assert reach.FOLLOWING_HORIZONS == clean.FOLLOWING_HORIZONS
+    assert instants.MILLISECONDS_FROM == clean.MILLISECONDS_FROM

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from narrows.tracking.runs import (
     TrackingError,
-    batches,
     ensure_experiment,
     find_or_create,
     finish,
     log_metrics,
+    log_params,
     log_tags,
     milliseconds,
     name_of,
@@ -107,14 +107,10 @@ def log_room(
         registered: whether the model becomes a version in the registry; one that a first run fitted for its past is
             not: it would look like the newest.
     """
-    from mlflow.entities import Param
-
     above = client.get_run(parent)
     key = {"mlflow.parentRunId": parent, "room": room, "asof": str(asof)}
     name = room if above.data.tags.get("asof") == str(asof) else f"{room} {asof}"
     run_id = find_or_create(client, above.info.experiment_id, key, name, {})
-    known = client.get_run(run_id).data.params
-    params = [Param(name_of(k), str(v)) for k, v in settings.items() if name_of(k) not in known]
     labels = {**tags, **{f"input.{table}": version for table, version in inputs.items()}}
     labels["model_fingerprint" if model_folder else "fingerprint"] = fingerprint
     numbers = {**metrics, "fit_cost" if model_folder else "cost": cost}
@@ -130,8 +126,7 @@ def log_room(
         _point_newest(client, room, version, str(asof))
     elif model_folder:
         client.log_artifacts(run_id, str(model_folder), f"model/{fingerprint[:16]}")
-    for some in batches(params):
-        client.log_batch(run_id, params=some)
+    log_params(client, run_id, settings)
     log_tags(client, run_id, labels)
     log_metrics(client, run_id, numbers, milliseconds(asof))
     run = client.get_run(run_id)

@@ -153,6 +153,15 @@ def log_tags(client: MlflowClient, run_id: str, tags: Mapping[str, Any]) -> None
         client.log_batch(run_id, tags=some)
 
 
+def log_params(client: MlflowClient, run_id: str, values: Mapping[str, Any]) -> None:
+    """Log parameters, whatever their number; one that the run has keeps its value, as MLflow lets none change."""
+    from mlflow.entities import Param
+
+    known = client.get_run(run_id).data.params
+    for some in batches([Param(name_of(k), str(v)) for k, v in values.items() if name_of(k) not in known]):
+        client.log_batch(run_id, params=some)
+
+
 def log_metrics(client: MlflowClient, run_id: str, numbers: Mapping[str, Any], at: int) -> None:
     """Log numbers as of an instant, so that the same numbers logged again are the same points."""
     from mlflow.entities import Metric

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from narrows.tracking.models import RELEASE
-from narrows.tracking.runs import batches, find_or_create, log_metrics, log_tags, milliseconds, name_of, quotable
+from narrows.tracking.runs import (
+    find_or_create,
+    log_metrics,
+    log_params,
+    log_tags,
+    milliseconds,
+    name_of,
+    quotable,
+)
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -33,14 +41,10 @@ def describe(
         tags: by name.
         experiment: tags of the experiment; one that has the value is not written.
     """
-    from mlflow.entities import Param
-
     run = client.get_run(run_id)
     if name:
         client.update_run(run_id, name=name)
-    new = [Param(name_of(k), str(v)) for k, v in params.items() if name_of(k) not in run.data.params]
-    for some in batches(new):
-        client.log_batch(run_id, params=some)
+    log_params(client, run_id, params)
     log_tags(client, run_id, {key: str(value)[:LONGEST_TAG] for key, value in tags.items()})
     known = client.get_experiment(run.info.experiment_id).tags if experiment else {}
     for key, value in experiment.items():
