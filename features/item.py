@@ -1,59 +1,31 @@
 """What happened to an item.
 
-BY_EVENT aggregates the item's known events (columns ``age``: days, fractional, to the end of the as-of; ``user_id``;
-``price``). BY_USER aggregates one row per item and user: ``days`` (distinct days) and ``span`` (days from the first event
-to the last).
+BY_EVENT aggregates the item's known events (columns ``age``: days, fractional, to the end of the as-of; ``horizons``: the
+same in horizons; ``user_id``; ``price``). BY_USER aggregates one row per item and user: ``horizons`` of the user's newest
+event with the item, ``visits`` (distinct visits with it) and ``span`` (days from the first event to the last).
 """
+
+from collections.abc import Callable
 
 import polars as pl
 
-
-def _users_within(days: int) -> pl.Expr:
-    return pl.col("user_id").filter(pl.col("age") <= days).n_unique().cast(pl.Int32)
+from features.ladder import STEPS, words
 
 
-def _events_within(days: int) -> pl.Expr:
-    return (pl.col("age") <= days).sum().cast(pl.Int32)
+def _users_within(step: str) -> Callable[[], pl.Expr]:
+    def users() -> pl.Expr:
+        return (pl.col("horizons") <= STEPS[step]).sum().cast(pl.Int32)
+
+    users.__name__, users.__doc__ = f"users_{step}", f"Distinct users of the last {words(step)}."
+    return users
 
 
-def users_7d() -> pl.Expr:
-    """Distinct users of the last 7 days."""
-    return _users_within(7)
+def _events_within(step: str) -> Callable[[], pl.Expr]:
+    def events() -> pl.Expr:
+        return (pl.col("horizons") <= STEPS[step]).sum().cast(pl.Int32)
 
-
-def users_28d() -> pl.Expr:
-    """Distinct users of the last 28 days."""
-    return _users_within(28)
-
-
-def users_90d() -> pl.Expr:
-    """Distinct users of the last 90 days."""
-    return _users_within(90)
-
-
-def users_365d() -> pl.Expr:
-    """Distinct users of the last 365 days."""
-    return _users_within(365)
-
-
-def events_7d() -> pl.Expr:
-    """Events of the last 7 days."""
-    return _events_within(7)
-
-
-def events_28d() -> pl.Expr:
-    """Events of the last 28 days."""
-    return _events_within(28)
-
-
-def events_90d() -> pl.Expr:
-    """Events of the last 90 days."""
-    return _events_within(90)
-
-
-def events_365d() -> pl.Expr:
-    """Events of the last 365 days."""
-    return _events_within(365)
+    events.__name__, events.__doc__ = f"events_{step}", f"Events of the last {words(step)}."
+    return events
 
 
 def days_since_last_event() -> pl.Expr:
@@ -72,29 +44,29 @@ def price() -> pl.Expr:
 
 
 def recent_price() -> pl.Expr:
-    """Mean price over the last 7 days; null without an event that has one."""
-    return pl.col("price").filter(pl.col("age") <= 7).mean().cast(pl.Float32)
+    """Mean price over the last horizon; null without an event that has one."""
+    return pl.col("price").filter(pl.col("horizons") <= 1).mean().cast(pl.Float32)
 
 
 def repeat_share() -> pl.Expr:
-    """Of the item's users, the share with events on two days or more."""
-    return (pl.col("days") >= 2).mean().cast(pl.Float32)
+    """Of the item's users, the share with events on two visits or more."""
+    return (pl.col("visits") >= 2).mean().cast(pl.Float32)
 
 
 def mean_gap_days() -> pl.Expr:
-    """Mean days between a user's consecutive days with the item, over all users that came back to it; null if none did."""
-    again = pl.col("days") >= 2
-    gaps = (pl.col("days") - 1).filter(again).sum()
+    """Mean days between a user's consecutive visits with the item, over all users that came back to it; null if none did."""
+    again = pl.col("visits") >= 2
+    gaps = (pl.col("visits") - 1).filter(again).sum()
     return pl.when(gaps > 0).then(pl.col("span").filter(again).sum() / gaps).cast(pl.Float32)
 
 
-def days_per_user() -> pl.Expr:
-    """Mean distinct days with the item over its users."""
-    return pl.col("days").mean().cast(pl.Float32)
+def visits_per_user() -> pl.Expr:
+    """Mean distinct visits with the item over its users."""
+    return pl.col("visits").mean().cast(pl.Float32)
 
 
 BY_EVENT = (
-    users_7d, users_28d, users_90d, users_365d, events_7d, events_28d, events_90d, events_365d, days_since_first_event,
-    days_since_last_event, price, recent_price,
+    *(_events_within(step) for step in ("1x", "4x", "16x", "64x")), days_since_first_event, days_since_last_event, price,
+    recent_price,
 )  # fmt: skip
-BY_USER = (repeat_share, mean_gap_days, days_per_user)
+BY_USER = (*(_users_within(step) for step in STEPS), repeat_share, mean_gap_days, visits_per_user)

@@ -1,14 +1,34 @@
 """What a user did altogether: each function aggregates the user's known events.
 
-Columns: ``age`` (days, fractional, to the end of the as-of), ``event_day``, ``session_id`` (where the source has none, the
-day), ``item_id``, ``price``.
+Columns: ``age`` (days, fractional, to the end of the as-of), ``horizons`` (the same in horizons), ``period`` (that of the
+visit), ``session_id`` (where the source has none, the visit), ``item_id``, ``price``.
 """
+
+from collections.abc import Callable
 
 import polars as pl
 
+from features.ladder import STEPS, words
 
-def _within(days: int) -> pl.Expr:
-    return pl.col("age") <= days
+
+def _within(step: str) -> pl.Expr:
+    return pl.col("horizons") <= STEPS[step]
+
+
+def _events_within(step: str) -> Callable[[], pl.Expr]:
+    def events_within() -> pl.Expr:
+        return _within(step).sum().cast(pl.Int32)
+
+    events_within.__name__, events_within.__doc__ = f"events_{step}", f"Events of the last {words(step)}."
+    return events_within
+
+
+def _distinct_within(column: str, prefix: str, what: str, step: str) -> Callable[[], pl.Expr]:
+    def distinct() -> pl.Expr:
+        return pl.col(column).filter(_within(step)).n_unique().cast(pl.Int32)
+
+    distinct.__name__, distinct.__doc__ = f"{prefix}_{step}", f"Distinct {what} of the last {words(step)}."
+    return distinct
 
 
 def events() -> pl.Expr:
@@ -16,49 +36,9 @@ def events() -> pl.Expr:
     return pl.len().cast(pl.Int32)
 
 
-def events_7d() -> pl.Expr:
-    """Events of the last 7 days."""
-    return _within(7).sum().cast(pl.Int32)
-
-
-def events_30d() -> pl.Expr:
-    """Events of the last 30 days."""
-    return _within(30).sum().cast(pl.Int32)
-
-
-def events_90d() -> pl.Expr:
-    """Events of the last 90 days."""
-    return _within(90).sum().cast(pl.Int32)
-
-
-def sessions_7d() -> pl.Expr:
-    """Distinct sessions (baskets) of the last 7 days."""
-    return pl.col("session_id").filter(_within(7)).n_unique().cast(pl.Int32)
-
-
-def sessions_30d() -> pl.Expr:
-    """Distinct sessions (baskets) of the last 30 days."""
-    return pl.col("session_id").filter(_within(30)).n_unique().cast(pl.Int32)
-
-
-def sessions_90d() -> pl.Expr:
-    """Distinct sessions (baskets) of the last 90 days."""
-    return pl.col("session_id").filter(_within(90)).n_unique().cast(pl.Int32)
-
-
 def visits() -> pl.Expr:
-    """Distinct days with an event."""
-    return pl.col("event_day").n_unique().cast(pl.Int32)
-
-
-def visits_30d() -> pl.Expr:
-    """Distinct days with an event in the last 30 days."""
-    return pl.col("event_day").filter(_within(30)).n_unique().cast(pl.Int32)
-
-
-def visits_90d() -> pl.Expr:
-    """Distinct days with an event in the last 90 days."""
-    return pl.col("event_day").filter(_within(90)).n_unique().cast(pl.Int32)
+    """Distinct visits."""
+    return pl.col("period").n_unique().cast(pl.Int32)
 
 
 def distinct_items() -> pl.Expr:
@@ -82,6 +62,10 @@ def mean_price() -> pl.Expr:
 
 
 FEATURES = (
-    events, events_7d, events_30d, events_90d, sessions_7d, sessions_30d, sessions_90d, visits, visits_30d, visits_90d,
+    events,
+    *(_events_within(step) for step in ("16th", "4th", "1x", "4x", "16x")),
+    *(_distinct_within("session_id", "sessions", "sessions (baskets)", step) for step in ("1x", "4x", "16x")),
+    visits,
+    *(_distinct_within("period", "visits", "visits", step) for step in ("4x", "16x")),
     distinct_items, days_since_last_event, days_since_first_event, mean_price,
 )  # fmt: skip

@@ -9,6 +9,8 @@ from statistics import fmean
 from typing import Any
 
 Row = dict[str, Any]
+DAYS = {"64th": 7 / 64, "16th": 7 / 16, "4th": 7 / 4, "1x": 7, "4x": 28, "16x": 112, "64x": 448}
+"""The steps of the ladder for a horizon of a week."""
 
 
 def known(events: list[Row], asof: date) -> list[Row]:
@@ -49,17 +51,18 @@ def user_profiles(
 
 
 def _user(user: str, mine: list[Row], segment: str | None, about: dict[str, Row], lengths: dict[str, int]) -> Row:
-    def within(days: int) -> list[Row]:
-        return [e for e in mine if e["age"] <= days]
+    def within(step: str) -> list[Row]:
+        return [e for e in mine if e["age"] <= DAYS[step]]
 
     days = sorted(by(mine, "day").items(), reverse=True)
     visit = {day: number for number, (day, _) in enumerate(days, 1)}
     made: Row = {"user_id": user, "segment": segment, "events": len(mine), "visits": len(days)}
-    for n in (7, 30, 90):
-        made[f"events_{n}d"] = len(within(n))
-        made[f"sessions_{n}d"] = len({e["session"] for e in within(n)})
-        if n > 7:
-            made[f"visits_{n}d"] = len({e["day"] for e in within(n)})
+    for step in ("16th", "4th", "1x", "4x", "16x"):
+        made[f"events_{step}"] = len(within(step))
+    for step in ("1x", "4x", "16x"):
+        made[f"sessions_{step}"] = len({e["session"] for e in within(step)})
+        if step != "1x":
+            made[f"visits_{step}"] = len({e["day"] for e in within(step)})
     made["distinct_items"] = len({e["item_id"] for e in mine})
     made["days_since_last_event"] = smallest(e["age"] for e in mine)
     made["days_since_first_event"] = smallest((e["age"] for e in mine), max)
@@ -70,7 +73,7 @@ def _user(user: str, mine: list[Row], segment: str | None, about: dict[str, Row]
         shops,
         default=None,
         key=lambda shop: (
-            -len({e["day"] for e in shops[shop] if e["age"] <= 90}), -len({e["day"] for e in shops[shop]}),
+            -len({e["day"] for e in shops[shop] if e["age"] <= DAYS["16x"]}), -len({e["day"] for e in shops[shop]}),
             min(e["age"] for e in shops[shop]), shop,
         ),
     )  # fmt: skip
@@ -95,8 +98,9 @@ def _thing(value: str, rows: list[Row], visit: dict[date, int]) -> Row:
     return {
         "": value, "count": len(days), "last_days": smallest(ages), "first_days": smallest(ages, max),
         "previous_days": sorted(ages)[1] if len(ages) > 1 else None,
-        "decayed": sum(0.5 ** (events[0]["day_age"] / 90) for _, events in days),
-        "decayed_short": sum(0.5 ** (events[0]["day_age"] / 21) for _, events in days),
+        "decayed_1x": sum(0.5 ** (events[0]["day_age"] / 7) for _, events in days),
+        "decayed_4x": sum(0.5 ** (events[0]["day_age"] / 28) for _, events in days),
+        "decayed_16x": sum(0.5 ** (events[0]["day_age"] / 112) for _, events in days),
         "last_visits": min((visit[day] for day, _ in days), default=1) - 1,
         "first_visits": max((visit[day] for day, _ in days), default=0), "value": mean(sums),
     }  # fmt: skip
@@ -113,9 +117,10 @@ def item_profiles(events: list[Row], items: list[Row], users: list[Row], asof: d
         row |= {
             key: about.get(item, {}).get(key) for key in ("title", "category", "subcategory", "brand", "department")
         }
-        for n in (7, 28, 90, 365):
-            row[f"events_{n}d"] = sum(e["age"] <= n for e in mine)
-            row[f"users_{n}d"] = len({e["user_id"] for e in mine if e["age"] <= n})
+        for step, length in DAYS.items():
+            row[f"users_{step}"] = len({e["user_id"] for e in mine if e["age"] <= length})
+            if length >= 7:
+                row[f"events_{step}"] = sum(e["age"] <= length for e in mine)
         row["days_since_last_event"] = smallest(e["age"] for e in mine)
         row["days_since_first_event"] = smallest((e["age"] for e in mine), max)
         row["price"] = mean(e["price"] for e in mine)
@@ -124,12 +129,13 @@ def item_profiles(events: list[Row], items: list[Row], users: list[Row], asof: d
         again = [(days, max(ages) - min(ages)) for days, ages in pairs if days >= 2]
         row["repeat_share"] = len(again) / len(pairs) if pairs else None
         row["mean_gap_days"] = sum(span for _, span in again) / sum(days - 1 for days, _ in again) if again else None
-        row["days_per_user"] = mean(days for days, _ in pairs)
+        row["visits_per_user"] = mean(days for days, _ in pairs)
         for group in ("context", "segment"):
-            named = [{**e, "segment": segment.get(e["user_id"])} for e in mine if e["age"] <= 90]
+            named = [{**e, "segment": segment.get(e["user_id"])} for e in mine if e["age"] <= DAYS["16x"]]
             lists = sorted(by((e for e in named if e[group] is not None), group).items())
             row[f"{group}_name"] = [name for name, _ in lists]
-            row[f"{group}_users_28d"] = [len({e["user_id"] for e in rows if e["age"] <= 28}) for _, rows in lists]
-            row[f"{group}_users_90d"] = [len({e["user_id"] for e in rows}) for _, rows in lists]
+            for step in ("4th", "1x", "4x", "16x"):
+                within = [[e for e in rows if e["age"] <= DAYS[step]] for _, rows in lists]
+                row[f"{group}_users_{step}"] = [len({e["user_id"] for e in rows}) for rows in within]
         made.append(row)
     return made

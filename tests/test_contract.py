@@ -21,7 +21,7 @@ CANDIDATE = {"user_id": "u", "item_id": "a", "kept": True, "reason": None}
 REMOVED = {"user_id": "u", "item_id": "b", "kept": False, "reason": "cut"}
 PROFILE = {
     "history_item": ["a"], "history_count": [2], "history_last_days": [0.5], "history_first_days": [9.0],
-    "history_decayed": [1.1], "sequence_item": ["a", "a"], "sequence_days": [9.0, 0.5],
+    "history_decayed_16x": [1.1], "sequence_item": ["a", "a"], "sequence_days": [9.0, 0.5],
 }  # fmt: skip
 NOTHING = {name: [] for name in PROFILE}
 
@@ -35,17 +35,17 @@ GOOD = {
         for item, value in (("a", 1.0), ("b", None))
     ],
     "user_profiles": [
-        {"user_id": "u", "days_since_last_event": 0.5, "days_since_first_event": 9.0, "events_7d": 1,
-         "events_30d": 2, "events_90d": 2, **PROFILE},
-        {"user_id": "new", "days_since_last_event": None, "days_since_first_event": None, "events_7d": 0,
-         "events_30d": 0, "events_90d": 0, **NOTHING},
+        {"user_id": "u", "days_since_last_event": 0.5, "days_since_first_event": 9.0, "events_1x": 1,
+         "events_4x": 2, "events_16x": 2, **PROFILE},
+        {"user_id": "new", "days_since_last_event": None, "days_since_first_event": None, "events_1x": 0,
+         "events_4x": 0, "events_16x": 0, **NOTHING},
     ],
     "item_profiles": [
-        {"item_id": "a", "days_since_last_event": 0.5, "days_since_first_event": 9.0, "users_7d": 1,
-         "users_28d": 1, "users_90d": 1, "users_365d": 2, "events_28d": 3, "repeat_share": 1.0,
+        {"item_id": "a", "days_since_last_event": 0.5, "days_since_first_event": 9.0, "users_1x": 1,
+         "users_4x": 1, "users_16x": 1, "users_64x": 2, "events_4x": 3, "repeat_share": 1.0,
          "mean_gap_days": None, "category": None},
-        {"item_id": "new", "days_since_last_event": None, "days_since_first_event": None, "users_7d": 0,
-         "users_28d": 0, "users_90d": 0, "users_365d": 0, "events_28d": 0, "repeat_share": None,
+        {"item_id": "new", "days_since_last_event": None, "days_since_first_event": None, "users_1x": 0,
+         "users_4x": 0, "users_16x": 0, "users_64x": 0, "events_4x": 0, "repeat_share": None,
          "mean_gap_days": None, "category": None},
     ],
     "examples": [
@@ -87,7 +87,7 @@ BROKEN = [
         "min(history_last",
     ),
     ("item_profiles", {"repeat_share": 1.2}, "repeat_share"),
-    ("item_profiles", {"users_7d": 5}, "users_28d"),
+    ("item_profiles", {"users_1x": 5}, "users_4x"),
     ("examples", {"label": 2}, "label"),
     ("examples", {"weight": 0.5}, "weight"),
     ("recall", {"reason": None}, "reason"),

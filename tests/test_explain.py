@@ -32,7 +32,7 @@ TABLES = {
     "recall": room(
         [("x", True, None), ("y", True, None), ("z", False, "quota"), ("q", True, None), ("v", True, None)],
         own_score=[3.5, None, None, 1.0, None], own_rank=pa.array([1, None, None, 2, None], pa.int32()),
-        popular_7d_score=[None, 7.0, 6.0, None, 5.0], popular_7d_rank=pa.array([None, 1, 2, None, 3], pa.int32()),
+        popular_1x_score=[None, 7.0, 6.0, None, 5.0], popular_1x_rank=pa.array([None, 1, 2, None, 3], pa.int32()),
         recall_score=[0.9, 0.8, 0.1, 0.7, 0.5], recall_rank=[1, 2, 5, 3, 4],
     ),
     "prerank": room(
@@ -56,12 +56,12 @@ TABLES = {
     [
         ("x", ["user 1 · item x · Milk",
                "history   user 1 took this item on 2 days, last on the last day of the as-of",
-               "channels  proposed by own at place 1 of 2 (score 3.5); not by popular_7d",
+               "channels  proposed by own at place 1 of 2 (score 3.5); not by popular_1x",
                "recall    put it at place 1 of 5 (score 0.9); kept, with 3 others",
                "rerank    put it at position 1 of the list of 2: the user has had it before (because_history)",
                "       shown at position 1 of 1: the user has had it before (because_history). Its probability",
                "of being there was 0.95"]),
-        ("y", ["history   new to user 1", "channels  proposed by popular_7d at place 1 of 3 (score 7); not by own",
+        ("y", ["history   new to user 1", "channels  proposed by popular_1x at place 1 of 3 (score 7); not by own",
                "rerank    left it out of the list of 2: its category had filled its places (policy:cap:DAIRY)",
                "       not shown: rerank removed it: its category had filled its places (policy:cap:DAIRY)"]),
         ("z", ["recall    put it at place 5 of 5 (score 0.1) and removed it: recalled, but outside the quota",

@@ -41,7 +41,7 @@ def stage(room: str, **given: Any) -> dict[str, Any]:
 def a_record(judged: bool = True, cached: tuple[str, ...] = ("recall",), **given: Any) -> dict[str, Any]:
     """A record of two rooms, as ``record.write`` keeps it."""
     lists = [a_list("published", "published", 0.3, None), a_list("channel", "own", 0.2, 0.1),
-             a_list("channel", "ease", 0.1, 0.2), a_list("baseline", "popular_7d", 0.25, 0.05)]  # fmt: skip
+             a_list("channel", "ease", 0.1, 0.2), a_list("baseline", "popular", 0.25, 0.05)]  # fmt: skip
     facts = {
         "k": 20, "users": 9 if judged else None, "due": "2017-12-07", "narrowing": ["recall", "rank"],
         "stages": [stage("recall"), stage("rank", seconds=10.0, peak_mb=300.0)], "lists": lists if judged else [],
@@ -76,7 +76,7 @@ def test_the_parent_row_holds_what_a_person_compares(settings, request):
     assert numbers["ndcg_at_20"] == 0.3
     assert (numbers["ndcg_at_20.low"], numbers["ndcg_at_20.high"]) == pytest.approx((0.29, 0.31))
     assert numbers["ndcg_at_20.lead"] == 0.05  # over the best simple list, not the largest lead
-    assert run.data.tags["best_simple_list"] == "baseline popular_7d"
+    assert run.data.tags["best_simple_list"] == "baseline popular"
     assert numbers["cost.rank.seconds"] == 10
     assert numbers["cost.recall.rows_out"] == 5
     assert (numbers["cost.seconds"], numbers["cost.peak_mb"], numbers["past.seconds"]) == (12, 300, 2)
@@ -150,7 +150,7 @@ def test_versions_say_what_they_are_worth(settings, request):
     }  # fmt: skip
     text = client(settings).get_model_version("rank", version).description
     assert text == (
-        "2017-11-30 rank.n=40: ndcg@20 0.3000 [0.2900, 0.3100], +0.0500 [+0.0400, +0.0600] over baseline popular_7d"
+        "2017-11-30 rank.n=40: ndcg@20 0.3000 [0.2900, 0.3100], +0.0500 [+0.0400, +0.0600] over baseline popular"
     )
     released = client(settings).get_model_version_by_alias("release", "champion").tags
     assert (released["asof"], released["published"], released["ndcg_at_20.lead"]) == ("2017-11-30", "r1", "0.0500")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import polars as pl
 import pytest
 
 from narrows.asof import Asof
-from narrows.engine.histories import SIDE, coded, complete, joined_with, plain
+from narrows.engine.histories import SIDE, Scale, coded, complete, joined_with, plain
 from narrows.stage import Table
 from stages.item_profiles import ItemProfiles
 from stages.item_profiles import profile as item_room
@@ -20,6 +21,7 @@ from tests import plain_profiles
 from tests import random_events as world
 
 ASOFS = [Asof.parse("2024-02-01") + timedelta(days=n) for n in (0, 9, 40, 85, 117)]
+WEEK = Scale(timedelta(days=7), timedelta(days=1))
 LENGTHS = {"history": 6, "kinds": 4, "sequence": 15, "visits": 10}
 
 
@@ -36,7 +38,7 @@ def rows_of(events: list[dict[str, Any]], key: str) -> pl.DataFrame:
         own, sides = items, {"user_id": users}
     nobody_knows = pl.from_arrow(own).with_columns(known=pl.lit(None, pl.Int64))
     rows = pl.concat([seen, nobody_knows], how="diagonal").sample(fraction=1.0, shuffle=True, seed=1)
-    return coded(joined_with(rows, sides))
+    return coded(joined_with(rows, sides, WEEK))
 
 
 def same(rows: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> None:
@@ -54,41 +56,41 @@ def same(rows: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> None:
 def test_user_profiles_are_what_plain_python_says(seed):
     events = world.events(seed)
     room = UserProfiles(**{f"{name}_length": length for name, length in LENGTHS.items()})
-    for asof, result in zip(ASOFS, user_room.profiles(rows_of(events, "user_id"), ASOFS, room), strict=True):
+    for asof, result in zip(ASOFS, user_room.profiles(rows_of(events, "user_id"), ASOFS, room, WEEK), strict=True):
         same(result.to_dicts(), plain_profiles.user_profiles(events, world.items(), world.users(), asof.day, LENGTHS))
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_item_profiles_are_what_plain_python_says(seed):
     events = world.events(seed)
-    for asof, result in zip(ASOFS, item_room.profiles(rows_of(events, "item_id"), ASOFS, ItemProfiles()), strict=True):
+    for asof, result in zip(ASOFS, item_room.profiles(rows_of(events, "item_id"), ASOFS, WEEK), strict=True):
         same(result.to_dicts(), plain_profiles.item_profiles(events, world.items(), world.users(), asof.day))
 
 
 def test_without_late_rows_the_short_way_is_the_same():
     events = [{**e, "ingested_at": e["event_time"]} for e in world.events(5)]
     room = UserProfiles(**{f"{name}_length": length for name, length in LENGTHS.items()})
-    result = next(user_room.profiles(rows_of(events, "user_id"), ASOFS[2:], room))
+    result = next(user_room.profiles(rows_of(events, "user_id"), ASOFS[2:], room, WEEK))
     same(result.to_dicts(), plain_profiles.user_profiles(events, world.items(), world.users(), ASOFS[2].day, LENGTHS))
 
 
 def test_before_the_first_event_everybody_known_has_an_empty_row():
     asof = Asof.parse("2023-12-01")
-    [users] = user_room.profiles(rows_of(world.events(1), "user_id"), [asof], UserProfiles())
+    [users] = user_room.profiles(rows_of(world.events(1), "user_id"), [asof], UserProfiles(), WEEK)
     assert users["user_id"].to_list() == sorted(u["user_id"] for u in world.users())
     assert users["events"].to_list() == [0] * users.height
     assert users["history_item"].to_list() == [[]] * users.height
-    [items] = item_room.profiles(rows_of(world.events(1), "item_id"), [asof], ItemProfiles())
+    [items] = item_room.profiles(rows_of(world.events(1), "item_id"), [asof], WEEK)
     assert items["item_id"].to_list() == sorted(i["item_id"] for i in world.items())
     assert items["days_since_last_event"].null_count() == items.height
 
 
 def test_a_task_without_rows_makes_the_same_columns():
     full = rows_of(world.events(1), "user_id")
-    for kernel, room in ((user_room.profiles, UserProfiles()), (item_room.profiles, ItemProfiles())):
-        rows = full if kernel is user_room.profiles else rows_of(world.events(1), "item_id")
-        [some] = kernel(rows, ASOFS[:1], room)
-        [none] = kernel(rows.clear(), ASOFS[:1], room)
+    users = partial(user_room.profiles, room=UserProfiles(), scale=WEEK)
+    for kernel, rows in ((users, full), (partial(item_room.profiles, scale=WEEK), rows_of(world.events(1), "item_id"))):
+        [some] = kernel(rows, ASOFS[:1])
+        [none] = kernel(rows.clear(), ASOFS[:1])
         assert none.is_empty()
         assert plain(none.to_arrow()).schema == plain(some.to_arrow()).schema
 
@@ -107,8 +109,8 @@ def test_the_rooms_write_what_the_kernels_make(spark, tmp_path):
     asofs = ASOFS[1:4]
     tables = world.published(spark, tmp_path / "published", world.source(tmp_path, events), asofs[-1])
     room = UserProfiles(**{f"{name}_length": length for name, length in LENGTHS.items()})
-    room.transform(*tables, session=spark, asofs=asofs).save(tmp_path / "users")
-    ItemProfiles().transform(*tables, session=spark, asofs=asofs).save(tmp_path / "items")
+    room.transform(*tables, session=spark, asofs=asofs, **vars(WEEK)).save(tmp_path / "users")
+    ItemProfiles().transform(*tables, session=spark, asofs=asofs, **vars(WEEK)).save(tmp_path / "items")
     for asof in asofs:
         users = Table("user_profiles", asof, "v", saved(tmp_path / "users", asof), {}).arrow()
         same(
@@ -129,9 +131,9 @@ def test_without_side_tables_everybody_has_a_profile_of_events_alone(spark, tmp_
     events, asof = world.events(4), ASOFS[2]
     tables = world.published(spark, tmp_path / "published", world.source(tmp_path, events, sides=False), asof)
     UserProfiles(**{f"{name}_length": length for name, length in LENGTHS.items()}).transform(
-        *tables, session=spark, asofs=[asof]
+        *tables, session=spark, asofs=[asof], **vars(WEEK)
     ).save(tmp_path / "users")
-    ItemProfiles().transform(*tables, session=spark, asofs=[asof]).save(tmp_path / "items")
+    ItemProfiles().transform(*tables, session=spark, asofs=[asof], **vars(WEEK)).save(tmp_path / "items")
     users = Table("user_profiles", asof, "v", saved(tmp_path / "users", asof), {}).arrow()
     same(users.sort_by("user_id").to_pylist(), plain_profiles.user_profiles(events, [], [], asof.day, LENGTHS))
     items = Table("item_profiles", asof, "v", saved(tmp_path / "items", asof), {}).arrow()

@@ -26,7 +26,7 @@ def evaluation(rank_step=0.01, high=0.02):
     rows = []
     names = [
         ("published", "published"),
-        ("baseline", "popular_7d"),
+        ("baseline", "popular"),
         *(("channel", f"channel_{n}") for n in range(5)),
     ]
     names += [("stage", name) for name in ("recall", "prerank", "rank", "rerank")]

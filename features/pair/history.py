@@ -11,7 +11,7 @@ from features.registry import feature
 
 @feature
 def history_count(pairs: Pairs) -> Array:
-    """Days on which the user had the item."""
+    """Visits on which the user had the item."""
     return pairs.of_list("history", "count")
 
 
@@ -23,20 +23,26 @@ def history_last_days(pairs: Pairs) -> Array:
 
 @feature
 def history_first_days(pairs: Pairs) -> Array:
-    """Age of the user's first day with the item."""
+    """Age of the user's first visit with the item."""
     return pairs.of_list("history", "first_days")
 
 
 @feature
-def history_decayed(pairs: Pairs) -> Array:
-    """Sum of 0.5^(age / 90 days) over the days on which the user had the item."""
-    return pairs.of_list("history", "decayed")
+def history_decayed_16x(pairs: Pairs) -> Array:
+    """Sum of 0.5^(age / 16 horizons) over the visits on which the user had the item."""
+    return pairs.of_list("history", "decayed_16x")
 
 
 @feature
-def history_decayed_short(pairs: Pairs) -> Array:
-    """Sum of 0.5^(age / 21 days) over the days on which the user had the item."""
-    return pairs.of_list("history", "decayed_short")
+def history_decayed_4x(pairs: Pairs) -> Array:
+    """Sum of 0.5^(age / 4 horizons) over the visits on which the user had the item."""
+    return pairs.of_list("history", "decayed_4x")
+
+
+@feature
+def history_decayed_1x(pairs: Pairs) -> Array:
+    """Sum of 0.5^(age / horizon) over the visits on which the user had the item."""
+    return pairs.of_list("history", "decayed_1x")
 
 
 @feature
@@ -47,8 +53,8 @@ def history_last_visits(pairs: Pairs) -> Array:
 
 @feature
 def history_share(pairs: Pairs) -> Array:
-    """history_decayed as a share of its sum over the user's items."""
-    return history_decayed(pairs) / np.maximum(pairs.sum_of_list("history", "decayed"), 1e-6)
+    """history_decayed_16x as a share of its sum over the user's items."""
+    return history_decayed_16x(pairs) / np.maximum(pairs.sum_of_list("history", "decayed_16x"), 1e-6)
 
 
 @feature
@@ -59,7 +65,7 @@ def history_place(pairs: Pairs) -> Array:
 
 @feature
 def history_gap_days(pairs: Pairs) -> Array:
-    """Mean days between two days with the item; NaN before the second."""
+    """Mean days between two visits with the item; NaN before the second."""
     return gap_days(pairs, "history")
 
 
@@ -89,12 +95,12 @@ def history_visit_share(pairs: Pairs) -> Array:
 
 @feature
 def history_previous_due(pairs: Pairs) -> Array:
-    """history_last_days / days between the two newest days with the item; NaN before the second."""
+    """history_last_days / days between the two newest visits with the item; NaN before the second."""
     gap = pairs.of_list("history", "previous_days") - history_last_days(pairs)
     return history_last_days(pairs) / np.maximum(gap, 0.5)
 
 
 @feature
 def history_value(pairs: Pairs) -> Array:
-    """Mean value (quantity, rating) of a day with the item, summed within the day."""
+    """Mean value (quantity, rating) of a visit with the item, summed within the visit."""
     return pairs.of_list("history", "value")

@@ -11,9 +11,15 @@ from features.registry import feature
 
 
 @feature
-def category_decayed(pairs: Pairs) -> Array:
-    """Sum of 0.5^(age / 90 days) over the user's days with the item's category."""
-    return pairs.of_list("category", "decayed")
+def category_decayed_16x(pairs: Pairs) -> Array:
+    """Sum of 0.5^(age / 16 horizons) over the user's visits with the item's category."""
+    return pairs.of_list("category", "decayed_16x")
+
+
+@feature
+def category_decayed_1x(pairs: Pairs) -> Array:
+    """Sum of 0.5^(age / horizon) over the user's visits with the item's category."""
+    return pairs.of_list("category", "decayed_1x")
 
 
 @feature
@@ -23,9 +29,15 @@ def category_visit_share(pairs: Pairs) -> Array:
 
 
 @feature
-def subcategory_decayed(pairs: Pairs) -> Array:
-    """Sum of 0.5^(age / 90 days) over the user's days with the item's subcategory."""
-    return pairs.of_list("subcategory", "decayed")
+def subcategory_decayed_16x(pairs: Pairs) -> Array:
+    """Sum of 0.5^(age / 16 horizons) over the user's visits with the item's subcategory."""
+    return pairs.of_list("subcategory", "decayed_16x")
+
+
+@feature
+def subcategory_decayed_1x(pairs: Pairs) -> Array:
+    """Sum of 0.5^(age / horizon) over the user's visits with the item's subcategory."""
+    return pairs.of_list("subcategory", "decayed_1x")
 
 
 @feature
@@ -36,7 +48,7 @@ def subcategory_visit_share(pairs: Pairs) -> Array:
 
 @feature
 def subcategory_due(pairs: Pairs) -> Array:
-    """subcategory_last_days / mean days between two days with the item's subcategory; NaN before the second."""
+    """subcategory_last_days / mean days between two visits with the item's subcategory; NaN before the second."""
     return pairs.of_list("subcategory", "last_days") / np.maximum(gap_days(pairs, "subcategory"), 0.5)
 
 

@@ -2,41 +2,46 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from features.ladder import STEPS, words
 from features.lookup import Array, Pairs
 from features.pair.history import history_last_days
 from features.registry import feature
 
+if TYPE_CHECKING:
+    from features.registry import Feature
+
+
+def _users_within(step: str) -> Feature:
+    def users(pairs: Pairs) -> Array:
+        return pairs.of_item(f"users_{step}")
+
+    users.__name__, users.__doc__ = f"item_users_{step}", f"Distinct users of the item in the last {words(step)}."
+    return users
+
+
+def _trend(step: str, longer: str) -> Feature:
+    def trend(pairs: Pairs) -> Array:
+        return pairs.of_item(f"users_{step}") / np.maximum(pairs.of_item(f"users_{longer}"), 1)
+
+    trend.__name__, trend.__doc__ = f"item_trend_{step}", f"item_users_{step} / item_users_{longer}."
+    return trend
+
+
+for _step in STEPS:
+    feature(_users_within(_step))
+for _step, _longer in pairwise(STEPS):
+    feature(_trend(_step, _longer))
+
 
 @feature
-def item_users_7d(pairs: Pairs) -> Array:
-    """Distinct users of the item in the last 7 days."""
-    return pairs.of_item("users_7d")
-
-
-@feature
-def item_users_28d(pairs: Pairs) -> Array:
-    """Distinct users of the item in the last 28 days."""
-    return pairs.of_item("users_28d")
-
-
-@feature
-def item_users_90d(pairs: Pairs) -> Array:
-    """Distinct users of the item in the last 90 days."""
-    return pairs.of_item("users_90d")
-
-
-@feature
-def item_trend(pairs: Pairs) -> Array:
-    """item_users_7d / item_users_28d."""
-    return item_users_7d(pairs) / np.maximum(item_users_28d(pairs), 1)
-
-
-@feature
-def item_trend_long(pairs: Pairs) -> Array:
-    """item_users_28d / item_users_90d."""
-    return item_users_28d(pairs) / np.maximum(item_users_90d(pairs), 1)
+def item_first_days(pairs: Pairs) -> Array:
+    """Age of the item's first event: how long ago the item was new."""
+    return pairs.of_item("days_since_first_event")
 
 
 @feature
@@ -47,20 +52,20 @@ def item_last_days(pairs: Pairs) -> Array:
 
 @feature
 def item_repeat_share(pairs: Pairs) -> Array:
-    """Share of the item's users with two days or more."""
+    """Share of the item's users with two visits or more."""
     return pairs.of_item("repeat_share")
 
 
 @feature
 def item_gap_days(pairs: Pairs) -> Array:
-    """Mean days between two days of one user with the item."""
+    """Mean days between two visits of one user with the item."""
     return pairs.of_item("mean_gap_days")
 
 
 @feature
-def item_days_per_user(pairs: Pairs) -> Array:
-    """Mean days with the item per user that had it."""
-    return pairs.of_item("days_per_user")
+def item_visits_per_user(pairs: Pairs) -> Array:
+    """Mean visits with the item per user that had it."""
+    return pairs.of_item("visits_per_user")
 
 
 @feature
@@ -77,29 +82,35 @@ def item_price(pairs: Pairs) -> Array:
 
 @feature
 def item_price_ratio(pairs: Pairs) -> Array:
-    """Mean price in the last 7 days / mean price: below 1 = on offer."""
+    """Mean price in the last horizon / mean price: below 1 = on offer."""
     return pairs.of_item("recent_price") / np.maximum(item_price(pairs), 0.01)
 
 
 @feature
 def category_trend(pairs: Pairs) -> Array:
-    """Users in the last 7 days / in the last 28, both summed over the items of the item's category."""
-    return pairs.sum_by("category", "users_7d") / np.maximum(pairs.sum_by("category", "users_28d"), 1)
+    """Users in the last horizon / in the last 4, both summed over the items of the item's category."""
+    return pairs.sum_by("category", "users_1x") / np.maximum(pairs.sum_by("category", "users_4x"), 1)
 
 
 @feature
 def subcategory_trend(pairs: Pairs) -> Array:
-    """Users in the last 7 days / in the last 28, both summed over the items of the item's subcategory."""
-    return pairs.sum_by("subcategory", "users_7d") / np.maximum(pairs.sum_by("subcategory", "users_28d"), 1)
+    """Users in the last horizon / in the last 4, both summed over the items of the item's subcategory."""
+    return pairs.sum_by("subcategory", "users_1x") / np.maximum(pairs.sum_by("subcategory", "users_4x"), 1)
 
 
 @feature
 def subcategory_popularity_share(pairs: Pairs) -> Array:
-    """item_users_28d as a share of its sum over the subcategory."""
-    return item_users_28d(pairs) / np.maximum(pairs.sum_by("subcategory", "users_28d"), 1)
+    """item_users_4x as a share of its sum over the subcategory."""
+    return pairs.of_item("users_4x") / np.maximum(pairs.sum_by("subcategory", "users_4x"), 1)
 
 
 @feature
-def context_users_28d(pairs: Pairs) -> Array:
-    """Distinct users of the item in the last 28 days at the user's favourite context."""
-    return pairs.of_context("users_28d")
+def context_users_4x(pairs: Pairs) -> Array:
+    """Distinct users of the item in the last 4 horizons at the user's favourite context."""
+    return pairs.of_context("users_4x")
+
+
+@feature
+def context_users_4th(pairs: Pairs) -> Array:
+    """Distinct users of the item in the last quarter of the horizon at the user's favourite context."""
+    return pairs.of_context("users_4th")

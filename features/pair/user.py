@@ -9,9 +9,15 @@ from features.registry import feature
 
 
 @feature
-def user_events_30d(pairs: Pairs) -> Array:
-    """Events of the user in the last 30 days."""
-    return pairs.of_user("events_30d")
+def user_events_4x(pairs: Pairs) -> Array:
+    """Events of the user in the last 4 horizons."""
+    return pairs.of_user("events_4x")
+
+
+@feature
+def user_events_1x(pairs: Pairs) -> Array:
+    """Events of the user in the last horizon."""
+    return pairs.of_user("events_1x")
 
 
 @feature

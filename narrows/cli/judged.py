@@ -16,7 +16,7 @@ from narrows.asof import Asof
 from narrows.cli.summary import PUBLISHER
 from narrows.config.sections import length_of
 from narrows.durations import parse
-from narrows.stage import Table
+from narrows.stage import Recent, Table
 from narrows.store.partitions import Store, StoreError
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def judge(side: Side, settings: Any) -> Judged:
     rooms = side.record["facts"]["narrowing"]
     end = side.asof + parse(side.record["horizon"])
     events = side.table("events", side.record["tables"]["evaluation"]["inputs"]["events"], end)
-    profiles = (side.table("user_profiles"), side.table("item_profiles"))
+    profiles = side.table("user_profiles"), Recent({side.asof: side.table("item_profiles")})
     flow = {room: side.table(room) for room in rooms}
     run = read.run(settings, side.table(PUBLISHER), flow, *profiles, events.truth(side.asof), end)
     lists = {"published": run.judge.lists(run.published)}

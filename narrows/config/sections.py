@@ -14,6 +14,7 @@ LONGEST_HORIZON = timedelta(days=366)
 """The windows that are learned from lie a horizon apart, and the calendar must have them all."""
 GRAINS = {"day": timedelta(days=1), "hour": timedelta(hours=1)}
 """Lengths with a name."""
+USUAL_VISITS = ("1d", "6h", "3h", "1h", "30m", "10m", "5m")
 USUAL_GRAINS = ("day", "hour", "30m", "15m", "10m", "5m", "1m")
 SECRET: dict[str, Any] = {"writeOnly": True}
 """Of a value that may hold a password: no message shows it."""
@@ -38,6 +39,11 @@ class SourceSettings:
         examples=["30m"],
     )  # fmt: skip
     """The time from one as-of to the next; divides the horizon."""
+    visit: str = Field(
+        default="", pattern=f"^$|^(day|hour|{durations.PATTERN})$", description="day, hour or a duration", examples=["day", "30m"]
+    )  # fmt: skip
+    """Events of a user within one period of this length (counted from midnight UTC) are one visit; empty = the longest of
+    1d, 6h, 3h, 1h, 30m, 10m, 5m and 1m that is at most a seventh of the horizon."""
     events: str = Field(default="", repr=False, json_schema_extra=SECRET)
     """files: a path, URL or glob that fsspec understands (Parquet, CSV, JSON lines; ``.gz`` too)."""
     items: str = Field(default="", repr=False, json_schema_extra=SECRET)
@@ -69,6 +75,13 @@ class SourceSettings:
     @property
     def horizon_length(self) -> timedelta:
         return durations.parse(self.horizon)
+
+    @property
+    def visit_length(self) -> timedelta:
+        if self.visit:
+            return length_of(self.visit)
+        fits = (length for length in map(length_of, USUAL_VISITS) if 7 * length <= self.horizon_length)
+        return next(fits, timedelta(minutes=1))
 
     @property
     def grain_length(self) -> timedelta:

@@ -8,6 +8,8 @@ and writes them. Measured against the same features in Spark SQL this takes a sm
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,19 +26,31 @@ if TYPE_CHECKING:
     Kernel = Callable[[pl.DataFrame, list[Asof]], Iterator[pl.DataFrame]]
 
 SECONDS_A_DAY = 86_400.0
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What lengths of time are counted in."""
+
+    horizon: timedelta
+    visit: timedelta
+    """Events of a user within one period of this length are one visit."""
+
+
 ATTRIBUTES = ("category", "subcategory", "brand")
 SIDE = [name for name in ITEM_COLUMNS if name != ITEM]
 
 
-def dated(session: Any, log: Table, last: Asof) -> DataFrame:
-    """Events known by ``last``: ids, ``value``, ``price``, ``context``, ``session_id`` (else the day), ``second`` (since
+def dated(session: Any, log: Table, last: Asof, scale: Scale) -> DataFrame:
+    """Events known by ``last``: ids, ``value``, ``price``, ``context``, ``session_id`` (else the visit), ``second`` (since
     1970, float) and ``known`` (the number of the period by which it had happened and arrived, see ``Asof.period``).
     """
     from pyspark.sql import functions as F
 
     rows = log.known_at(last).spark(session)
     known = known_period(F.greatest(EVENT_TIME, INGESTED_AT), last.grain).alias(KNOWN)
-    visit = F.coalesce(F.col(SESSION), F.to_date(EVENT_TIME).cast("string")).alias(SESSION)
+    period = F.floor(F.col(EVENT_TIME).cast("double") / scale.visit.total_seconds())
+    visit = F.coalesce(F.col(SESSION), period.cast("string")).alias(SESSION)
     return rows.select(
         USER, ITEM, known, F.col(EVENT_TIME).cast("double").alias("second"), VALUE, PRICE, CONTEXT, visit
     )
@@ -49,18 +63,20 @@ def with_side(rows: DataFrame, table: DataFrame) -> DataFrame:
     return rows.unionByName(table.withColumn(KNOWN, F.lit(None).cast("bigint")), allowMissingColumns=True)
 
 
-def each_asof(rows: DataFrame, key: str, sides: dict[str, pa.Table], asofs: list[Asof], kernel: Kernel) -> Parts:
+def each_asof(
+    rows: DataFrame, key: str, sides: dict[str, pa.Table], asofs: list[Asof], scale: Scale, kernel: Kernel
+) -> Parts:
     """``kernel`` over the rows of some ``key`` values (whole) at a time, saved below ``asof=<date>``, in order of ``key``.
 
     ``sides`` are small tables by the column that joins them; every task has them whole. ``kernel`` receives the joined rows
-    with ``event_day`` (text as Enums in order; rows with a null ``known`` are of a side table) and the as-ofs; it yields
+    with ``period`` (text as Enums in order; rows with a null ``known`` are of a side table) and the as-ofs; it yields
     one frame per as-of, with one row per ``key``.
     """
     parts = int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions")))
     kinds = dict(rows.dtypes)
 
     def work(batches: Iterator[pa.RecordBatch], folder: Path) -> None:
-        joined = joined_with(frame(kinds, batches), sides)
+        joined = joined_with(frame(kinds, batches), sides, scale)
         for asof, profiles in zip(asofs, kernel(coded(joined), asofs), strict=True):
             write_part(plain(profiles.to_arrow()), folder / f"{ASOF}={asof}")
 
@@ -68,13 +84,13 @@ def each_asof(rows: DataFrame, key: str, sides: dict[str, pa.Table], asofs: list
     return Parts(rows.repartitionByRange(parts, key), work)
 
 
-def joined_with(rows: pl.DataFrame, sides: dict[str, pa.Table]) -> pl.DataFrame:
-    """The rows with the side tables' columns and ``event_day``, the day (UTC) of ``second``."""
+def joined_with(rows: pl.DataFrame, sides: dict[str, pa.Table], scale: Scale) -> pl.DataFrame:
+    """The rows with the side tables' columns and ``period``, the number since 1970 of the visit's period."""
     import polars as pl
 
     for column, table in sides.items():
         rows = rows.join(pl.DataFrame(pl.from_arrow(table)), column, "left")
-    return rows.with_columns(event_day=(pl.col("second") / SECONDS_A_DAY).floor().cast(pl.Int32).cast(pl.Date))
+    return rows.with_columns(period=(pl.col("second") / scale.visit.total_seconds()).floor().cast(pl.Int64))
 
 
 def frame(kinds: dict[str, str], batches: Iterator[pa.RecordBatch]) -> pl.DataFrame:
@@ -109,16 +125,21 @@ def plain(table: pa.Table) -> pa.Table:
     return table.cast(pa.schema([(field.name, kind(field.type)) for field in table.schema]))
 
 
-def known_by(rows: pl.DataFrame, asof: Asof) -> pl.DataFrame:
+def known_by(rows: pl.DataFrame, asof: Asof, scale: Scale) -> pl.DataFrame:
     """The rows that had happened and arrived by the as-of, with their ages.
 
-    ``age`` is in days, fractional, to the end of the as-of; ``day_age`` in whole days, 0 = the as-of's own day.
+    ``age`` is in days, fractional, to the end of the as-of, and ``horizons`` the same in horizons; ``visits_ago`` is the
+    age of the visit's period in horizons, 0 = the as-of's own period.
     """
     import polars as pl
 
-    age = (pl.lit(asof.end.timestamp()) - pl.col("second")) / SECONDS_A_DAY
+    horizon, visit = scale.horizon.total_seconds(), scale.visit.total_seconds()
+    age = pl.lit(asof.end.timestamp()) - pl.col("second")
+    newest = -(-asof.end.timestamp() // visit) - 1  # the period of the last known instant
     known = rows.filter(pl.col(KNOWN) <= asof.period)
-    return known.with_columns(age=age, day_age=(pl.lit(asof.day) - pl.col("event_day")).dt.total_days())
+    return known.with_columns(
+        age=age / SECONDS_A_DAY, horizons=age / horizon, visits_ago=(newest - pl.col("period")) * visit / horizon
+    )
 
 
 def everything(rows: pl.DataFrame, asof: Asof) -> pl.DataFrame:

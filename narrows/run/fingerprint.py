@@ -62,7 +62,12 @@ class Recipes:
             else:
                 upstream[table] = self.of(maker)
         files = [file.read_text(encoding="utf-8") for file in room.files(self.settings.base)]
-        time = [source.horizon, source.grain, {table: past_count(self.settings, room, table) for table in room.past}]
+        time = [
+            source.horizon,
+            source.grain,
+            str(source.visit_length),
+            {table: past_count(self.settings, room, table) for table in room.past},
+        ]
         where = asdict(source) if reads_source(room) else None
         shards = self.settings.pipeline_settings.shard_users if isinstance(room, NarrowingStage) else None
         return digest(name, settings_of(room), self.code_of(name), time, where, shards, files, upstream)

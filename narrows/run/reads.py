@@ -123,6 +123,7 @@ def arguments(
         "horizon": lambda: runner.horizon,
         "session": lambda: runner.session,
         "settings": lambda: runner.settings,
+        "visit": lambda: runner.settings.source.visit_length,
     }
     wanted = inspect.signature(method).parameters
     return {

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from narrows.stage import Asof, Flow, Output, Table, TableStage, Truth, room
+from narrows.stage import Asof, Flow, Output, Recent, Table, TableStage, Truth, room
 
 
 @room
@@ -21,6 +21,7 @@ class Evaluation(TableStage):
     """
 
     name: ClassVar[str] = "evaluation"
+    past: ClassVar[dict[str, str | int]] = {"item_profiles": 2}
 
     cutoffs: tuple[Annotated[int, Field(ge=1)], ...] = Field((5, 10, 20), min_length=1)
     """The k of the metrics; the largest is the length of the lists that are compared."""
@@ -40,7 +41,7 @@ class Evaluation(TableStage):
         recommendations: Table,
         flow: Flow,
         user_profiles: Table,
-        item_profiles: Table,
+        item_profiles: Recent,
         events: Truth,
         asof: Asof,
         horizon: timedelta,

@@ -35,10 +35,11 @@ def lists(run: Run) -> tuple[dict[Name, JudgedLists], dict[Name, JudgedLists]]:
         for name, rank in orders(run.rooms, room).items():
             shown[name] = pool.top(rank, n)
             fresh[name] = pool.top(rank, n, new=True)
-    given = (judge, run.users, run.items, n)
-    popular, own = ("baseline", "popular_7d"), ("baseline", "own_then_popular")
-    shown |= {popular: baselines.popular(*given), own: baselines.own_then_popular(*given)}
-    fresh[popular] = fresh[own] = baselines.popular(*given, new=True)  # nothing of one's own is new
+    given = (judge, run.users, run.items, run.step, n)
+    popular, unseen, own = (("baseline", name) for name in ("popular", "popular_new", "own_then_popular"))
+    shown |= {popular: baselines.popular(*given), unseen: baselines.popular(*given, new=True)}
+    shown[own] = baselines.own_then_popular(*given)
+    fresh |= dict.fromkeys((popular, unseen, own), shown[unseen])  # nothing of one's own is new
     return shown, fresh
 
 
@@ -123,6 +124,6 @@ def spread(run: Run, shown: Mapping[Name, JudgedLists], out: MetricRows) -> None
 def _surprise(run: Run) -> np.ndarray:
     """Bits per item code; an item that no known user has counts as one user's."""
     users = np.ones(len(run.judge.items), int)
-    if "users_365d" in run.items.column_names:
-        users[: run.items.num_rows] = run.items["users_365d"].to_numpy()
+    if "users_64x" in run.items.column_names:
+        users[: run.items.num_rows] = run.items["users_64x"].to_numpy()
     return self_information(users, run.users.num_rows)

@@ -43,6 +43,8 @@ class Run:
     """Per narrowing room, in order, its kept and removed rows."""
     published: pa.Table
     """user_id, item_id, rank of the published lists: the headline comes from these rows and nothing else."""
+    step: str = "1x"
+    """Of the ladder: the popularity whose list of a horizon before was worth most."""
     cutoffs: tuple[int, ...] = (5, 10, 20)
     resamples: int = 1000
     confidence: float = 0.95

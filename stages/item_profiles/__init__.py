@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, ClassVar
-
-from pydantic import Field
 
 from narrows.stage import Asof, Table, TableStage, room
 
@@ -20,10 +19,11 @@ class ItemProfiles(TableStage):
 
     with_windows: ClassVar[bool] = True
 
-    group_days: int = Field(90, ge=1)
-    """A context's or segment's users of an item count for this many days."""
-
-    def transform(self, events: Table, items: Table, users: Table, *, session: Any, asofs: list[Asof]) -> Any:
+    def transform(
+        self, events: Table, items: Table, users: Table, *, session: Any, asofs: list[Asof], horizon: timedelta,
+        visit: timedelta,
+    ) -> Any:  # fmt: skip
+        from narrows.engine.histories import Scale
         from stages.item_profiles.profile import profile
 
-        return profile(session, events, items, users, self, asofs)
+        return profile(session, events, items, users, asofs, Scale(horizon, visit))

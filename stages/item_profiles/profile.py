@@ -4,58 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from features import item
+from features.ladder import GROUP_STEPS, STEPS
 from narrows.columns import CONTEXT, ITEM, PRICE, USER
-from narrows.engine.histories import SIDE, complete, dated, each_asof, everything, known_by, with_side
+from narrows.engine.histories import SIDE, Scale, complete, dated, each_asof, everything, known_by, with_side
 from narrows.engine.spark import Parts
 from narrows.stage import Asof, Table
 
-if TYPE_CHECKING:
-    from stages.item_profiles import ItemProfiles
 
-
-def profile(session: Any, events: Table, items: Table, users: Table, room: ItemProfiles, asofs: list[Asof]) -> Parts:
+def profile(session: Any, events: Table, items: Table, users: Table, asofs: list[Asof], scale: Scale) -> Parts:
     """One row per as-of and item."""
-    rows = dated(session, events, max(asofs)).select(ITEM, USER, "known", "second", PRICE, CONTEXT)
+    rows = dated(session, events, max(asofs), scale).select(ITEM, USER, "known", "second", PRICE, CONTEXT)
     rows = with_side(rows, items.spark(session))
     sides = {USER: users.arrow()}
-    return each_asof(rows, ITEM, sides, asofs, partial(profiles, room=room))
+    return each_asof(rows, ITEM, sides, asofs, scale, partial(profiles, scale=scale))
 
 
-def profiles(rows: pl.DataFrame, asofs: list[Asof], room: ItemProfiles) -> Iterator[pl.DataFrame]:
+def profiles(rows: pl.DataFrame, asofs: list[Asof], scale: Scale) -> Iterator[pl.DataFrame]:
     """For each as-of one row per item it has heard of, in order; ``rows`` as ``each_asof`` says."""
     about = rows.filter(pl.col("known").is_null()).select(ITEM, *SIDE)
     rows = rows.drop(SIDE).sort("second", USER, PRICE)  # sums of floats depend on the order
     for asof in asofs:
-        known = known_by(rows, asof)
+        known = known_by(rows, asof, scale)
         result = everything(rows, asof).select(ITEM).unique().join(about, ITEM, "left")
         pairs = known.group_by(ITEM, USER).agg(
-            pl.col("event_day").n_unique().alias("days"), (pl.col("age").max() - pl.col("age").min()).alias("span")
+            pl.col("period").n_unique().alias("visits"),
+            (pl.col("age").max() - pl.col("age").min()).alias("span"),
+            pl.col("horizons").min(),
         )
         tables = [
             known.group_by(ITEM).agg(feature().alias(feature.__name__) for feature in item.BY_EVENT),
             pairs.group_by(ITEM).agg(feature().alias(feature.__name__) for feature in item.BY_USER),
-            popularity(known, CONTEXT, room.group_days),
-            popularity(known, "segment", room.group_days),
+            popularity(known, CONTEXT),
+            popularity(known, "segment"),
         ]
         for table in tables:
             result = result.join(table, ITEM, "left")
         yield complete(result.sort(ITEM))
 
 
-def popularity(known: pl.DataFrame, group: str, days: int) -> pl.DataFrame:
-    """Parallel lists ``<group>_name``, ``<group>_users_28d`` and ``<group>_users_90d``: users of the item in each group.
+def popularity(known: pl.DataFrame, group: str) -> pl.DataFrame:
+    """Parallel lists ``<group>_name`` and ``<group>_users_<step>``: users of the item in each group, by step of the ladder.
 
-    Groups are ordered by name; those without a user in ``days`` are left out.
+    Groups are ordered by name; those without a user within the longest of the steps are left out.
     """
-    recent = known.filter(pl.col(group).is_not_null() & (pl.col("age") <= days))
-    users = recent.group_by(ITEM, group, USER).agg(pl.col("age").min())
-    counts = users.group_by(ITEM, group).agg(
-        (pl.col("age") <= 28).sum().cast(pl.Int32).alias(f"{group}_users_28d"),
-        pl.len().cast(pl.Int32).alias(f"{group}_users_90d"),
-    )
+    longest = max(STEPS[step] for step in GROUP_STEPS)
+    recent = known.filter(pl.col(group).is_not_null() & (pl.col("horizons") <= longest))
+    users = recent.group_by(ITEM, group, USER).agg(pl.col("horizons").min())
+    within = [
+        (pl.col("horizons") <= STEPS[step]).sum().cast(pl.Int32).alias(f"{group}_users_{step}") for step in GROUP_STEPS
+    ]
+    counts = users.group_by(ITEM, group).agg(within)
     return counts.sort(ITEM, group).rename({group: f"{group}_name"}).group_by(ITEM, maintain_order=True).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -76,14 +77,14 @@ class Rank(NarrowingStage):
         """A ranker that neither is built in nor was registered by a module of ``[pipeline] imports`` is refused."""
         check_registered(self.model)
 
-    def fit(self, examples: Recent, user_profiles: Past, item_profiles: Table) -> RankModel:
+    def fit(self, examples: Recent, user_profiles: Past, item_profiles: Table, horizon: timedelta) -> RankModel:
         """Networks, encoder and stack."""
         from stages.rank.model import fit
 
         profiles = {
             asof: table.arrow(["user_id", "sequence_item", "sequence_days"]) for asof, table in user_profiles.items()
         }
-        return fit(self, examples.arrow(), profiles, item_profiles.arrow())
+        return fit(self, examples.arrow(), profiles, item_profiles.arrow(), horizon)
 
     def load(self, folder: Path) -> RankModel:
         """What the model's ``save`` wrote."""

@@ -22,8 +22,8 @@ class CandidateLists:
 
     sequence: Array
     """int32 [users, length, parts], 0 = none."""
-    days: Array
-    """float32 [users, length]: ages of the events."""
+    ages: Array
+    """float32 [users, length]: of the events, in horizons."""
     parts: Array
     """int32 [candidates, parts]."""
     dense: Array
@@ -47,11 +47,13 @@ class Encoder:
     missing: Array
     """int64: dense columns that were missing somewhere."""
     length: int
+    horizon: float
+    """Days."""
 
     @classmethod
     def fit(
         cls, catalogue: Catalogue, occurrences: pa.Array, columns: tuple[str, ...], dense: Array, length: int,
-        min_count: int,
+        min_count: int, horizon: float,
     ) -> Encoder:  # fmt: skip
         """Learn the vocabularies and the quantiles of each column.
 
@@ -62,6 +64,7 @@ class Encoder:
             dense: their values, float32 [candidates, columns].
             length: events of a user that the network reads.
             min_count: an id that occurs less often has no code.
+            horizon: its length in days.
         """
         counts = occurrences.value_counts()
         frequent = np.asarray(counts.field("counts")) >= min_count
@@ -76,7 +79,7 @@ class Encoder:
             if len(known):
                 knots[k] = np.quantile(known, probabilities)
         missing = np.flatnonzero(~np.isfinite(sample).all(0)) if len(sample) else np.empty(0, np.int64)
-        return cls(vocabularies, columns, knots, missing, length)
+        return cls(vocabularies, columns, knots, missing, length, horizon)
 
     def sizes(self) -> list[int]:
         """Rows of each part's embedding table; code 0 = none."""
@@ -124,12 +127,18 @@ class Encoder:
         events = codes(flat(users, "sequence_item")[1], catalogue.ids)
         sequence = table[sequence_item(users, events, self.length)]
         bounds = np.searchsorted(user, np.arange(users.num_rows + 1))
-        return CandidateLists(sequence, sequence_days(users, self.length), table[item], self.scale(dense), bounds)
+        ages = sequence_days(users, self.length) / np.float32(self.horizon)
+        return CandidateLists(sequence, ages, table[item], self.scale(dense), bounds)
 
     def save(self, folder: Path) -> None:
         """JSON for the vocabularies, npz for the scales."""
         vocabularies = {name: values.to_pylist() for name, values in self.vocabularies.items()}
-        content = {"length": self.length, "columns": self.columns, "vocabularies": vocabularies}
+        content = {
+            "length": self.length,
+            "horizon": self.horizon,
+            "columns": self.columns,
+            "vocabularies": vocabularies,
+        }
         (folder / "encoder.json").write_text(json.dumps(content))
         np.savez(folder / "encoder.npz", knots=self.knots, missing=self.missing)
 
@@ -139,7 +148,8 @@ class Encoder:
         content = json.loads((folder / "encoder.json").read_text())
         vocabularies = {name: pa.array(values, pa.string()) for name, values in content["vocabularies"].items()}
         with np.load(folder / "encoder.npz", allow_pickle=False) as arrays:
-            return cls(vocabularies, tuple(content["columns"]), arrays["knots"], arrays["missing"], content["length"])
+            scales = arrays["knots"], arrays["missing"]
+        return cls(vocabularies, tuple(content["columns"]), *scales, content["length"], content["horizon"])
 
 
 def dense_columns(rows: pa.Table, names: tuple[str, ...]) -> Array:

@@ -45,7 +45,7 @@ def batches(
         real = rows < stop[:, None]
         rows = np.where(real, rows, np.minimum(start, len(lists) - 1)[:, None])
         who = users[at : at + size]
-        arrays = (lists.sequence[who], lists.days[who], lists.parts[rows], lists.dense[rows])
+        arrays = (lists.sequence[who], lists.ages[who], lists.parts[rows], lists.dense[rows])
         yield tuple(torch.from_numpy(array).to(where) for array in arrays), rows, torch.from_numpy(real).to(where)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from torch import nn
 
 from features.lookup import Array, Catalogue, Pairs, codes, column, flat
 from features.pair import FEATURES, matrix
+from narrows.asof import DAY
 from narrows.candidates import keep_best
 from narrows.columns import ASOF, ITEM, LABEL, USER, WEIGHT, stage_rank, stage_score
 from narrows.metrics import expected_calibration_error
@@ -94,7 +96,9 @@ class Window:
         return encoder.lists(self.users, catalogue, self.user[which], item, encoder.dense(rows)), labels
 
 
-def fit(room: Rank, examples: pa.Table, profiles: dict[Asof, pa.Table], items: pa.Table) -> RankModel:
+def fit(
+    room: Rank, examples: pa.Table, profiles: dict[Asof, pa.Table], items: pa.Table, horizon: timedelta
+) -> RankModel:
     """Fit the networks on all windows, and the stack on users of the latest windows that prerank scored out of sample.
 
     Raises:
@@ -107,7 +111,7 @@ def fit(room: Rank, examples: pa.Table, profiles: dict[Asof, pa.Table], items: p
     catalogue, columns = Catalogue(items), tuple(FEATURES)
     ids = [_strings(w.rows[ITEM]) for w in windows] + [_strings(flat(w.users, "sequence_item")[1]) for w in windows]
     dense = np.concatenate([dense_columns(window.rows, columns) for window in windows])
-    encoder = Encoder.fit(catalogue, pa.concat_arrays(ids), columns, dense, room.length, room.min_count)
+    encoder = Encoder.fit(catalogue, pa.concat_arrays(ids), columns, dense, room.length, room.min_count, horizon / DAY)
     data = [window.part(encoder, catalogue, ~window.held) for window in windows]
     nets = []
     for k in range(room.ensemble_size):

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from stages.rank.rankers import RANKERS, check_registered, ranker
 
-AGE_EDGES = (0.5, 1, 2, 3, 5, 7, 10, 14, 21, 28, 42, 60, 90, 180)
-"""Edges of the buckets of events' ages, in days."""
+AGE_EDGES = tuple(2.0**power for power in range(-6, 6))
+"""Edges of the buckets of events' ages, in horizons."""
 
 
 class Embedding(nn.Module):
@@ -80,16 +80,16 @@ class DIN(nn.Module):
         self.register_buffer("edges", torch.tensor(AGE_EDGES))
         self.head = head(dense + 3 * embedding_size, hidden, dropout)
 
-    def forward(self, sequence: Tensor, days: Tensor, parts: Tensor, dense: Tensor) -> Tensor:
+    def forward(self, sequence: Tensor, ages: Tensor, parts: Tensor, dense: Tensor) -> Tensor:
         """Logits [users, list].
 
-        sequence int [users, length, parts], days [users, length], parts int [users, list, parts],
+        sequence int [users, length, parts], ages [users, length] in horizons, parts int [users, list, parts],
         dense [users, list, columns].
         """
         events, candidates = self.embedding(sequence), self.embedding(parts)
         attention = self.bilinear(candidates) @ events.transpose(1, 2)
         pair = torch.relu(self.event(events)[:, None] + self.candidate(candidates)[:, :, None])
-        age = self.age(torch.bucketize(days, self.edges)).squeeze(-1)
+        age = self.age(torch.bucketize(ages, self.edges)).squeeze(-1)
         attention = attention + self.out(pair).squeeze(-1) + age[:, None]
         attention = torch.sigmoid(attention) * (sequence[..., 1] > 0)[:, None]
         interest = attention @ events / sequence.shape[1] ** 0.5
@@ -110,7 +110,7 @@ class WideDeep(nn.Module):
         nn.init.zeros_(self.wide.weight)
         self.head = head(dense + 2 * embedding_size, hidden, dropout)
 
-    def forward(self, sequence: Tensor, days: Tensor, parts: Tensor, dense: Tensor) -> Tensor:
+    def forward(self, sequence: Tensor, ages: Tensor, parts: Tensor, dense: Tensor) -> Tensor:
         """As DIN's."""
         mean = self.embedding(sequence).mean(1)
         candidates = self.embedding(parts)

@@ -21,10 +21,10 @@ def ranker(name: str) -> Callable[[Net], Net]:
 
     The class is constructed with keywords: ``sizes`` (list of int: rows of the embedding table of each item part),
     ``dense`` (int: dense columns of a candidate), ``embedding_size``, ``hidden``, ``units`` (int) and ``dropout``
-    (float) as of ``[rank]``. ``forward(sequence, days, parts, dense)`` returns logits [users, list] from
+    (float) as of ``[rank]``. ``forward(sequence, ages, parts, dense)`` returns logits [users, list] from
 
     - sequence int [users, length, parts]: the parts of the user's latest events' items, oldest first, 0 = none;
-    - days float [users, length]: ages of these events;
+    - ages float [users, length]: of these events, in horizons;
     - parts int [users, list, parts]: those of the candidates;
     - dense float [users, list, columns]: the candidates' pair features, about standard normal, 0 where missing.
 

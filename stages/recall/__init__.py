@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from narrows.stage import Narrowed, NarrowingStage, Shard, Table, room
+from narrows.stage import Narrowed, NarrowingStage, Past, Recent, Shard, Table, room
 
 if TYPE_CHECKING:
     from narrows.settings import Settings
@@ -26,13 +27,16 @@ class Recall(NarrowingStage):
     name: ClassVar[str] = "recall"
     users: ClassVar[str] = "user_profiles"
     items: ClassVar[str] = "item_profiles"
+    past: ClassVar[dict[str, str | int]] = {"item_profiles": 2, "recall": 2}
     registers: ClassVar[tuple[str, ...]] = ("stages.recall.channels",)
     """Modules that register what other rooms read: the channels' scores are pair features."""
     renamed: ClassVar[dict[str, str]] = {
         "spare": "oversample = {}",
         "own": "quota = {} in [recall.channels.own]",
-        "popular_7d": "quota = {} in [recall.channels.popular_7d]",
-        "popular_28d": "quota = {} in [recall.channels.popular_28d]",
+        "popular_7d": "quota = {} in [recall.channels.popular_1x]",
+        "popular_28d": "quota = {} in [recall.channels.popular_4x]",
+        "fresh_days": "fresh, in horizons: {} days divided by the horizon",
+        "history_days": "fresh_own, in horizons: {} days divided by the horizon",
         "segment": "quota = {} in [recall.channels.segment]",
         "context": "quota = {} in [recall.channels.context]",
         "item_to_item": "quota = {} in [recall.channels.item_to_item]",
@@ -47,7 +51,7 @@ class Recall(NarrowingStage):
         "ease_ridge": "ridge = {} in [recall.channels.ease]",
         "index": 'index = "{}" in [recall.channels.two_tower]',
         "width": "embedding_size = {} in [recall.channels.two_tower]",
-        "train_days": "train_days = {} in [recall.channels.two_tower]",
+        "train_days": "train, in horizons, in [recall.channels.two_tower]: {} days divided by the horizon",
         "pairs": "pairs = {} in [recall.channels.two_tower]",
         "epochs": "epochs = {} in [recall.channels.two_tower]",
         "learning_rate": "learning_rate = {} in [recall.channels.two_tower]",
@@ -62,12 +66,14 @@ class Recall(NarrowingStage):
     """Settings of single channels, as in ``[recall.channels.ease]`` with ``quota = 20``: see [channels](channels.md)."""
     oversample: float = Field(1.1, ge=1)
     """A channel proposes this many times its quota, as some of its items are not eligible."""
-    fresh_days: float = Field(60.0, ge=0)
-    """An item new to the user must have been seen within this many days."""
-    history_days: float = Field(365.0, ge=0)
-    """An item of the user's own must have been seen, by anyone, within this many days."""
+    fresh: float = Field(8.0, ge=0)
+    """An item new to the user must have been seen within this many horizons."""
+    fresh_own: float = Field(52.0, ge=0)
+    """An item of the user's own must have been seen, by anyone, within this many horizons."""
     min_repeat_share: float = Field(0.01, ge=0)
-    """Where fewer of the (user, item) pairs occur again, an item is not offered to who had it."""
+    """Where fewer of the (user, item) pairs occur on two visits, an item is not offered to who had it: 0 = it always is, above 1 = never."""
+    step: Literal["", "64th", "16th", "4th", "1x", "4x", "16x", "64x"] = ""
+    """The step of the ladder whose popularity suits the data; empty = learned: that whose list of a horizon ago was worth most."""
     refit: str = "1d"
     """How often the model is fitted again; between, its last model narrows. A duration such as 1d or 6h."""
 
@@ -82,12 +88,17 @@ class Recall(NarrowingStage):
         if taken := build(self.channels).keys() & set(settings.pipeline.names):
             raise ValueError(f"channels.{min(taken)}: a room has this name; give the channel another.")
 
-    def fit(self, events: Table, user_profiles: Table, item_profiles: Table) -> RecallModel:
-        """What the channels learn."""
+    def fit(
+        self, events: Table, user_profiles: Table, item_profiles: Recent, recall: Past, horizon: timedelta, visit: timedelta,
+    ) -> RecallModel:  # fmt: skip
+        """What the channels learn, and from the flow of earlier as-ofs how many candidates each may give."""
         from stages.recall.model import fit
 
         known = events.arrow(["user_id", "item_id", "event_time"])
-        return fit(self, known, user_profiles.arrow(), item_profiles.arrow(), user_profiles.asof)
+        asof = user_profiles.asof
+        before = item_profiles[asof - horizon].arrow() if asof - horizon in item_profiles else None
+        items = item_profiles[asof].arrow()
+        return fit(self, known, user_profiles.arrow(), items, asof, horizon, visit, before, recall)
 
     def load(self, folder: Path) -> RecallModel:
         """What the model's ``save`` wrote."""

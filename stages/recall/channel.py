@@ -50,7 +50,7 @@ class Channel:
     """Whether prerank and rank learn from the score, as the pair feature ``<name>_score``."""
 
     quota: int = Field(30, ge=0)
-    """The most eligible items of a user that the merge takes from this channel; 0 switches the channel off."""
+    """The most eligible items of a user that the merge takes from this channel; 0 switches the channel off. Where the file gives none, the quota is learned, and this is the first."""
 
     def fit(self, query: Query, events: pa.Table, end: datetime) -> Proposer:
         """Learn from what was known at the as-of. A channel that learns nothing, as by default, answers itself.

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.ladder import NAMES, slower
 from features.lookup import codes, column
 from stages.recall.channels.ease import Ease
 from stages.recall.query import Array, Proposals, Query
@@ -16,7 +17,7 @@ from stages.recall.query import Array, Proposals, Query
 BLOCK = 4096
 """Users scored at once; bounds the memory."""
 TREND_PRIOR = 20
-"""Added to an item's users of a year: damps the trend of rare items."""
+"""Added to an item's users of 64 horizons: damps the trend of rare items."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class EaseModel:
     """A linear model of every item by a user's others (EASE: Steck 2019, eq. 8), times the item's trend.
 
     B = -P / diag(P) with a diagonal of 0, P = (X'X + ridge I)^-1, X users x items in {0, 1}. The score of j for a user
-    with items x is (x B)_j (users_28d_j + 1) / (users_365d_j + 20).
+    with items x is (x B)_j (users_s_j + 1) / (users_64x_j + 20), s being the step above the one that suits the data.
     """
 
     items: pa.Array
@@ -37,8 +38,10 @@ class EaseModel:
         code = codes(self.items, query.ids)
         known = np.flatnonzero(code >= 0)
         code = code[known]
-        recent, year = (np.nan_to_num(column(query.items, f"users_{days}d")[code]) for days in (28, 365))
-        weights = self.weights[np.ix_(known, known)] * ((recent + 1) / (year + TREND_PRIOR))
+        recent, ever = (
+            np.nan_to_num(column(query.items, f"users_{step}")[code]) for step in (slower(query.step), NAMES[-1])
+        )
+        weights = self.weights[np.ix_(known, known)] * ((recent + 1) / (ever + TREND_PRIOR))
         had = query.seen[:, code]
         blocks = [Proposals.none()]
         for start in range(0, had.shape[0], BLOCK):
@@ -56,8 +59,8 @@ class EaseModel:
 
 
 def fit(channel: Ease, query: Query) -> EaseModel:
-    """The weights of the channel's number of items with the most users in the last 28 days."""
-    recent = np.nan_to_num(column(query.items, "users_28d"))
+    """The weights of the channel's number of items with the most users lately."""
+    recent = np.nan_to_num(column(query.items, f"users_{slower(query.step)}"))
     best = np.argsort(-recent, kind="stable")[: channel.items]
     chosen = np.sort(best[recent[best] > 0])
     x = query.seen[:, chosen].astype(np.float64)

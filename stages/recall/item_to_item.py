@@ -24,7 +24,7 @@ class ItemToItemModel:
 
     similarity(i, j) = sum_u x_ui x_uj / ((|x_i| |x_j|) + shrink), x_ui = log(1 + decayed count) / sqrt(size of u's
     history). A user's score of j is the sum over the `recent` newest items i of
-    0.5^(last_days / recent_half_life) similarity(i, j).
+    0.5^(age in horizons / recent_half_life) similarity(i, j).
     """
 
     channel: ItemToItem
@@ -42,7 +42,7 @@ class ItemToItemModel:
         place = np.arange(len(query.owner)) - query.offsets[query.owner]
         row = row_of_code[query.history]
         use = (place < self.channel.recent) & (row >= 0)
-        weight = 0.5 ** (query.of_history("last_days")[use] / self.channel.recent_half_life)
+        weight = 0.5 ** (query.of_history("last_days")[use] / (self.channel.recent_half_life * query.horizon))
         shape = (query.users.num_rows, len(self.items))
         recent = sparse.csr_matrix((weight.astype(np.float32), (query.owner[use], row[use])), shape)
         score = (recent @ self.neighbours).tocoo()
@@ -59,7 +59,7 @@ class ItemToItemModel:
 def fit(channel: ItemToItem, query: Query) -> ItemToItemModel:
     """The nearest items of every item that at least `min_users` of the users had."""
     known = query.history >= 0
-    user, item, count = query.owner[known], query.history[known], query.of_history("decayed")[known]
+    user, item, count = query.owner[known], query.history[known], query.of_history("decayed_16x")[known]
     chosen = np.flatnonzero(np.bincount(item, minlength=len(query.ids)) >= channel.min_users)
     compact = np.full(len(query.ids), -1)
     compact[chosen] = np.arange(len(chosen))

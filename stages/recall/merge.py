@@ -21,23 +21,24 @@ RRF_CONSTANT = 60
 
 
 def merge(
-    query: Query, channels: Mapping[str, Channel], proposals: Mapping[str, Proposals], n: int,
-    fresh_days: float, history_days: float, again: bool,
+    query: Query, channels: Mapping[str, Channel], proposals: Mapping[str, Proposals], quotas: Mapping[str, int], n: int,
+    fresh: float, fresh_own: float, again: bool,
 ) -> Narrowed:  # fmt: skip
     """One row per (user, item) that any channel proposed, with every channel's score and rank.
 
     Kept is what some channel ranks within its quota among what is eligible, and of that the n best of the user by
     recall_score = own score + the sum over the other channels of 1 / (60 + rank) (reciprocal rank fusion, Cormack
-    et al. 2009). Not eligible: an item last seen more than `fresh_days` days ago, or for the user's own items
-    `history_days` days; without `again` (a domain where nothing is taken twice) the user's own items as well.
+    et al. 2009). Not eligible: an item last seen more than `fresh` horizons ago, or for the user's own items
+    `fresh_own`; without `again` (a domain where nothing is taken twice) the user's own items as well.
 
     Args:
         query: the users and items that were asked for.
         channels: by name, in the order of the columns.
         proposals: of every channel.
+        quotas: how many eligible candidates each channel may give.
         n: the most candidates that are kept of a user.
-        fresh_days: see above.
-        history_days: see above.
+        fresh: see above.
+        fresh_own: see above.
         again: whether users take an item again.
 
     Returns:
@@ -51,7 +52,8 @@ def merge(
     user, item = (pair // max(size, 1)).astype(np.int32), (pair % max(size, 1)).astype(np.int32)
 
     own = query.had(user, item)
-    eligible = np.where(own, query.age[item] <= history_days, query.age[item] <= fresh_days) & (again | ~own)
+    age = query.age[item] / query.horizon
+    eligible = np.where(own, age <= fresh_own, age <= fresh) & (again | ~own)
     columns: dict[str, pa.Array] = {}
     within = np.zeros(len(pair), bool)
     total = np.zeros(len(pair), np.float32)
@@ -60,7 +62,7 @@ def merge(
         fits = eligible[at]
         where, score = at[fits], each.score[fits]
         rank = positions(each.user[fits], -score).astype(np.int32)
-        within[where] |= rank <= channels[name].quota
+        within[where] |= rank <= quotas[name]
         total[where] += score if name == OWN else 1 / (RRF_CONSTANT + rank)
         columns[stage_score(name)] = _spread(at, each.score, len(pair), pa.float32())
         columns[stage_rank(name)] = _spread(where, rank, len(pair), pa.int32())

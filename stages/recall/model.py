@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from narrows.stage import Asof, Narrowed, Shard
+from features.ladder import best_step
+from narrows.asof import DAY
+from narrows.stage import Asof, Narrowed, Past, Shard
+from stages.recall import quotas
 from stages.recall.channel import Channel, Proposer
 from stages.recall.channels import build
 from stages.recall.merge import merge
@@ -22,13 +26,37 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Learned:
+    """What the data say of themselves, beside the channels."""
+
+    repeat_share: float
+    """Share of (user, item) pairs with events on two visits or more."""
+    horizon: float
+    """Days."""
+    visit: float
+    """Days."""
+    step: str
+    """Of the ladder: the popularity that suits the data."""
+    quotas: dict[str, int]
+    """Of every channel: the most candidates that it gives a user."""
+
+    def query(self, users: pa.Table, items: pa.Table) -> Query:
+        """What the channels are asked."""
+        return Query(users, items, self.horizon, self.visit, self.step)
+
+
+@dataclass(frozen=True)
 class RecallModel:
-    """Who answers for each channel, and how often the data has an item again."""
+    """Who answers for each channel, and what was learned for all of them."""
 
     proposers: Mapping[str, Proposer]
     """By the channel's name, in the order of the columns."""
-    repeat_share: float
-    """Share of (user, item) pairs with events on two days or more."""
+    learned: Learned
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What is logged of the model."""
+        return {"quotas": self.learned.quotas, "step": self.learned.step, "repeat_share": self.learned.repeat_share}
 
     def save(self, folder: Path) -> None:
         """A folder for each channel that learned something, and recall.json."""
@@ -36,30 +64,52 @@ class RecallModel:
             if not isinstance(proposer, Channel):
                 (folder / name).mkdir()
                 proposer.save(folder / name)
-        (folder / "recall.json").write_text(json.dumps({"repeat_share": self.repeat_share}))
+        (folder / "recall.json").write_text(json.dumps(asdict(self.learned)))
 
 
-def fit(room: Recall, events: pa.Table, users: pa.Table, items: pa.Table, asof: Asof) -> RecallModel:
-    """Every channel learns from what was known at the as-of."""
-    query = Query(users, items)
-    count = query.of_history("count")
-    proposers = {name: each.fit(query, events, asof.end) for name, each in build(room.channels).items()}
-    return RecallModel(proposers, float(np.mean(count >= 2)) if len(count) else 0.0)
+def fit(
+    room: Recall, events: pa.Table, users: pa.Table, items: pa.Table, asof: Asof, horizon: timedelta, visit: timedelta,
+    before: pa.Table | None = None, flows: Past | None = None,
+) -> RecallModel:  # fmt: skip
+    """Every channel learns from what was known at the as-of.
+
+    Args:
+        room: the settings.
+        events: user_id, item_id, event_time.
+        users: user_profiles.
+        items: item_profiles.
+        asof: of the model.
+        horizon: of the lists.
+        visit: the period of one.
+        before: item_profiles of a horizon before, where they are known.
+        flows: recall's tables of earlier as-ofs, where there are any.
+    """
+    step = room.step or best_step(before, items)
+    query = Query(users, items, horizon / DAY, visit / DAY, step)
+    channels, count = build(room.channels), query.of_history("count")
+    start = {name: each.quota for name, each in channels.items()}
+    fixed = {name: quota for name, quota in start.items() if "quota" in room.channels.get(name, {})}
+    learned = Learned(
+        float(np.mean(count >= 2)) if len(count) else 0.0, query.horizon, query.visit, step,
+        quotas.learned(flows or Past(), events, horizon, start, fixed, room.n),
+    )  # fmt: skip
+    return RecallModel({name: each.fit(query, events, asof.end) for name, each in channels.items()}, learned)
 
 
 def load(room: Recall, folder: Path) -> RecallModel:
     """What `RecallModel.save` wrote."""
-    share = json.loads((folder / "recall.json").read_text())["repeat_share"]
-    return RecallModel({name: each.load(folder / name) for name, each in build(room.channels).items()}, share)
+    learned = Learned(**json.loads((folder / "recall.json").read_text()))
+    return RecallModel({name: each.load(folder / name) for name, each in build(room.channels).items()}, learned)
 
 
 def narrow(room: Recall, model: RecallModel, shard: Shard) -> Narrowed:
-    """The catalogue to candidates."""
-    query = Query(shard.users, shard.items)
-    channels = build(room.channels)
-    proposals = {
-        name: model.proposers[name].propose(query, int(room.oversample * each.quota) + 1)
-        for name, each in channels.items()
-    }
-    again = model.repeat_share >= room.min_repeat_share
-    return merge(query, channels, proposals, room.n, room.fresh_days, room.history_days, again)
+    """The catalogue to candidates.
+
+    A channel proposes as deep as its first quota at least, so that a later run can see what more of it would be worth.
+    """
+    learned, channels = model.learned, build(room.channels)
+    query = learned.query(shard.users, shard.items)
+    depth = {name: int(room.oversample * max(each.quota, learned.quotas[name])) + 1 for name, each in channels.items()}
+    proposals = {name: model.proposers[name].propose(query, depth[name]) for name in channels}
+    again = learned.repeat_share >= room.min_repeat_share
+    return merge(query, channels, proposals, learned.quotas, room.n, room.fresh, room.fresh_own, again)

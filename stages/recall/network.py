@@ -32,8 +32,8 @@ class Towers(nn.Module):
         )
         self.item_layer = nn.Linear(embedding_size, embedding_size)
         self.item_bias = nn.Parameter(torch.zeros(len(parts)))
-        self.log_half_life = nn.Parameter(torch.tensor(3.0))
-        """log of days; starts at about 20 days."""
+        self.log_half_life = nn.Parameter(torch.tensor(1.05))
+        """log of horizons; starts at about 3 horizons."""
 
     def inputs(self) -> Tensor:
         """Sum of the embeddings of each item's parts: float32 [items, embedding_size]."""
@@ -43,13 +43,13 @@ class Towers(nn.Module):
         """Item vectors, float32 [items, embedding_size + 1]; the last column is the bias."""
         return torch.cat([self.item_layer(inputs) + inputs, self.item_bias[:, None]], 1)
 
-    def users(self, inputs: Tensor, sequence: Tensor, days: Tensor) -> Tensor:
-        """User vectors, float32 [users, embedding_size + 1], of item codes [users, length] (-1 = none) and their ages in days.
+    def users(self, inputs: Tensor, sequence: Tensor, ages: Tensor) -> Tensor:
+        """User vectors, float32 [users, embedding_size + 1], of item codes [users, length] (-1 = none) and their ages in horizons.
 
         The last column is 1, so that the product adds the item's bias; a user without any item has zeros.
         """
         known = sequence >= 0
-        weight = torch.exp2(-days / self.log_half_life.exp()) * known + 1e-6 * known
+        weight = torch.exp2(-ages / self.log_half_life.exp()) * known + 1e-6 * known
         weight = weight / weight.sum(1, keepdim=True).clamp_min(1e-12)
         mean = functional.embedding_bag(sequence.clamp_min(0), inputs, per_sample_weights=weight, mode="sum")
         vector = functional.pad(self.user_layer(mean) + mean, (0, 1), value=1.0)
@@ -57,7 +57,7 @@ class Towers(nn.Module):
 
 
 def train(
-    towers: Towers, sequence: Array, days: Array, target: Array, epochs: int, rate: float, batch: int, seed: int
+    towers: Towers, sequence: Array, ages: Array, target: Array, epochs: int, rate: float, batch: int, seed: int
 ) -> float:
     """Train with in-batch sampled softmax and logQ correction (Yi et al. 2019).
 
@@ -67,7 +67,7 @@ def train(
     Args:
         towers: changed in place.
         sequence: item codes, int64 [rows, length], -1 = none.
-        days: their ages in days, float32 [rows, length].
+        ages: their ages in horizons, float32 [rows, length].
         target: the code of the item that was bought, int64 [rows].
         epochs: passes over the rows.
         rate: learning rate of Adam.
@@ -80,18 +80,18 @@ def train(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # steps of some milliseconds: threads would wait for each other longer than they work
     try:
-        return _train(towers, sequence, days, target, epochs, rate, batch, seed)
+        return _train(towers, sequence, ages, target, epochs, rate, batch, seed)
     finally:
         torch.set_num_threads(threads)
 
 
 def _train(
-    towers: Towers, sequence: Array, days: Array, target: Array, epochs: int, rate: float, batch: int, seed: int
+    towers: Towers, sequence: Array, ages: Array, target: Array, epochs: int, rate: float, batch: int, seed: int
 ) -> float:
     generator = torch.Generator().manual_seed(seed)
     frequency = torch.from_numpy(np.bincount(target, minlength=len(towers.parts)) / max(len(target), 1))
     log_q = frequency.clamp_min(1e-12).log().float()
-    tensors = [torch.from_numpy(array) for array in (sequence, days, target)]
+    tensors = [torch.from_numpy(array) for array in (sequence, ages, target)]
     optimizer = torch.optim.Adam(towers.parameters(), lr=rate)
     loss_sum, steps = 0.0, 0
     for _ in range(epochs):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from features.ladder import GROUP_STEPS, slower
 from features.lookup import codes, column, flat
 from stages.recall.query import Array, Proposals, Query
 
@@ -14,23 +15,27 @@ def most_users(query: Query, name: str, n: int) -> Proposals:
 
     Args:
         query: the users and items.
-        name: the item column that counts users, for example ``users_28d``.
+        name: the item column that counts users, for example ``users_4x``.
         n: the most items of a user.
     """
     return _new_to_user(query, [_largest(column(query.items, name))] * query.users.num_rows, n)
 
 
 def most_users_in_group(query: Query, user_column: str, group: str, n: int) -> Proposals:
-    """The same within a group of users, over 28 days; none for a user whose group is null or unknown.
+    """The same within a group of users, over the step above the one that suits the data; none without a known group.
 
     Args:
         query: the users and items.
         user_column: the user column that names the group.
-        group: prefix of the item lists ``<group>_name`` and ``<group>_users_28d``.
+        group: prefix of the item lists ``<group>_name`` and ``<group>_users_<step>``.
         n: the most items of a user.
     """
     offsets, names = flat(query.items, f"{group}_name")
-    counts = flat(query.items, f"{group}_users_28d")[1].cast(pa.float32()).to_numpy(zero_copy_only=False)
+    counts = (
+        flat(query.items, f"{group}_users_{slower(query.step, GROUP_STEPS)}")[1]
+        .cast(pa.float32())
+        .to_numpy(zero_copy_only=False)
+    )
     vocabulary = names.unique()
     code = codes(names, vocabulary)
     item = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))

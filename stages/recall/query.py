@@ -54,10 +54,16 @@ class Query:
     Args:
         users: user_profiles rows.
         items: item_profiles, the whole catalogue.
+        horizon: its length in days.
+        visit: the length of a visit's period in days.
+        step: the step of the ladder whose popularity suits the data.
     """
 
-    def __init__(self, users: pa.Table, items: pa.Table):
+    def __init__(
+        self, users: pa.Table, items: pa.Table, horizon: float = 7.0, visit: float = 1.0, step: str = "1x"
+    ) -> None:
         self.users, self.items = users, items
+        self.horizon, self.visit, self.step = horizon, visit, step
         self.ids: pa.Array = items["item_id"].combine_chunks()
         self.offsets, names = flat(users, "history_item")
         self.history = codes(names, self.ids)

@@ -39,7 +39,7 @@ class TwoTowerModel:
         if not self.index.ntotal:  # no item has users enough for a vector
             return Proposals.none()
         sequence = sequence_item(query.users, codes(flat(query.users, "sequence_item")[1], self.items), LENGTH)
-        ages = sequence_days(query.users, LENGTH)
+        ages = sequence_days(query.users, LENGTH) / np.float32(query.horizon)
         with torch.inference_mode():
             inputs = self.towers.inputs()
             users = self.towers.users(inputs, torch.from_numpy(sequence.astype(np.int64)), torch.from_numpy(ages))
@@ -57,7 +57,7 @@ class TwoTowerModel:
 
 
 def fit(channel: TwoTower, query: Query, events: pa.Table, end: datetime) -> TwoTowerModel:
-    """Learns from users' first purchases of an item: the latest events before that day -> the item."""
+    """Learns from users' first purchases of an item: the latest events before that visit -> the item."""
     users = np.bincount(query.history[query.history >= 0], minlength=len(query.ids))
     chosen = np.flatnonzero(users >= channel.min_users)
     items = query.ids.take(pa.array(chosen))
@@ -65,7 +65,7 @@ def fit(channel: TwoTower, query: Query, events: pa.Table, end: datetime) -> Two
     parts = [np.arange(1, len(chosen) + 1), *(code[chosen] + 1 for code in catalogue.code.values())]
     torch.manual_seed(channel.seed)
     towers = Towers(torch.from_numpy(np.stack(parts, 1).astype(np.int64)), channel.embedding_size)
-    sequence, age, target = _first_purchases(channel, events, items, end)
+    sequence, age, target = _first_purchases(channel, query, events, items, end)
     if len(target):
         train(
             towers, sequence, age, target,
@@ -85,15 +85,18 @@ def load(folder: Path) -> TwoTowerModel:
     return TwoTowerModel(items, towers, index.load(folder / "items.faiss"))
 
 
-def _first_purchases(channel: TwoTower, events: pa.Table, items: pa.Array, end: datetime) -> tuple[Array, Array, Array]:
-    """Up to `pairs` of the last `train_days` days.
+def _first_purchases(
+    channel: TwoTower, query: Query, events: pa.Table, items: pa.Array, end: datetime
+) -> tuple[Array, Array, Array]:
+    """Up to `pairs` of the last `train` horizons.
 
     Returns:
-        The latest item codes before the purchase's day, int64 [rows, LENGTH], -1 where there are fewer; their ages at
-        the start of that day, float32 [rows, LENGTH]; the item's code, int64 [rows].
+        The latest item codes before the purchase's visit, int64 [rows, LENGTH], -1 where there are fewer; their ages at
+        the start of that visit, in horizons, float32 [rows, LENGTH]; the item's code, int64 [rows].
     """
     moment = pc.cast(events["event_time"], pa.timestamp("us")).combine_chunks().cast(pa.int64()).to_numpy()
-    age = (int(end.timestamp() * 1e6) - moment) / 86_400e6
+    age = (int(end.timestamp() * 1e6) - moment) / (86_400e6 * query.horizon)
+    length = query.visit / query.horizon
     users = events["user_id"].combine_chunks()
     user = codes(users, users.unique())
     item = codes(events["item_id"], items)
@@ -101,16 +104,16 @@ def _first_purchases(channel: TwoTower, events: pa.Table, items: pa.Array, end: 
     user, item, age = user[known], item[known], age[known]
     order = np.lexsort((item, -age, user))
     user, item, age = user[order], item[order], age[order]
-    day = np.ceil(age)
-    visit = np.cumsum((np.diff(user, prepend=-1) != 0) | (np.diff(day, prepend=-1) != 0))
+    begin = np.ceil(age / length)
+    visit = np.cumsum((np.diff(user, prepend=-1) != 0) | (np.diff(begin, prepend=-1) != 0))
     visit_start = np.searchsorted(visit, visit)
     user_start = np.searchsorted(user, user)
     first = np.zeros(len(item), bool)
     first[np.unique(user.astype(np.int64) * len(items) + item, return_index=True)[1]] = True
-    rows = np.flatnonzero(first & (age <= channel.train_days) & (visit_start > user_start))
+    rows = np.flatnonzero(first & (age <= channel.train) & (visit_start > user_start))
     rows = np.sort(np.random.default_rng(channel.seed).permutation(rows)[: channel.pairs])
     start, stop = user_start[rows], visit_start[rows]
     sequence = pad(item, start, stop, LENGTH, -1).astype(np.int64)
     ages = pad(age, start, stop, LENGTH, 0).astype(np.float32)
-    ages = np.where(sequence >= 0, ages - day[rows, None], 0).astype(np.float32)
+    ages = np.where(sequence >= 0, ages - begin[rows, None] * length, 0).astype(np.float32)
     return sequence, ages, item[rows].astype(np.int64)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from narrows.stage import Asof, Output, Table, TableStage, room, settings_of
+from narrows.stage import Asof, Output, Recent, Table, TableStage, room, settings_of
 
 if TYPE_CHECKING:
     from narrows.settings import Settings
@@ -25,6 +25,7 @@ class Recommendations(TableStage):
     """
 
     name: ClassVar[str] = "recommendations"
+    past: ClassVar[dict[str, str | int]] = {"item_profiles": 2}
 
     scene: str = "home"
     """The surface of the product that the lists are for."""
@@ -39,18 +40,22 @@ class Recommendations(TableStage):
     nothing expires. ``auto``: ``asof`` for a replay of the past (expired when it was made), else ``wall``."""
 
     def transform(
-        self, rerank: Table, item_profiles: Table, user_profiles: Table, *, horizon: timedelta, settings: Settings
+        self, rerank: Table, item_profiles: Recent, user_profiles: Table, *, horizon: timedelta, settings: Settings
     ) -> Output:
         """The published rows, without what is taken down; a release id comes from the versions that were read and the
         room's settings.
         """
+        from features.ladder import best_step
         from narrows.serving import reading, schema
         from narrows.serving.gates import FALLBACK_PLACE, PLACE, without
         from stages.recommendations import lists
 
-        versions = [rerank.version, item_profiles.version, user_profiles.version]
+        catalogues = list(item_profiles.values())
+        versions = [rerank.version, *(table.version for table in catalogues), user_profiles.version]
         release = lists.release_id(rerank.asof, versions, settings_of(self))
-        users, items = lists.read_users(user_profiles), lists.read_items(item_profiles)
+        users = lists.read_users(user_profiles)
+        *before, items = map(lists.read_items, catalogues)
+        step = best_step(before[0] if before else None, items)
         reasons = rerank.arrow(["item_id", "reason"])
         rows = lists.rows(
             lists.read_lists(rerank),
@@ -60,7 +65,7 @@ class Recommendations(TableStage):
             batch_id=str(rerank.asof),
             expires_at=lists.expiry(rerank.asof, horizon, self.grace_hours),
         )
-        fallback = lists.fallback(items, users, lists.offered(reasons), self.scene, self.fallback_n)
+        fallback = lists.fallback(items, users, lists.offered(reasons), step, self.scene, self.fallback_n)
         engine = schema.open_engine(settings.serving_url)
         try:
             schema.create(engine)

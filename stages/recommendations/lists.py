@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.ladder import GROUP_STEPS, STEPS, by_popularity, slower
 from narrows.columns import ITEM, PROPENSITY, RANK, REASON, SCORE, USER
 from narrows.serving.schema import EVERYONE
 from narrows.stage import Asof, Table
@@ -19,7 +20,7 @@ from narrows.stage import Asof, Table
 BLOCKED = "policy:block"
 """The reason by which the rerank table marks an item that the policy never shows."""
 LIST = (USER, ITEM, RANK, SCORE, PROPENSITY, REASON)
-GROUPS = ("segment_name", "segment_users_28d", "segment_users_90d")
+GROUPS = ("segment_name", *(f"segment_users_{step}" for step in GROUP_STEPS))
 
 
 def release_id(asof: Asof, versions: list[str], settings: dict[str, Any]) -> str:
@@ -45,7 +46,7 @@ def read_users(profiles: Table) -> pa.Table:
 
 def read_items(profiles: Table) -> pa.Table:
     """item_id and its popularity, overall and by segment."""
-    wanted = (ITEM, "users_7d", "users_28d", *GROUPS)
+    wanted = (ITEM, *(f"users_{step}" for step in STEPS), *GROUPS)
     return profiles.arrow([name for name in profiles.columns if name in wanted])
 
 
@@ -99,17 +100,18 @@ def rows(
     return pa.table({**same, **own})
 
 
-def fallback(items: pa.Table, users: pa.Table, allowed: pa.Array, scene: str, n: int) -> pa.Table:
+def fallback(items: pa.Table, users: pa.Table, allowed: pa.Array, step: str, scene: str, n: int) -> pa.Table:
     """The most popular items for everyone and for each segment.
 
-    For everyone by users of the last 7 days, then 28; for a segment by its users of the last 28 days, then
-    90, then by everyone's order. The score is the share of the users (of the segment) that had the item in 7
-    (28) days.
+    For everyone by users within the ``step`` that suits the data, then the longer ones; for a segment by its users within
+    the next longer step, then the longer ones, then by everyone's order. The score is the share of the users (of the
+    segment) that had the item within that step.
 
     Args:
-        items: item_id, users_7d, users_28d and the parallel lists segment_name, segment_users_28d and _90d.
+        items: item_id, ``users_<step>`` and the parallel lists ``segment_name``, ``segment_users_<step>``.
         users: user_id and optionally segment: the sizes of the segments.
         allowed: the items that may be offered.
+        step: of the ladder.
         scene: of every row.
         n: items per list.
 
@@ -117,22 +119,21 @@ def fallback(items: pa.Table, users: pa.Table, allowed: pa.Array, scene: str, n:
         scene, segment (``all`` = everyone), rank int32, item_id, score f64.
     """
     items = items.filter(pc.is_in(items[ITEM], value_set=allowed.cast(items[ITEM].type)))
-    items = items.sort_by(
-        [("users_7d", "descending"), ("users_28d", "descending"), (ITEM, "ascending")]
-    ).combine_chunks()
-    weekly = pc.fill_null(items["users_7d"], 0).to_numpy()
-    lists = [_list(items, np.arange(items.num_rows)[:n], weekly, users.num_rows, scene, EVERYONE)]
+    items = items.sort_by(by_popularity(items, step)).combine_chunks()
+    lately = pc.fill_null(items[f"users_{step}"], 0).to_numpy()
+    lists = [_list(items, np.arange(items.num_rows)[:n], lately, users.num_rows, scene, EVERYONE)]
     if "segment" in users.column_names and set(GROUPS) <= set(items.column_names):
         size = {each["values"]: each["counts"] for each in pc.value_counts(users["segment"].drop_null()).to_pylist()}
         item = pc.list_parent_indices(items["segment_name"]).to_numpy()
-        name, month, quarter = (pc.list_flatten(items[column]) for column in GROUPS)
-        month, quarter = month.to_numpy(), quarter.to_numpy()
+        name = pc.list_flatten(items["segment_name"])
+        first = GROUP_STEPS.index(slower(step, GROUP_STEPS))
+        counts = [pc.list_flatten(items[f"segment_users_{each}"]).to_numpy() for each in GROUP_STEPS[first:]]
         for segment in sorted(size):
             here = np.flatnonzero(pc.equal(name, segment).to_numpy(zero_copy_only=False))
-            best = here[np.lexsort((item[here], -quarter[here], -month[here]))][:n]
-            buyers = np.zeros(items.num_rows)
-            buyers[item[best]] = month[best]
-            lists.append(_list(items, item[best], buyers, size[segment], scene, segment))
+            best = here[np.lexsort((item[here], *(-count[here] for count in reversed(counts))))][:n]
+            takers = np.zeros(items.num_rows)
+            takers[item[best]] = counts[0][best]
+            lists.append(_list(items, item[best], takers, size[segment], scene, segment))
     return pa.concat_tables(lists)
 
 

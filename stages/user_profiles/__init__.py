@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -27,9 +28,13 @@ class UserProfiles(TableStage):
     sequence_length: int = Field(50, ge=1)
     """Events of a user that are kept in order."""
     visits_length: int = Field(100, ge=1)
-    """Days with an event that are kept, newest first."""
+    """Visits that are kept, newest first."""
 
-    def transform(self, events: Table, items: Table, users: Table, *, session: Any, asofs: list[Asof]) -> Any:
+    def transform(
+        self, events: Table, items: Table, users: Table, *, session: Any, asofs: list[Asof], horizon: timedelta,
+        visit: timedelta,
+    ) -> Any:  # fmt: skip
+        from narrows.engine.histories import Scale
         from stages.user_profiles.profile import profile
 
-        return profile(session, events, items, users, self, asofs)
+        return profile(session, events, items, users, self, asofs, Scale(horizon, visit))

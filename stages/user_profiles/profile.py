@@ -9,35 +9,38 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from features import history, user
+from features.ladder import STEPS
 from narrows.columns import CONTEXT, ITEM, PRICE, USER, VALUE
-from narrows.engine.histories import ATTRIBUTES, complete, dated, each_asof, everything, known_by, with_side
+from narrows.engine.histories import ATTRIBUTES, Scale, complete, dated, each_asof, everything, known_by, with_side
 from narrows.engine.spark import Parts
 from narrows.stage import Asof, Table
 
 if TYPE_CHECKING:
     from stages.user_profiles import UserProfiles
 
-DAY = "event_day"
+PERIOD = "period"
 
 
-def profile(session: Any, events: Table, items: Table, users: Table, room: UserProfiles, asofs: list[Asof]) -> Parts:
+def profile(
+    session: Any, events: Table, items: Table, users: Table, room: UserProfiles, asofs: list[Asof], scale: Scale
+) -> Parts:
     """One row per as-of and user."""
-    rows = with_side(dated(session, events, max(asofs)), users.spark(session))
+    rows = with_side(dated(session, events, max(asofs), scale), users.spark(session))
     sides = {ITEM: items.arrow([ITEM, *ATTRIBUTES])}
-    return each_asof(rows, USER, sides, asofs, partial(profiles, room=room))
+    return each_asof(rows, USER, sides, asofs, scale, partial(profiles, room=room, scale=scale))
 
 
-def profiles(rows: pl.DataFrame, asofs: list[Asof], room: UserProfiles) -> Iterator[pl.DataFrame]:
+def profiles(rows: pl.DataFrame, asofs: list[Asof], room: UserProfiles, scale: Scale) -> Iterator[pl.DataFrame]:
     """For each as-of one row per user it has heard of, in order; ``rows`` as ``each_asof`` says."""
     lengths = {ITEM: room.history_length} | dict.fromkeys(ATTRIBUTES, room.kinds_length)
     # newest first, of one instant by item: a group's first rows are its newest; the rest, as sums depend on the order
     rows = rows.sort("second", ITEM, VALUE, PRICE, descending=[True, False, False, False])
-    days = {attribute: by_day(rows, USER, attribute) for attribute in lengths}
-    visited = by_day(rows, USER)
+    with_thing = {attribute: by_visit(rows, USER, attribute) for attribute in lengths}
+    visited = by_visit(rows, USER)
     segments = rows.filter(pl.col("known").is_null()).select(USER, "segment")
     for asof in asofs:
-        known = known_by(rows, asof)
-        visit = visits(known_by(visited, asof))
+        known = known_by(rows, asof, scale)
+        visit = visits(known_by(visited, asof, scale))
         result = everything(rows, asof).select(USER).unique()
         tables = [
             segments,
@@ -49,39 +52,38 @@ def profiles(rows: pl.DataFrame, asofs: list[Asof], room: UserProfiles) -> Itera
             ),
         ]
         for attribute, length in lengths.items():
-            days_with_visit = known_by(days[attribute], asof).join(
-                visit.select(USER, DAY, "visit"), [USER, DAY], "left"
-            )
-            tables.append(histories(days_with_visit, attribute, length))
+            known_things = known_by(with_thing[attribute], asof, scale)
+            numbered = known_things.join(visit.select(USER, PERIOD, "visit"), [USER, PERIOD], "left")
+            tables.append(histories(numbered, attribute, length))
         for table in tables:
             result = result.join(table, USER, "left")
         yield complete(result.sort(USER))
 
 
-def by_day(rows: pl.DataFrame, *keys: str) -> pl.DataFrame:
-    """Per ``keys``, day and day of becoming known: ``second`` of the last event and the sum of the values, newest first."""
+def by_visit(rows: pl.DataFrame, *keys: str) -> pl.DataFrame:
+    """Per ``keys``, period and time of becoming known: ``second`` of the last event and the sum of the values, newest first."""
     rows = rows.filter(pl.all_horizontal(pl.col("known", *keys).is_not_null()))
     total = pl.when(pl.col(VALUE).count() > 0).then(pl.col(VALUE).sum())
-    days = rows.group_by(*keys, DAY, "known").agg(pl.col("second").max(), total.alias(VALUE))
-    return days.sort(*keys, DAY, descending=[False] * len(keys) + [True])
+    visits = rows.group_by(*keys, PERIOD, "known").agg(pl.col("second").max(), total.alias(VALUE))
+    return visits.sort(*keys, PERIOD, descending=[False] * len(keys) + [True])
 
 
 def visits(days: pl.DataFrame) -> pl.DataFrame:
-    """One row per user and day with an event, newest first: ``age`` of the day's last event, ``visit`` = 1, 2, …"""
+    """One row per visit, a user's newest first: ``age`` of its last event, ``visit`` = 1, 2, …"""
     days = once(days, USER)
     return days.with_columns(visit=pl.int_range(1, pl.len() + 1).over(USER))
 
 
 def once(days: pl.DataFrame, *keys: str) -> pl.DataFrame:
-    """One row per ``keys`` and day: what became known of a day on several days is one day still."""
-    first = [pl.col(name).ne_missing(pl.col(name).shift(1)) for name in (*keys, DAY)]
+    """One row per ``keys`` and period: what became known of a visit at several times is one visit still."""
+    first = [pl.col(name).ne_missing(pl.col(name).shift(1)) for name in (*keys, PERIOD)]
     if days.select(pl.any_horizontal(first).all()).item():
         return days
     total = pl.when(pl.col(VALUE).count() > 0).then(pl.col(VALUE).sum()).alias(VALUE)
     others = [
-        pl.col(name).first() for name in days.columns if name not in (*keys, DAY, "age", VALUE, "known", "second")
+        pl.col(name).first() for name in days.columns if name not in (*keys, PERIOD, "age", VALUE, "known", "second")
     ]
-    return days.group_by(*keys, DAY, maintain_order=True).agg(pl.col("age").min(), total, *others)
+    return days.group_by(*keys, PERIOD, maintain_order=True).agg(pl.col("age").min(), total, *others)
 
 
 def histories(days: pl.DataFrame, attribute: str, length: int) -> pl.DataFrame:
@@ -102,10 +104,11 @@ def histories(days: pl.DataFrame, attribute: str, length: int) -> pl.DataFrame:
 
 
 def favourite(known: pl.DataFrame) -> pl.DataFrame:
-    """``favourite_context``: the context of most days in the last 90, then ever, then newest, then first by name."""
-    days = known.filter(pl.col(CONTEXT).is_not_null()).group_by(USER, CONTEXT, DAY).agg(pl.col("age").min())
-    counts = days.group_by(USER, CONTEXT).agg(
-        (pl.col("age") <= 90).sum().alias("recent"), pl.len().alias("ever"), pl.col("age").min()
+    """``favourite_context``: that of most visits in the last 16 horizons, then ever, then newest, then first by name."""
+    in_context = known.filter(pl.col(CONTEXT).is_not_null())
+    visits = in_context.group_by(USER, CONTEXT, PERIOD).agg(pl.col("age", "horizons").min())
+    counts = visits.group_by(USER, CONTEXT).agg(
+        (pl.col("horizons") <= STEPS["16x"]).sum().alias("recent"), pl.len().alias("ever"), pl.col("age").min()
     )
     counts = counts.sort(USER, "recent", "ever", "age", CONTEXT, descending=[False, True, True, False, False])
     return counts.group_by(USER, maintain_order=True).agg(pl.col(CONTEXT).first().alias("favourite_context"))

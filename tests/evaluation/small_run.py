@@ -2,12 +2,13 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from narrows.asof import Asof
-from narrows.stage import Flow, Table, Truth
+from narrows.stage import Flow, Recent, Table, Truth
 
 ASOF = Asof.parse("2020-01-01")
 
@@ -41,16 +42,16 @@ USERS = pa.table(
         "history_item": [["1", "2"], ["2"], []],
         "history_count": pa.array([[3, 1], [2], []], pa.list_(pa.int32())),
         "history_last_days": pa.array([[0.5, 9.0], [1.0], []], pa.list_(pa.float32())),
-        "history_decayed": pa.array([[2.5, 0.5], [1.5], []], pa.list_(pa.float32())),
+        "history_decayed_16x": pa.array([[2.5, 0.5], [1.5], []], pa.list_(pa.float32())),
     }
 )
 ITEMS = pa.table(
     {
         "item_id": [str(item) for item in range(1, 8)],
         "title": [f"title {item}" for item in range(1, 8)],
-        "users_7d": pa.array([3, 2, 1, 0, 0, 0, 0], pa.int32()),
-        "users_28d": pa.array([3, 3, 3, 3, 2, 1, 0], pa.int32()),
-        "users_365d": pa.array([3, 3, 3, 3, 2, 1, 0], pa.int32()),
+        "users_1x": pa.array([3, 2, 1, 0, 0, 0, 0], pa.int32()),
+        "users_4x": pa.array([3, 3, 3, 3, 2, 1, 0], pa.int32()),
+        "users_64x": pa.array([3, 3, 3, 3, 2, 1, 0], pa.int32()),
     }
 )
 FIRST = {"a1": 1, "a2": 2, "a3": 3, "a4": 4, "a6": 5, "b2": 1}
@@ -81,7 +82,7 @@ def publish(root: Path, name: str, table: pa.Table, kind: type[Table] = Table) -
     return kind(name, ASOF, "v", root / name, {"rows": table.num_rows})
 
 
-def handles(root: Path, published: pa.Table = PUBLISHED, truth: pa.Table = TRUTH) -> dict[str, Table]:
+def handles(root: Path, published: pa.Table = PUBLISHED, truth: pa.Table = TRUTH) -> dict[str, Any]:
     """All that the room reads; events also hold the as-of's own day and the day after the horizon."""
     inside, day = truth.drop_columns("rank"), datetime(2020, 1, 5, tzinfo=UTC)
     parts = [(inside, day), (pairs("a7"), datetime(2020, 1, 1, 23, tzinfo=UTC))]
@@ -103,4 +104,5 @@ def handles(root: Path, published: pa.Table = PUBLISHED, truth: pa.Table = TRUTH
     }
     found = {name: publish(root, name, table) for name, table in tables.items()}
     flow = Flow({name: found.pop(name) for name in ROOMS})
+    found["item_profiles"] = Recent({ASOF: found["item_profiles"]})
     return {**found, "flow": flow, "events": publish(root, "events", events, Truth)}

@@ -72,13 +72,13 @@ def test_orders_skip_nulls_and_close_gaps(judge):
     assert named(judge, lists, "b") == ["1", "2"]
 
 
-def test_popularity_breaks_ties_by_28_days_then_id(judge):
-    assert named(judge, baselines.popular(judge, USERS, ITEMS, 5), "b") == ["1", "2", "3", "4", "5"]
-    assert named(judge, baselines.popular(judge, USERS, ITEMS, 3, new=True), "a") == ["3", "4", "5"]
+def test_popularity_breaks_ties_by_longer_steps_then_id(judge):
+    assert named(judge, baselines.popular(judge, USERS, ITEMS, "1x", 5), "b") == ["1", "2", "3", "4", "5"]
+    assert named(judge, baselines.popular(judge, USERS, ITEMS, "1x", 3, new=True), "a") == ["3", "4", "5"]
 
 
 def test_own_then_popular_fills_with_what_the_user_lacks(judge):
-    lists = baselines.own_then_popular(judge, USERS, ITEMS, 3)
+    lists = baselines.own_then_popular(judge, USERS, ITEMS, "1x", 3)
     assert named(judge, lists, "a") == ["1", "2", "3"]
     assert named(judge, lists, "b") == ["2", "1", "3"]
     assert named(judge, lists, "d") == ["1", "2", "3"]  # an empty history

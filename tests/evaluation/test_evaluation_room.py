@@ -40,7 +40,9 @@ def test_quality_by_hand(judged):
     assert found["served", "published", "published", "coverage", 2, ""]["value"] == pytest.approx(3 / 7)
     assert judged.notes["recall_2"] == headline["value"]
     assert ("all", "channel", "own", "recall", 2, "") in found
-    assert {("all", "baseline", name, "ndcg", 1, "") for name in ("popular_7d", "own_then_popular")} <= set(found)
+    assert {("all", "baseline", name, "ndcg", 1, "") for name in ("popular", "popular_new", "own_then_popular")} <= set(
+        found
+    )
 
 
 def test_the_headline_comes_from_the_published_rows_alone(judged, tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from features.ladder import STEPS
 from features.lookup import Pairs, locate
 from features.pair import FEATURES, matrix
 from features.sequence import pad
@@ -16,14 +17,16 @@ ROWS = [("u1", "i1", 0), ("u1", "i1", 14), ("u1", "i1", 21), ("u1", "i11", 7), (
 
 
 ORDER = [
-    "history_count", "history_last_days", "history_first_days", "history_decayed", "history_decayed_short",
-    "history_last_visits", "history_share", "history_place", "history_gap_days", "history_due",
+    "history_count", "history_last_days", "history_first_days", "history_decayed_16x", "history_decayed_4x",
+    "history_decayed_1x", "history_last_visits", "history_share", "history_place", "history_gap_days", "history_due",
     "history_gap_visits", "history_due_visits", "history_visit_share", "history_previous_due", "history_value",
-    "category_decayed", "category_visit_share", "subcategory_decayed", "subcategory_visit_share",
-    "subcategory_due", "subcategory_due_visits", "subcategory_since_item", "item_users_7d", "item_users_28d",
-    "item_users_90d", "item_trend", "item_trend_long", "item_last_days", "item_repeat_share", "item_gap_days",
-    "item_days_per_user", "item_due", "item_price", "item_price_ratio", "category_trend", "subcategory_trend",
-    "subcategory_popularity_share", "context_users_28d", "user_events_30d", "user_events", "user_visits",
+    "category_decayed_16x", "category_decayed_1x", "category_visit_share", "subcategory_decayed_16x",
+    "subcategory_decayed_1x", "subcategory_visit_share",
+    "subcategory_due", "subcategory_due_visits", "subcategory_since_item",
+    *(f"item_users_{step}" for step in STEPS), *(f"item_trend_{step}" for step in list(STEPS)[:-1]),
+    "item_first_days", "item_last_days", "item_repeat_share", "item_gap_days",
+    "item_visits_per_user", "item_due", "item_price", "item_price_ratio", "category_trend", "subcategory_trend",
+    "subcategory_popularity_share", "context_users_4x", "context_users_4th", "user_events_4x", "user_events_1x", "user_events", "user_visits",
     "user_last_days", "user_variety", "item_to_item_score", "ease_score", "two_tower_score",
 ]  # fmt: skip
 
@@ -40,7 +43,7 @@ def pairs() -> Pairs:
         "history_count": [3, 1, np.nan],
         "history_last_days": [0.5, 7.5, np.nan],
         "history_first_days": [21.5, 7.5, np.nan],
-        "history_decayed": [1 + 0.5 ** (14 / 90) + 0.5 ** (21 / 90), 0.5 ** (7 / 90), np.nan],
+        "history_decayed_16x": [1 + 0.5 ** (14 / 112) + 0.5 ** (21 / 112), 0.5 ** (7 / 112), np.nan],
         "history_gap_days": [10.5, np.nan, np.nan],
         "history_due": [0.5 / 10.5, np.nan, np.nan],
         "history_last_visits": [0, 1, np.nan],
@@ -51,10 +54,10 @@ def pairs() -> Pairs:
         "history_place": [0, 1, np.nan],
         "subcategory_since_item": [0, 7, np.nan],
         "subcategory_visit_share": [1, 1, np.nan],
-        "item_users_28d": [2, 1, 1],
+        "item_users_4x": [2, 1, 1],
         "item_repeat_share": [0.5, 0, 0],
         "subcategory_popularity_share": [2 / 3, 1 / 3, 1],
-        "context_users_28d": [2, 1, 0],
+        "context_users_4x": [2, 1, 0],
         "user_variety": [0.5, 0.5, 0.5],
         "two_tower_score": [np.nan] * 3,
     }.items(),
@@ -69,7 +72,7 @@ def test_every_feature_is_float32_and_defined(pairs):
         assert value.dtype == np.float32, name
         assert value.shape == (3,), name
         assert (feature.__doc__ or "").strip().endswith("."), name
-    assert matrix(pairs, ("item_trend", "history_count")).shape == (3, 2)
+    assert matrix(pairs, ("item_trend_1x", "history_count")).shape == (3, 2)
 
 
 def test_the_features_stand_in_the_order_that_the_models_sample_their_columns_in():

@@ -17,6 +17,7 @@ from stages.rank import model as rank_model
 from stages.rank.rankers import BUILT_IN, RANKERS, ranker
 from tests.outside import imported, shown
 from tests.rank.small import DAYS, examples, small_shard
+from tests.recall.tiny import WEEK
 
 PRERANK = Prerank(min_rows=5, positives_per_tree=1, pointwise_trees=12, lambdarank_trees=10, first_trees=5, n=10)
 RANK = Rank(epochs=2, batch=8, hidden=16, min_count=2, n=10)
@@ -34,7 +35,7 @@ def test_a_ranker_from_outside_is_fitted_narrows_and_is_the_same_after_a_reload(
     asked, room = small_shard(), replace(RANK, model="last_item")
     with imported(tmp_path, "my_company.rankers", RANKER, RANKERS):
         assert settings_shown("add-a-ranker.md", tmp_path).rooms["rank"].model == "last_item"
-        model = rank_model.fit(room, examples(asked), dict.fromkeys(DAYS, asked.users), asked.items)
+        model = rank_model.fit(room, examples(asked), dict.fromkeys(DAYS, asked.users), asked.items, WEEK)
         assert type(model.nets[0]).__module__ == "my_company.rankers"
         narrowed = room.narrow(model, asked)
         assert narrowed.kept.num_rows == 10 * asked.users.num_rows
@@ -54,7 +55,7 @@ def test_a_pair_feature_from_outside_is_a_column_of_both_models(tmp_path):
         rows = examples(asked)
         trees = learn.fit(PRERANK, rows)
         assert trees.ensemble[0].feature_name() == list(FEATURES)
-        networks = rank_model.fit(RANK, rows, dict.fromkeys(DAYS, asked.users), asked.items)
+        networks = rank_model.fit(RANK, rows, dict.fromkeys(DAYS, asked.users), asked.items, WEEK)
         assert networks.encoder.columns == tuple(FEATURES)
         for room, model in ((PRERANK, trees), (RANK, networks)):
             received = asked.candidates.drop_columns(["prerank_score", "prerank_rank"]) if room is PRERANK else None

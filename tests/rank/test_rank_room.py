@@ -17,7 +17,7 @@ from stages.rank import model as rank_model
 from stages.rank.net import DIN
 from stages.rank.rankers import BUILT_IN, RANKERS
 from tests.rank.small import DAYS, examples, small_shard
-from tests.recall.tiny import ASOF
+from tests.recall.tiny import ASOF, WEEK
 
 ROOM = Rank(ensemble_size=1, epochs=4, batch=8, hidden=16, min_count=2, n=10)
 
@@ -28,7 +28,7 @@ def asked() -> Shard:
 
 
 def fit(asked: Shard, room: Rank = ROOM, scored: bool = True) -> rank_model.RankModel:
-    return rank_model.fit(room, examples(asked, scored), dict.fromkeys(DAYS, asked.users), asked.items)
+    return rank_model.fit(room, examples(asked, scored), dict.fromkeys(DAYS, asked.users), asked.items, WEEK)
 
 
 def hits(table: pa.Table, asked: Shard) -> float:
@@ -76,7 +76,7 @@ def test_nothing_to_rank_and_nothing_to_learn(asked):
     rows = examples(asked)
     rows = rows.set_column(rows.column_names.index("label"), "label", pa.array(np.zeros(len(rows), np.int32)))
     with pytest.raises(ValueError, match="label 1"):
-        rank_model.fit(ROOM, rows, dict.fromkeys(DAYS, asked.users), asked.items)
+        rank_model.fit(ROOM, rows, dict.fromkeys(DAYS, asked.users), asked.items, WEEK)
 
 
 REFUSAL = re.escape("model = 'mlp' is not a registered ranker. The rankers are: din, wide_deep. Name one")

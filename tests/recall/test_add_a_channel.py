@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from features.pair import FEATURES
+from narrows.asof import DAY
 from narrows.cli.reference import channels_page
 from narrows.reasons import of_rooms
 from narrows.run.fingerprint import Recipes
@@ -18,7 +19,7 @@ from stages import PIPELINE
 from stages.recall import Recall, model
 from stages.recall.channels import CHANNELS, Channel, build, channel
 from tests.outside import forgotten, imported, shown, written
-from tests.recall.tiny import ASOF, SMALL, events, random_rows, shard
+from tests.recall.tiny import ASOF, SMALL, WEEK, events, random_rows, shard
 
 ROWS = random_rows()
 NAME, EXAMPLE = "my_company.trending", shown("add-a-channel.md", "python")
@@ -78,18 +79,18 @@ def test_the_documented_channel_needs_its_file_only(trending):
     room = Recall(channels=SMALL | {"trending": {"quota": 2, "min_users": 1}})
     room.check(load_settings(env={}))
     known = shard(ROWS)
-    fitted = model.fit(room, events(ROWS), known.users, known.items, ASOF)
+    fitted = model.fit(room, events(ROWS), known.users, known.items, ASOF, WEEK, DAY)
     kept = room.narrow(fitted, known).kept
     score, rank = (kept[name].combine_chunks() for name in ("trending_score", "trending_rank"))
     assert score.null_count == rank.null_count < len(rank)
-    week, month = (known.items[name].to_numpy() for name in ("users_7d", "users_28d"))
+    week, month = (known.items[name].to_numpy() for name in ("users_1x", "users_4x"))
     best = known.items["item_id"].to_pylist()[np.argmax(np.where(week > 0, week / np.maximum(month, 1), -1))]
     first = {
         row["item_id"] for row in kept.select(["item_id", "trending_rank"]).to_pylist() if row["trending_rank"] == 1
     }
     assert first == {best}
     alone = Recall(channels={name: {"quota": 0} for name in CHANNELS} | {"trending": {"quota": 2, "min_users": 1}})
-    kept = alone.narrow(model.fit(alone, events(ROWS), known.users, known.items, ASOF), known).kept
+    kept = alone.narrow(model.fit(alone, events(ROWS), known.users, known.items, ASOF, WEEK, DAY), known).kept
     assert kept.num_rows == 2 * known.users.num_rows
     assert set(kept["recall_reason"].to_pylist()) == {"trending"}
     assert of_rooms(PIPELINE).kept["trending"] == "more users have it every week"
@@ -118,7 +119,7 @@ def test_the_settings_file_names_the_channels_module_and_its_code_is_part_of_the
 def test_a_channel_that_learns_is_saved_with_recalls_model(rarest, tmp_path):
     rows = [*ROWS, ("u001", "i999", 3)]
     room, known = Recall(channels=SMALL), shard(rows)
-    fitted = model.fit(room, events(rows), known.users, known.items, ASOF)
+    fitted = model.fit(room, events(rows), known.users, known.items, ASOF, WEEK, DAY)
     folder = tmp_path / "model"
     folder.mkdir()
     fitted.save(folder)

@@ -37,7 +37,7 @@ def test_ease_is_each_items_ridge_regression_on_the_others_times_the_trend():
     known = shard([*ROWS, ("u001", "i1", 200)], users=[*(f"u{n:03}" for n in range(40)), "stranger"])
     query = Query(known.users, known.items)
     fitted = ease.fit(Ease(items=30, ridge=10.0), query)
-    ids, recent = known.items["item_id"].to_pylist(), known.items["users_28d"].to_numpy()
+    ids, recent = known.items["item_id"].to_pylist(), known.items["users_4x"].to_numpy()
     rows_of_items = [ids.index(item) for item in fitted.items.to_pylist()]
     assert len(rows_of_items) == 30
     assert min(recent[rows_of_items]) >= np.sort(recent)[-30]
@@ -55,7 +55,7 @@ def test_ease_is_each_items_ridge_regression_on_the_others_times_the_trend():
     assert np.bincount(proposals.user).max() == 5
     assert (proposals.user.dtype, proposals.item.dtype, proposals.score.dtype) == (np.int32, np.int32, np.float32)
     user, item = int(proposals.user[0]), rows_of_items.index(int(proposals.item[0]))
-    trend = (recent[rows_of_items] + 1) / (known.items["users_365d"].to_numpy()[rows_of_items] + 20)
+    trend = (recent[rows_of_items] + 1) / (known.items["users_64x"].to_numpy()[rows_of_items] + 20)
     score = np.where(x[user] > 0, -np.inf, x[user] @ fitted.weights * trend)
     assert item == score.argmax()
     np.testing.assert_allclose(proposals.score[0], score.max(), rtol=1e-4)

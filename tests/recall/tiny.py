@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pyarrow as pa
 
+from features.ladder import GROUP_STEPS, STEPS
 from narrows.asof import Asof
 from narrows.stage import Shard
 
@@ -82,30 +83,40 @@ STRING, FLOATS, INTS = pa.list_(pa.string()), pa.list_(pa.float32()), pa.list_(p
 USERS = pa.schema(
     [("user_id", pa.string()), ("segment", pa.string()), ("favourite_context", pa.string())]
     + [(f"{c}", pa.float32()) for c in ("days_since_last_event", "days_since_first_event", "mean_price")]
-    + [(c, pa.int32()) for c in ("events", "events_30d", "visits", "visits_30d", "visits_90d", "distinct_items")]
+    + [
+        (c, pa.int32())
+        for c in ("events", "events_1x", "events_4x", "visits", "visits_4x", "visits_16x", "distinct_items")
+    ]
     + [("sequence_item", STRING), ("sequence_days", FLOATS)]
     + [(f"{k}_{'item' if k == 'history' else 'name'}", STRING) for k in KEYS]
     + [(f"{k}_{c}", INTS) for k in KEYS for c in ("count", "last_visits", "first_visits")]
     + [
         (f"{k}_{c}", FLOATS)
         for k in KEYS
-        for c in ("last_days", "first_days", "previous_days", "decayed", "decayed_short", "value")
+        for c in ("last_days", "first_days", "previous_days", "decayed_1x", "decayed_4x", "decayed_16x", "value")
     ]
 )
-WINDOWS = (7, 28, 90, 365)
+WEEK = timedelta(days=7)
+HORIZON = 7.0
+"""Days."""
 ITEMS = pa.schema(
     [(c, pa.string()) for c in ("item_id", "category", "subcategory", "brand")]
-    + [(f"users_{n}d", pa.int32()) for n in WINDOWS]
+    + [(f"users_{step}", pa.int32()) for step in STEPS]
     + [
         (c, pa.float32())
         for c in (
-            "days_since_first_event", "days_since_last_event", "repeat_share", "mean_gap_days", "days_per_user",
+            "days_since_first_event", "days_since_last_event", "repeat_share", "mean_gap_days", "visits_per_user",
             "price", "recent_price",
         )
     ]
     + [(f"{g}_name", STRING) for g in ("context", "segment")]
-    + [(f"{g}_users_{n}d", INTS) for g in ("context", "segment") for n in (28, 90)]
+    + [(f"{g}_users_{step}", INTS) for g in ("context", "segment") for step in GROUP_STEPS]
 )  # fmt: skip
+
+
+def within(ago: int, step: str) -> bool:
+    """Whether noon of a day so many days ago lies within a step."""
+    return ago + 0.5 <= STEPS[step] * HORIZON
 
 
 def _user(name: str, rows: list[tuple[str, int]]) -> dict[str, object]:
@@ -117,8 +128,8 @@ def _user(name: str, rows: list[tuple[str, int]]) -> dict[str, object]:
         "favourite_context": f"x{parity}" if rows else None,
     }
     row |= {"events": len(rows), "visits": len(days), "distinct_items": len({i for i, _ in rows})}
-    row |= {f"events_{n}d": sum(ago < n for _, ago in rows) for n in (30,)}
-    row |= {f"visits_{n}d": sum(ago < n for ago in days) for n in (30, 90)}
+    row |= {f"events_{step}": sum(within(ago, step) for _, ago in rows) for step in ("1x", "4x")}
+    row |= {f"visits_{step}": sum(within(ago, step) for ago in days) for step in ("4x", "16x")}
     row |= (
         {"days_since_last_event": days[0] + 0.5, "days_since_first_event": days[-1] + 0.5, "mean_price": 2.0}
         if days
@@ -138,8 +149,9 @@ def _user(name: str, rows: list[tuple[str, int]]) -> dict[str, object]:
             f"{kind}_last_days": [t[0] + 0.5 for t in each],
             f"{kind}_first_days": [t[-1] + 0.5 for t in each],
             f"{kind}_previous_days": [t[1] + 0.5 if len(t) > 1 else None for t in each],
-            f"{kind}_decayed": [sum(0.5 ** (a / 90) for a in t) for t in each],
-            f"{kind}_decayed_short": [sum(0.5 ** (a / 21) for a in t) for t in each],
+            f"{kind}_decayed_1x": [sum(0.5 ** (a / HORIZON) for a in t) for t in each],
+            f"{kind}_decayed_4x": [sum(0.5 ** (a / 4 / HORIZON) for a in t) for t in each],
+            f"{kind}_decayed_16x": [sum(0.5 ** (a / 16 / HORIZON) for a in t) for t in each],
             f"{kind}_last_visits": [sum(d < t[0] for d in days) for t in each],
             f"{kind}_first_visits": [sum(d <= t[-1] for d in days) for t in each],
             f"{kind}_value": [1.0 for _ in each],
@@ -149,7 +161,7 @@ def _user(name: str, rows: list[tuple[str, int]]) -> dict[str, object]:
 
 def _item(name: str, rows: list[tuple[str, int]]) -> dict[str, object]:
     row: dict[str, object] = {"item_id": name, **{k: KEYS[k](name) for k in ("category", "subcategory", "brand")}}
-    row |= {f"users_{n}d": len({u for u, ago in rows if ago < n}) for n in WINDOWS}
+    row |= {f"users_{step}": len({u for u, ago in rows if within(ago, step)}) for step in STEPS}
     if rows:
         ages = [ago for _, ago in rows]
         row |= {"days_since_last_event": min(ages) + 0.5, "days_since_first_event": max(ages) + 0.5}
@@ -159,9 +171,10 @@ def _item(name: str, rows: list[tuple[str, int]]) -> dict[str, object]:
         spans = [(max(d) - min(d), len(d) - 1) for d in days.values() if len(d) > 1]
         row["repeat_share"] = len(spans) / len(days)
         row["mean_gap_days"] = sum(s for s, _ in spans) / sum(n for _, n in spans) if spans else None
-        row |= {"days_per_user": sum(map(len, days.values())) / len(days), "price": 2.0, "recent_price": 2.0}
+        row |= {"visits_per_user": sum(map(len, days.values())) / len(days), "price": 2.0, "recent_price": 2.0}
     for group, letter in (("context", "x"), ("segment", "g")):
         row[f"{group}_name"] = [f"{letter}{p}" for p in (0, 1)]
-        for n in (28, 90):
-            row[f"{group}_users_{n}d"] = [len({u for u, ago in rows if ago < n and number(u) % 2 == p}) for p in (0, 1)]
+        for step in GROUP_STEPS:
+            users = [{u for u, ago in rows if within(ago, step) and number(u) % 2 == p} for p in (0, 1)]
+            row[f"{group}_users_{step}"] = [len(each) for each in users]
     return row

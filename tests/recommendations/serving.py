@@ -20,11 +20,13 @@ USERS = pa.table({"user_id": ["u0", "u1", "u2"], "segment": pa.array(["young", N
 ITEMS = pa.table(
     {
         "item_id": [f"i{j}" for j in range(6)],
-        "users_7d": pa.array([0, 1, 3, 3, 2, 0], pa.int32()),
-        "users_28d": pa.array([9, 1, 3, 4, 2, 8], pa.int32()),
+        "users_1x": pa.array([0, 1, 3, 3, 2, 0], pa.int32()),
+        "users_4x": pa.array([9, 1, 3, 4, 2, 8], pa.int32()),
         "segment_name": [["old", "young"], ["young"], None, ["old"], [], ["young"]],
-        "segment_users_28d": pa.array([[1, 2], [0], None, [1], [], [2]], pa.list_(pa.int32())),
-        "segment_users_90d": pa.array([[1, 3], [1], None, [2], [], [2]], pa.list_(pa.int32())),
+        "segment_users_4th": pa.array([[0, 0], [0], None, [0], [], [0]], pa.list_(pa.int32())),
+        "segment_users_1x": pa.array([[0, 0], [0], None, [0], [], [0]], pa.list_(pa.int32())),
+        "segment_users_4x": pa.array([[1, 2], [0], None, [1], [], [2]], pa.list_(pa.int32())),
+        "segment_users_16x": pa.array([[1, 3], [1], None, [2], [], [2]], pa.list_(pa.int32())),
     }
 )
 
@@ -47,7 +49,7 @@ def release(
     )
     named: dict[str, Any] = {"scene": "home", "release_id": name, "batch_id": str(asof)}
     rows = lists.rows(listed, USERS, **named, expires_at=lists.expiry(asof, WEEK, grace))
-    return rows, lists.fallback(ITEMS, USERS, ITEMS["item_id"].combine_chunks(), "home", 4)
+    return rows, lists.fallback(ITEMS, USERS, ITEMS["item_id"].combine_chunks(), "1x", "home", 4)
 
 
 def publish(engine: Any, name: str = "r1", asof: Asof = ASOF, **changes: Any) -> dict[str, Any]:

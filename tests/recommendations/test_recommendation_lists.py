@@ -14,7 +14,7 @@ from serving import ASOF, ITEMS, USERS, WEEK, release
 from narrows.asof import Asof
 from narrows.pipeline import Pipeline
 from narrows.serving import publication, reading, schema
-from narrows.stage import Table
+from narrows.stage import Recent, Table
 from stages import PIPELINE
 from stages.recommendations import Recommendations, lists
 
@@ -24,9 +24,9 @@ def of(table: pa.Table, segment: str) -> list[str]:
 
 
 def test_fallback_is_popularity_overall_and_by_segment():
-    made = lists.fallback(ITEMS, USERS, ITEMS["item_id"].combine_chunks(), "home", 3)
+    made = lists.fallback(ITEMS, USERS, ITEMS["item_id"].combine_chunks(), "1x", "home", 3)
     assert of(made, "all") == ["i3", "i2", "i4"]  # 7 days, then 28
-    assert of(made, "young") == ["i0", "i5", "i1"]  # the segment's 28 days, then 90
+    assert of(made, "young") == ["i0", "i5", "i1"]  # the segment's 28 days, then 112
     assert of(made, "old") == ["i3", "i0"]
     assert made["score"].to_pylist() == pytest.approx([3 / 3, 3 / 3, 2 / 3, 1, 1, 2, 2, 0])  # old, then young
     assert made["rank"].to_pylist() == [1, 2, 3, 1, 2, 1, 2, 3]
@@ -36,14 +36,14 @@ def test_fallback_offers_only_what_the_policy_lets_pass():
     reasons = pa.table(
         {"item_id": ["i3", "i3", "i0", "i1"], "reason": ["policy:block", "policy:block", "popular", "x"]}
     )
-    made = lists.fallback(ITEMS, USERS, lists.offered(reasons), "home", 3)
+    made = lists.fallback(ITEMS, USERS, lists.offered(reasons), "1x", "home", 3)
     assert of(made, "all") == ["i1", "i0"]
     assert lists.blocked(reasons) == {"i3"}
 
 
 def test_fallback_without_segments():
-    plain = ITEMS.select(["item_id", "users_7d", "users_28d"])
-    made = lists.fallback(plain, USERS.select(["user_id"]), ITEMS["item_id"].combine_chunks(), "home", 2)
+    plain = ITEMS.select(["item_id", "users_1x", "users_4x"])
+    made = lists.fallback(plain, USERS.select(["user_id"]), ITEMS["item_id"].combine_chunks(), "1x", "home", 2)
     assert made.select(["segment", "item_id"]).to_pylist() == [
         {"segment": "all", "item_id": "i3"},
         {"segment": "all", "item_id": "i2"},
@@ -66,11 +66,12 @@ def test_the_room_makes_the_rows(tmp_path):
     }
     tables = {"rerank": pa.table(rerank), "item_profiles": ITEMS, "user_profiles": USERS}
 
-    def handle(name: str, version: str = "v") -> Table:
+    def handle(name: str, version: str = "v") -> Table | Recent:
         folder = tmp_path / name / version
         (folder / "data").mkdir(parents=True, exist_ok=True)
         pq.write_table(tables[name], folder / "data" / "part-00000.parquet")
-        return Table(name, ASOF, version, folder, {})
+        table = Table(name, ASOF, version, folder, {})
+        return Recent({ASOF: table}) if name == "item_profiles" else table
 
     room, settings = Recommendations(fallback_n=2), SimpleNamespace(serving_url=f"sqlite:///{tmp_path / 'serving.db'}")
     made = room.transform(*(handle(name) for name in tables), horizon=WEEK, settings=settings)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @channel
 class Ease(Channel):
-    """Proposes what the user's items together say of an item (a linear model, EASE), times its trend: users of 28 days for those of a year.
+    """Proposes what the user's items together say of an item (a linear model, EASE), times its trend: users of late for those of 64 horizons.
 
     The formula and its source stand with `stages.recall.ease.EaseModel`.
     """
@@ -30,7 +30,7 @@ class Ease(Channel):
     score_feature = True
 
     items: int = Field(2000, ge=1)
-    """The model knows this many items: those with the most users in the last 28 days. Its work grows with the cube."""
+    """The model knows this many items: those with the most users lately. Its work grows with the cube."""
     ridge: float = Field(500.0, gt=0)
     """The ridge penalty on the weights."""
 

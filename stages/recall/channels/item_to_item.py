@@ -37,8 +37,8 @@ class ItemToItem(Channel):
     """Added to the denominator of the cosine; damps rare items."""
     recent: int = Field(100, ge=1)
     """How many of the user's latest items vote."""
-    recent_half_life: float = Field(30.0, gt=0)
-    """Days after which a vote counts half."""
+    recent_half_life: float = Field(4.0, gt=0)
+    """Horizons after which a vote counts half."""
 
     def fit(self, query: Query, events: pa.Table, end: datetime) -> ItemToItemModel:
         """The similarities of the items."""

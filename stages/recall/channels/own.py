@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @channel
 class Own(Channel):
-    """Proposes the user's own items; score = days with the item, a day counting half every 90 days."""
+    """Proposes the user's own items; score = visits with the item, a visit counting half every 16 horizons."""
 
     name = "own"
     reason = "because_history"
@@ -27,5 +27,5 @@ class Own(Channel):
         from stages.recall.query import Proposals
 
         known = query.history >= 0
-        score = query.of_history("decayed")
+        score = query.of_history("decayed_16x")
         return Proposals.best(query.owner[known], query.history[known], score[known], n)

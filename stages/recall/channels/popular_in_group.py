@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @channel
 class Segment(Channel):
-    """Proposes the items with the most users of the user's segment in the last 28 days, of those that the user did not have."""
+    """Proposes the items with the most users of the user's segment lately, of those that the user did not have."""
 
     name = "segment"
     reason = "popular_in_segment"
@@ -31,7 +31,7 @@ class Segment(Channel):
 
 @channel
 class Context(Channel):
-    """Proposes the items with the most users at the user's favourite context in the last 28 days, of those that the user did not have."""
+    """Proposes the items with the most users at the user's favourite context lately, of those that the user did not have."""
 
     name = "context"
     reason = "popular_in_context"

@@ -35,8 +35,8 @@ class TwoTower(Channel):
     """The FAISS index: exact search, inverted lists (ivf) or a graph (hnsw)."""
     embedding_size: int = Field(32, ge=1)
     """Dimensions of an embedding."""
-    train_days: float = Field(60.0, ge=0)
-    """The towers learn from the first purchases of this many days."""
+    train: float = Field(8.0, ge=0)
+    """The towers learn from users' first events with an item within this many horizons."""
     pairs: int = Field(60_000, ge=1)
     """The most purchases to learn from; of more, a random sample."""
     epochs: int = Field(2, ge=1)
