@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,8 +87,22 @@ def facts_of(settings: Settings, asof: Asof) -> dict[str, Any]:
         known_until=max((table.meta["notes"].get("ends", "") for table in events), default=""),
         serving=serving_state(settings, notes["recommendations"].get("release_id", "")),
         quarantine=notes.get("events", {}).get("quarantine"),
+        stood_back=stood_back(notes),
         next_steps=next_steps(settings, tables["recommendations"]),
     )  # fmt: skip
+
+
+def stood_back(notes: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rooms whose model gave way to a simple order, as it was not better on the latest complete horizon.
+
+    A room's notes say so: ``order`` names what it orders by ``instead_of`` what, ``worth_<name>`` the NDCG of both.
+    """
+    return [
+        {"room": room, **{key: each[key] for key in ("order", "instead_of")},
+         "worth": each[f"worth_{each['order']}"], "worth_of_model": each[f"worth_{each['instead_of']}"]}
+        for room, each in notes.items()
+        if each.get("instead_of")
+    ]  # fmt: skip
 
 
 def serving_state(settings: Settings, release_id: str) -> dict[str, Any]:

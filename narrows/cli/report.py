@@ -74,17 +74,24 @@ def _lists(facts: Row) -> Block:
 
 
 def verdicts(facts: Row) -> list[str]:
-    """Each scoring stage that orders worse than the one before it, and what the steps of the last room cost."""
+    """What stood back for a simple order, each scoring stage that orders worse than the one before it, and what the steps of the
+    last room cost.
+    """
     steps, narrowing = facts["steps"], facts["narrowing"]
     scoring = [step for step in steps if step["step"] in narrowing[1:-1] and step["value"] is not None]
-    lines = []
+    lines = [
+        f"!! {each['room']} orders by {each['order']}: {each['instead_of']} was not better on the latest horizon "
+        f"(ndcg {each['worth_of_model']:.4f} against {each['worth']:.4f})"
+        for each in facts.get("stood_back", ())
+    ]
+    stood_back = len(lines)
     for step in scoring:
         if step["value"] < 0:
             doubt = "" if step["high"] is not None and step["high"] < 0 else " (the interval holds 0)"
             before = step["against"].removeprefix("stage ")
             what = f"{step['metric']} {interval(step, signed=True)}{doubt}"
             lines.append(f"!! {step['step']} orders worse than {before}: {what}")
-    if scoring and not lines:
+    if scoring and len(lines) == stood_back:
         lines.append("every scoring stage orders at least as well as the one before it")
     last, before = narrowing[-1:], narrowing[-2:-1]
     costs: dict[str, list[str]] = {}

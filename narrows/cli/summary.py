@@ -42,6 +42,7 @@ def summary(
     known_until: str = "",
     serving: Mapping[str, Any] | None = None,
     quarantine: Mapping[str, int] | None = None,
+    stood_back: Sequence[Row] = (),
     fallbacks: Mapping[str, int] | None = None,
     next_steps: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -61,6 +62,7 @@ def summary(
         known_until: the last day or hour with events.
         serving: of ``reading.state``, and ``release_id``.
         quarantine: bad source rows by reason.
+        stood_back: the rooms whose model gave way to a simple order: ``room``, ``order``, and the NDCG of both.
         fallbacks: what a person should know was replaced, e.g. ``users without candidates``, by count.
         next_steps: lines that say what to do now.
     """
@@ -98,6 +100,7 @@ def summary(
     facts["users"] = rows.get(("all", "published", "published", "recall", k, ""), NOTHING)["users"]
     return facts | {
         "quarantine": dict(quarantine or {}),
+        "stood_back": [dict(each) for each in stood_back],
         "fallbacks": dict(fallbacks or {}),
         "next": list(next_steps),
     }

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 import lightgbm
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.lookup import Array, codes, column
 from features.pair import FEATURES
-from narrows.columns import ASOF, LABEL, USER, WEIGHT
-from stages.prerank.trees import PrerankModel, threads_of
+from features.simple import best as simple_order
+from narrows.columns import ASOF, LABEL, USER, WEIGHT, stage_score
+from narrows.metrics import ndcg
+from stages.prerank.trees import TREES, PrerankModel, threads_of
 
 if TYPE_CHECKING:
     from stages.prerank import Prerank
@@ -55,7 +58,35 @@ def fit(room: Prerank, examples: pa.Table) -> PrerankModel:
     options = _options(room) | _pointwise(room, room.seed)
     options |= {"learning_rate": room.first_learning_rate, "feature_fraction": 1.0}
     data = lightgbm.Dataset(features[:, best], label[rows], feature_name=[names[k] for k in best], params=options)
-    return PrerankModel(lightgbm.train(options, data, room.first_trees), ensemble)
+    return PrerankModel(lightgbm.train(options, data, room.first_trees), ensemble, *against_simple(room, examples))
+
+
+def against_simple(room: Prerank, examples: pa.Table) -> tuple[str, dict[str, float]]:
+    """Whether trees order a user's candidates better than any order that needs no model: do no harm.
+
+    Judged are the latest examples that carry a score, which trees gave that knew nothing of their labels: by NDCG@20.
+
+    Returns:
+        The simple order that takes the trees' place, empty where they are better or nothing can be said; and the NDCG of
+        the ``trees`` and of the best simple order.
+    """
+    name = stage_score("prerank")
+    if not room.stand_back or name not in examples.column_names:
+        return "", {}
+    scored = examples.filter(examples[name].is_valid())
+    if not scored.num_rows:
+        return "", {}
+    latest = scored.filter(pc.equal(scored[ASOF], pc.max(scored[ASOF])))
+    label, weight, query = column(latest, LABEL), column(latest, WEIGHT), _queries(latest)
+    if not label.any():
+        return "", {}
+
+    def worth(score: Array) -> float:
+        return float(ndcg(score, label, weight, query).mean())
+
+    simple, best = simple_order(lambda feature: column(latest, feature), worth)
+    trees = worth(column(latest, name))
+    return "" if trees > best else simple, {TREES: trees, simple: best}
 
 
 def rows_to_learn(examples: pa.Table, seed: int) -> tuple[Array, Array]:

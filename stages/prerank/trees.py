@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import lightgbm
 import numpy as np
 import pyarrow as pa
 
 from features.lookup import Array, Catalogue, Pairs, codes
-from features.pair import matrix
+from features.pair import FEATURES, matrix
+from features.simple import order
 from narrows.candidates import keep_best, top
 from narrows.columns import USER
 from narrows.stage import Narrowed, Shard
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from stages.prerank import Prerank
 
 
+TREES = "trees"
 SCORE_GAP = 1e-3
 """Between the scores of the candidates that the ensemble scored and those of the others."""
 
@@ -32,6 +35,16 @@ class PrerankModel:
 
     first: lightgbm.Booster
     ensemble: list[lightgbm.Booster]
+    simple: str = ""
+    """The simple order that takes the trees' place, as they were not better on the latest complete horizon; empty = the trees."""
+    worth: dict[str, float] = field(default_factory=dict)
+    """NDCG@20 on that horizon: ``trees``, and the best simple order under its name."""
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What is logged of the model."""
+        notes = {"order": self.simple or TREES, **{f"worth_{name}": value for name, value in self.worth.items()}}
+        return notes | ({"instead_of": TREES} if self.simple else {})
 
     def first_scores(self, pairs: Pairs) -> Array:
         """The first model's scores, float64 (pairs,)."""
@@ -47,13 +60,15 @@ class PrerankModel:
         self.first.save_model(str(folder / "first.txt"))
         for k, model in enumerate(self.ensemble):
             model.save_model(str(folder / f"ensemble-{k}.txt"))
+        (folder / "prerank.json").write_text(json.dumps({"simple": self.simple, "worth": self.worth}))
 
     @classmethod
     def load(cls, folder: Path) -> PrerankModel:
         """What `save` wrote."""
         files = sorted(folder.glob("ensemble-*.txt"), key=lambda file: int(file.stem.split("-")[1]))
         ensemble = [lightgbm.Booster(model_file=str(file)) for file in files]
-        return cls(lightgbm.Booster(model_file=str(folder / "first.txt")), ensemble)
+        content = json.loads((folder / "prerank.json").read_text())
+        return cls(lightgbm.Booster(model_file=str(folder / "first.txt")), ensemble, **content)
 
 
 def _scores(booster: lightgbm.Booster, rows: Array) -> Array:
@@ -85,7 +100,12 @@ def narrow(room: Prerank, model: PrerankModel, shard: Shard) -> Narrowed:
 
 
 def _score(room: Prerank, model: PrerankModel, pairs: Pairs) -> Array:
-    """The first model for all pairs, the ensemble for a user's best by it: an early exit (Cambazoglu et al. 2010)."""
+    """The first model for all pairs, the ensemble for a user's best by it: an early exit (Cambazoglu et al. 2010).
+
+    Or the simple order, where the trees were not better.
+    """
+    if model.simple:
+        return order(model.simple, lambda name: FEATURES[name](pairs)).astype(np.float32)
     first = model.first_scores(pairs)
     best = np.flatnonzero(top(pairs.user, -first, room.first_n))
     return _joined(pairs.user, first, best, model.ensemble_scores(pairs.take(best)))

@@ -6,8 +6,9 @@ import json
 import zlib
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,10 +18,12 @@ from torch import nn
 
 from features.lookup import Array, Catalogue, Pairs, codes, column, flat
 from features.pair import FEATURES, matrix
+from features.simple import best as simple_order
+from features.simple import order
 from narrows.asof import DAY
 from narrows.candidates import keep_best
 from narrows.columns import ASOF, ITEM, LABEL, USER, WEIGHT, stage_rank, stage_score
-from narrows.metrics import expected_calibration_error
+from narrows.metrics import expected_calibration_error, ndcg
 from narrows.stage import Asof, Narrowed, Shard
 from stages.rank import learn, stack
 from stages.rank.inputs import CandidateLists, Encoder, dense_columns
@@ -28,6 +31,10 @@ from stages.rank.net import ranker_class
 
 if TYPE_CHECKING:
     from stages.rank import Rank
+
+
+PRERANK = "prerank"
+"""The order that rank received."""
 
 
 @dataclass
@@ -41,9 +48,10 @@ class RankModel:
     """Of the held-out users: calibration_error and held_out_rows."""
 
     @property
-    def notes(self) -> dict[str, float]:
+    def notes(self) -> dict[str, Any]:
         """What is logged of the model: its metrics, and the shares of prerank and the networks in the order."""
-        return {**self.metrics, "network_weight": self.stack.network, "prerank_weight": self.stack.prerank}
+        base = {"order": self.stack.simple or PRERANK} | ({"instead_of": PRERANK} if self.stack.simple else {})
+        return {**self.metrics, **base, "network_weight": self.stack.network, "prerank_weight": self.stack.prerank}
 
     def logits(self, lists: CandidateLists) -> Array:
         """Mean logit of the networks, float32 [candidates]."""
@@ -128,16 +136,25 @@ def fit(
 
 def _stacked(model: RankModel, windows: list[Window], catalogue: Catalogue) -> RankModel:
     """The model with the stack fitted on the held-out rows, and its calibration error on them by cross-fitting."""
-    logit, score, label, weight, group = [], [], [], [], []
+    logit, score, label, weight, group, rows = [], [], [], [], [], []
     for k, window in enumerate(windows):
         lists, labels = window.part(model.encoder, catalogue, window.held)
         logit.append(model.logits(lists))
-        score.append(column(window.rows.filter(pa.array(window.held)), stage_score("prerank")))
+        rows.append(window.rows.filter(pa.array(window.held)))
+        score.append(column(rows[-1], stage_score("prerank")))
         label.append(labels.label)
         weight.append(labels.weight)
         group.append(window.user[window.held] + k * window.users.num_rows)
     x, z, y, w, g = (np.concatenate(part) for part in (score, logit, label, weight, group))
-    model.stack = stack.fit(x, z, y, w, g)
+    simple, best = simple_order(
+        lambda feature: np.concatenate([column(each, feature) for each in rows]), lambda score: _worth(score, y, w, g)
+    )
+    worth = {PRERANK: _worth(x, y, w, g), simple: best}
+    if worth[PRERANK] > best:
+        simple = ""
+    else:
+        x = np.concatenate([order(simple, partial(column, each)) for each in rows])
+    model.stack = stack.fit(x, z, y, w, g, simple)
     fold = g % 2 == 1  # calibrated on one half of the users, judged on the other
     errors = []
     for half in (fold, ~fold):
@@ -147,7 +164,12 @@ def _stacked(model: RankModel, windows: list[Window], catalogue: Catalogue) -> R
             error = expected_calibration_error(probability, y[~half], weight=w[~half], keep_ties=False)
             errors.append(error)
     model.metrics = {"calibration_error": float(np.mean(errors)) if errors else float("nan"), "held_out_rows": len(y)}
+    model.metrics |= {f"worth_{name}": value for name, value in worth.items()}
     return model
+
+
+def _worth(score: Array, label: Array, weight: Array, group: Array) -> float:
+    return float(ndcg(score, label, weight, group).mean())
 
 
 def narrow(room: Rank, model: RankModel, shard: Shard) -> Narrowed:
@@ -159,6 +181,8 @@ def narrow(room: Rank, model: RankModel, shard: Shard) -> Narrowed:
     dense = matrix(pairs, encoder.columns)
     logit = model.logits(encoder.lists(shard.users, pairs.catalogue, pairs.user, pairs.item, dense))
     prerank = np.nan_to_num(pairs.of_candidate(stage_score("prerank")))
+    if model.stack.simple:
+        prerank = order(model.stack.simple, lambda name: FEATURES[name](pairs))
     probability = model.stack.probability(prerank, logit, pairs.user)
     return keep_best("rank", candidates, pairs.user, model.stack.order(prerank, logit), probability, room.n)
 

@@ -24,7 +24,9 @@ BISECTIONS = 24
 
 @dataclass(frozen=True)
 class Stack:
-    """probability = sigmoid(scale * order + the user's offset), where order = prerank * prerank_score + network * logit.
+    """probability = sigmoid(scale * order + the user's offset), where order = prerank * score + network * logit.
+
+    The score is prerank's, or a simple order's (`features.simple`) where prerank's was not better.
 
     Prerank's score is comparable within a user only, so the user's base rate comes from the networks, also where they
     have no share in the order: the offset is that at which the user's mean probability is theirs.
@@ -33,6 +35,8 @@ class Stack:
     prerank: float = 0.0
     network: float = 1.0
     scale: float = 1.0
+    simple: str = ""
+    """The simple order that takes the place of prerank's score, as that was not better on the held-out users; empty = prerank's."""
 
     def order(self, prerank_score: Array, logit: Array) -> Array:
         """What the list is ordered by, float64."""
@@ -73,7 +77,7 @@ def _offset(x: Array, logit: Array, user: Array, weight: Array | None) -> Array:
     return ((low + high) / 2)[user]
 
 
-def fit(prerank_score: Array, logit: Array, label: Array, weight: Array, group: Array) -> Stack:
+def fit(prerank_score: Array, logit: Array, label: Array, weight: Array, group: Array, simple: str = "") -> Stack:
     """The networks' share in the order, by NDCG; then the scale, by the weighted log loss of the probability.
 
     Both scores are standardized and mixed. The share, from none to one half network, is the one whose NDCG@20 over the
@@ -88,6 +92,7 @@ def fit(prerank_score: Array, logit: Array, label: Array, weight: Array, group: 
         label: 0 or 1 (rows,).
         weight: how many rows each one stands for (rows,).
         group: the list of each row, integers (rows,).
+        simple: the name of the simple order that ``prerank_score`` holds instead, if it does.
     """
     score, logit, label, weight = (np.asarray(a, np.float64) for a in (prerank_score, logit, label, weight))
     spread = [max(float(values.std()), 1e-9) if len(values) else 1.0 for values in (score, logit)]
@@ -106,7 +111,7 @@ def fit(prerank_score: Array, logit: Array, label: Array, weight: Array, group: 
         probability = _sigmoid(scaled + _offset(scaled, logit, group, weight))
         return float(-(weight * np.log(np.where(label > 0, probability, 1 - probability))).sum())
 
-    return Stack(float(prerank), float(network), 2.0 ** _minimum(log_loss, *LOG2_SCALES))
+    return Stack(float(prerank), float(network), 2.0 ** _minimum(log_loss, *LOG2_SCALES), simple)
 
 
 def _significant(gain: Array) -> bool:
