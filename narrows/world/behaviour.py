@@ -67,5 +67,5 @@ def purchased(world: World, catalogue: Catalogue) -> NDArray[np.float32]:
 
 def session_shares(world: World, day: NDArray[np.integer] | int) -> Floats:
     """How many sessions a day has, as a multiple of an average day; Saturday has the most."""
-    weekday = (np.asarray(day) + world.start.weekday()) % 7
+    weekday = (np.asarray(day) + world.begin.weekday()) % 7
     return 1 + world.week * np.cos(2 * np.pi * (weekday - 5) / 7)

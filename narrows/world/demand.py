@@ -33,6 +33,25 @@ def taken(truth: Truth, who: ArrayLike, first_day: int, end_day: int) -> Floats:
     return -np.expm1(-rate)
 
 
+def worth(truth: Truth, who: ArrayLike, day: int) -> dict[str, float]:
+    """Expected purchases from the list of one session on a day, the mean over some users, of three ways to make lists.
+
+    ``logging``: the policy's own lists; ``popular``: the most popular items for all; ``oracle``: the best there is.
+    """
+    world, chosen, noon = truth.world, truth.users.take(who), truth.world.instant(day, 12)
+    wanted = np.concatenate(list(truth.wanted(who, noon)))
+    odds = world.popularity * truth.catalogue.popularity + truth.catalogue.fresh(world, day)
+    popular = np.argsort(-np.where(truth.catalogue.born <= day, odds, -np.inf))[: world.list_length]
+    lists = {
+        "popular": np.broadcast_to(popular, (len(chosen), len(popular))),
+        "oracle": truth.oracle(who, noon),
+    }
+    logging = float((wanted * _examined(truth, chosen, day)).sum(1).mean())
+    return {"logging": logging} | {
+        name: float(truth.value(who, shown, noon).expected.mean()) for name, shown in lists.items()
+    }
+
+
 def _mean_shares(world: World, chosen: Users) -> Floats:
     """[users, interests]: the probability of each interest in a session of any hour."""
     hours, density = hour_density(world)

@@ -23,7 +23,7 @@ class World:
     """Items, numbered from 0 in the order of their subcategories."""
     days: int = Field(default=90, ge=1, le=3660)
     """Days of the log."""
-    start: date = date(2024, 1, 1)
+    start: str = Field(default="2024-01-01", pattern=r"^\d{4}-\d\d-\d\d$", description="a day", examples=["2024-01-01"])
     """The first day of the log."""
     seed: int = 1
     """Another seed makes another world."""
@@ -104,6 +104,10 @@ class World:
     """By how many hours late rows arrive late, on average."""
 
     def __post_init__(self) -> None:
+        try:
+            date.fromisoformat(self.start)
+        except ValueError as error:
+            raise ValueError(f"start = {self.start}: {error}.") from None
         if self.subcategories > self.items:
             raise ValueError(f"subcategories = {self.subcategories} are more than items = {self.items}: lower them.")
         if self.categories > self.subcategories:
@@ -122,7 +126,7 @@ class World:
     @cached_property
     def begin(self) -> datetime:
         """The first instant of the log."""
-        return datetime(self.start.year, self.start.month, self.start.day, tzinfo=UTC)
+        return datetime.fromisoformat(self.start).replace(tzinfo=UTC)
 
     @property
     def end(self) -> datetime:

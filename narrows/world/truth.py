@@ -72,7 +72,7 @@ class Truth:
     def save_items(self, place: Path) -> None:
         """Write the settings and the items; `narrows.world.write` adds the users block by block."""
         place.mkdir(parents=True, exist_ok=True)
-        (place / SETTINGS).write_text(json.dumps(asdict(self.world), default=str, indent=1), encoding="utf-8")
+        (place / SETTINGS).write_text(json.dumps(asdict(self.world), indent=1), encoding="utf-8")
         columns = {field.name: getattr(self.catalogue, field.name) for field in fields(Catalogue)}
         np.savez(place / ITEMS, **columns)
 
