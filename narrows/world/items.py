@@ -113,8 +113,8 @@ def _sizes(world: World) -> NDArray[np.int64]:
 
 def _popularity(world: World) -> NDArray[np.float32]:
     """Minus the logarithm of a random rank: weights ``exp(exponent * popularity)`` then follow Zipf's law."""
-    rank = np.argsort(np.argsort(draw.bits(draw.stream(world.seed, "popularity"), np.arange(world.items)))) + 1
-    log = -np.log(rank)
+    place = np.argsort(np.argsort(draw.bits(draw.stream(world.seed, "popularity"), np.arange(world.items)))) + 1
+    log = -np.log(place)
     return (log - log.mean()).astype(np.float32)
 
 

@@ -23,7 +23,7 @@ class World:
     """Items, numbered from 0 in the order of their subcategories."""
     days: int = Field(default=90, ge=1, le=3660)
     """Days of the log."""
-    start: str = Field(default="2024-01-01", pattern=r"^\d{4}-\d\d-\d\d$", description="a day", examples=["2024-01-01"])
+    start: str = Field(default="2024-01-01", pattern=r"^\d{4}-\d\d-\d\d$", description="a day such as 2024-01-01")
     """The first day of the log."""
     seed: int = 1
     """Another seed makes another world."""
