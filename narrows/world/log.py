@@ -112,8 +112,7 @@ def followed(world: World, catalogue: Catalogue, visits: Sessions, views: Acts) 
     bought = later(bought, PURCHASE, 1 + np.floor(600 * chance(bought, 4)))
     back = bought.where(chance(bought, 5) < world.returns)
     back = later(back, RETURN, 86_400 * (1 - RETURN_DAYS * np.log1p(-chance(back, 6))))
-    end = int(world.end.timestamp()) * MICROSECONDS
-    return [views, carts, bought, back.where(back.time < end)]
+    return [views, carts, bought, back]
 
 
 def device(visits: Sessions) -> NDArray[np.int8]:

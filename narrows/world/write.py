@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, fields
+from datetime import datetime
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -170,30 +171,46 @@ _catalogue_of: dict[Path, Catalogue] = {}
 
 
 def write_block(world: World, items: Catalogue, draft: Path, number: int, first: int, end: int) -> np.ndarray:
-    """Make all days of the users from ``first`` to ``end``: a file of the log, one of purchases, their truth."""
+    """Make all days of the users from ``first`` to ``end``: a file of the log, one of purchases, their truth.
+
+    Returns:
+        The rows of the log by kind.
+    """
     some = users(world, items, first, end)
     for name, column in some.columns().items():
         np.lib.format.open_memmap(draft / FOLDER / USERS / f"{name}.npy", "r+")[first:end] = column
-    known = estimate(world, items, some)
+    known, file = estimate(world, items, some), f"part-{number:05}.parquet"
     counts = np.zeros(len(KINDS), np.int64)
-    file = f"part-{number:05}.parquet"
     with _writer(draft / LOG / file) as log, _writer(draft / PURCHASES / file) as bought:
         waiting: list[pa.Table] = []
-        kept: list[pa.Table] = []
+        positives: list[pa.Table] = []
         for day in range(world.days):
-            shown, acts = day_of_log(world, items, some, known, day)
-            kinds = acts["event_type"].combine_chunks().indices
-            counts += np.bincount(kinds.to_numpy(), minlength=len(KINDS))
-            counts[0] += shown.num_rows
-            waiting += [shown, acts]
-            kept.append(acts.filter(pc.equal(kinds, PURCHASE)))
-            if sum(table.num_rows for table in waiting) >= ROW_GROUP:
-                log.write_table(pa.concat_tables(waiting), ROW_GROUP * 2)
-                waiting = []
-        if waiting:
-            log.write_table(pa.concat_tables(waiting), ROW_GROUP * 2)
-        bought.write_table(pa.concat_tables(kept))
+            for table in day_of_log(world, items, some, known, day):
+                rows = arrived(table, world.end)
+                kinds = rows["event_type"].combine_chunks().indices.to_numpy()
+                counts += np.bincount(kinds, minlength=len(KINDS))
+                waiting.append(rows)
+                if (kinds == PURCHASE).any():
+                    positives.append(rows.filter(pa.array(kinds == PURCHASE)))
+            if sum(table.num_rows for table in waiting) >= ROW_GROUP or day == world.days - 1:
+                _write_group(log, waiting)
+                _write_group(bought, positives)
     return counts
+
+
+def _write_group(writer: pq.ParquetWriter, tables: list[pa.Table]) -> None:
+    """Write what has gathered, and forget it."""
+    if tables:
+        writer.write_table(pa.concat_tables(tables), 2 * ROW_GROUP)
+        tables.clear()
+
+
+def arrived(table: pa.Table, end: datetime) -> pa.Table:
+    """The rows that had arrived before an instant: a log has no others."""
+    limit = pa.scalar(end, table.schema.field("ingested_at").type)
+    if not table.num_rows or pc.max(table["ingested_at"]).as_py() < end:
+        return table
+    return table.filter(pc.less(table["ingested_at"], limit))
 
 
 def _writer(file: Path) -> pq.ParquetWriter:

@@ -74,6 +74,7 @@ def test_what_is_written_is_consistent(folder):
     late = (log["ingested_at"] - log["event_time"]).dt.total_hours()
     assert late.min() >= 0
     assert late.max() > 24
+    assert log["ingested_at"].max() < WORLD.end, "a log has what had arrived by its end"
     born = pl.read_parquet(folder / "items.parquet").select("item_id", "born_day")
     seen = log.join(born, "item_id").with_columns(day=(pl.col("session_id") // 64) % WORLD.days)
     assert (seen["day"] >= seen["born_day"]).all()
