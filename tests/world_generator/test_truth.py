@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import datetime, timedelta
 from itertools import product
 from math import cos, exp, log, pi, prod
@@ -127,6 +128,18 @@ def test_lists_are_worth_what_happens_in_the_log(kind):
     assert expected > 500
     assert abs(z(len(rows), expected, variance)) < 4
     assert abs(z(rows["session_id"].n_unique(), one, of_one)) < 4
+
+
+def test_each_position_is_viewed_as_often_as_it_is_examined():
+    world = dataclasses.replace(WORLD, shuffled=0.8, days=20)
+    expected = np.zeros(world.list_length)
+    for user, items, at in small.sessions(world).select("user_id", "list", "event_time").iter_rows():
+        chance = truth(world).probabilities([user], [items], at, "view")[0] @ truth(world).shares([user], at)[0]
+        expected += chance / np.arange(1, world.list_length + 1) ** world.position_bias
+    views = small.log(world).filter((pl.col("event_type") == "view") & pl.col("position").is_not_null())
+    found = np.bincount(views["position"].to_numpy(), minlength=world.list_length + 1)[1:]
+    assert expected[0] > 3 * expected[-1] > 100
+    assert (np.abs(found - expected) < 4 * np.sqrt(expected)).all()
 
 
 def test_the_log_has_the_purchases_that_its_demand_says():
