@@ -150,7 +150,7 @@ def show(world: World, shelf: Shelf, known: Estimate, who: NDArray[np.integer], 
     length = world.list_length
     stretch = lengths(world, shelf, known, who)
     ends = np.cumsum(stretch, axis=1)
-    ends[:, -1] = length
+    ends[ends > length - 1e-9] = length  # the last point falls to a subcategory that has items, whatever the rounding
     first = draw.uniform(random, 1)
     inside = np.ceil(ends - first[:, None]).astype(np.int64)  # how many of the points lie before each end
     inside[:, 1:] -= inside[:, :-1].copy()

@@ -28,20 +28,27 @@ LOG, PURCHASES, ITEMS_FILE, USERS_FILE, SETTINGS_FILE = (
     "log", "purchases", "items.parquet", "users.parquet", "narrows.toml",
 )  # fmt: skip
 DRAFT = ".world-draft"
-SESSIONS_AT_ONCE = 8_192
-"""A block of users has about so many sessions a day: what they need then fits the processor's cache."""
+CELLS_AT_ONCE = 655_360
+"""A block of users has about so many shown items and subcategories of sessions a day: they fit the processor's cache."""
+MOST_USERS_AT_ONCE = 65_536
 ROW_GROUP = 1_000_000
 BYTES_A_ROW = 12
 """Somewhat more than a row takes on disk."""
 SETTINGS_TEXT = """# A generated world. What is true of it lies in truth/; the equations stand in docs/world.md.
 [source]
 name = "files"
-events = "purchases/*.parquet"    # every row is a positive
-# events = "log/*.parquet"        # the whole log: impressions with position and propensity, views, carts, purchases, returns
+events = "purchases/*.parquet"    # every row is a positive; log/*.parquet has the impressions, views, carts and returns too
 items = "items.parquet"
 users = "users.parquet"
 horizon = "7d"
 grain = "day"
+
+# Where a source may say what each event type means, the whole log can be read, with events = "log/*.parquet" and:
+# [source.kinds]
+# positive = ["purchase"]
+# context = ["view", "cart"]
+# exposure = ["impression"]
+# undo = ["return"]
 """
 
 Progress = Callable[[int, int], None]
@@ -105,7 +112,8 @@ def write(
 
 def users_at_once(world: World) -> int:
     """How many users a block has."""
-    return max(1, min(world.users, int(SESSIONS_AT_ONCE / world.sessions_per_day)))
+    sessions = CELLS_AT_ONCE / (world.list_length + world.subcategories)
+    return max(1, min(world.users, MOST_USERS_AT_ONCE, int(sessions / world.sessions_per_day)))
 
 
 def rows_expected(world: World) -> float:
