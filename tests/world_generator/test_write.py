@@ -11,10 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
+from narrows.asof import Asof
 from narrows.settings import load_settings
+from narrows.source.files import open_source
 from narrows.world.settings import World, WorldError
 from narrows.world.truth import Truth
 from narrows.world.write import rows_expected, write
+from stages.events import Events
 from tests.world_generator.small import truth
 
 WORLD = World(users=300, items=200, days=14, seed=3, late=0.1)
@@ -89,6 +92,14 @@ def test_the_settings_beside_the_files_read_them(folder):
     users = pl.read_parquet(folder / "users.parquet")
     assert users["user_id"].to_list() == list(range(WORLD.users))
     assert users["segment"].n_unique() == WORLD.categories
+
+
+def test_a_run_reads_the_purchases_without_a_broken_row(folder, spark):
+    source = open_source(load_settings(folder / "narrows.toml", {}))
+    made = Events().transform(session=spark, source=source, asof=Asof.parse("2024-01-14"))
+    assert made.notes["events"] == len(rows(folder, "purchases"))
+    assert made.notes["quarantine"] == {}
+    assert (made.notes["begins"], made.notes["ends"]) == ("2024-01-01", "2024-01-14")
 
 
 def test_the_truth_is_loaded_again(folder):
