@@ -1,1 +1,1 @@
-"""Measurements: what `make bench` runs. Numbers, never assertions; each beside a named alternative of the same run."""
+"""Measurements: what `make bench` runs, and `python -m bench.world`. Numbers, never assertions; each beside a named alternative of the same run."""

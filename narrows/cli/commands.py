@@ -19,6 +19,7 @@ from narrows.cli import (
     takedown,
     ui,
     why,
+    world,
 )
 from narrows.cli.command import Command
 
@@ -26,6 +27,7 @@ COMMANDS: dict[str, Command] = {
     command.name: command
     for command in (
         demo.COMMAND,
+        world.COMMAND,
         init.COMMAND,
         doctor.COMMAND,
         rooms.COMMAND,

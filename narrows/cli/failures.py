@@ -12,10 +12,11 @@ from narrows.settings import SettingsError
 from narrows.source.files import SourceError
 from narrows.store.partitions import StoreError
 from narrows.tracking.runs import TrackingError
+from narrows.world.settings import WorldError
 
 REMEDIES = (
     SettingsError, SourceError, StoreError, ContractError, BrokenContract, JavaError, ReasonsError,
-    TrackingError, WorkflowError,
+    TrackingError, WorkflowError, WorldError,
 )  # fmt: skip
 """Errors whose message is all there is to say."""
 FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full")

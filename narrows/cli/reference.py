@@ -37,6 +37,7 @@ def pages() -> dict[str, str]:
     return {
         "settings.md": settings_page(),
         "channels.md": channels_page(),
+        "world-settings.md": world_page(),
         "cli.md": commands_page(build_parser(Pipeline.of(stages.PIPELINE))),
         "tables.md": tables_page(),
         "features.md": markdown(),
@@ -104,6 +105,18 @@ def channels_page() -> str:
     for name, kind in CHANNELS.items():
         lines += [f"## {name}", "", f"`[recall.channels.{name}]`", "", *_settings_table(kind)]
     return "\n".join(lines)
+
+
+def world_page() -> str:
+    """The settings of a generated world."""
+    from narrows.world.settings import World
+
+    lines = ["# Settings of a generated world", "", MADE.format("`narrows/world/settings.py`"), ""]
+    lines += [
+        "`narrows world DIR --set KEY=VALUE`, or `World(key=value)` in Python. What they do: [generated worlds](world.md).",
+        "",
+    ]
+    return "\n".join(lines + _settings_table(World))
 
 
 def descriptions(kind: type) -> dict[str, str]:
