@@ -99,9 +99,10 @@ class ObjectStore(Store):
             places[name] = place or f"{attempt}/{name}"
             if not place:
                 new[places[name]] = path
-        with reaching(self.address):
-            paths = [self.objects.path(f"{table}/{place}") for place in new]
-            self.objects.fs.put([str(path) for path in new.values()], paths)
+        if new:
+            with reaching(self.address):
+                paths = [self.objects.path(f"{table}/{place}") for place in new]
+                self.objects.fs.put([str(path) for path in new.values()], paths)
         lease = self.lease
         lease.require()
         try:

@@ -63,8 +63,9 @@ class Copies:
             path.rename(gone)
             shutil.rmtree(gone)
             for copy in (self.root / "objects" / path.parent.parent.name).rglob("*"):
-                if copy.is_file() and copy.stat().st_nlink == 1:
-                    used -= copy.stat().st_size
+                stat = copy.stat()
+                if copy.is_file() and stat.st_nlink == 1 and stat.st_mtime < time.time() - IN_USE_SECONDS:
+                    used -= stat.st_size  # not one that another process fetched just now, to link it
                     copy.unlink()
 
 
@@ -96,8 +97,8 @@ class Remote:
         """The files of a table as an Arrow dataset: of the copy, where there is one, else read where they lie."""
         import pyarrow.dataset as ds
 
-        if (self.folder / kind).is_dir():
-            return ds.dataset(self.folder / kind, format="parquet", partitioning="hive")
+        if copy := self._copy(kind):
+            return ds.dataset(copy, format="parquet", partitioning="hive")
         files = [self._path(place) for name, place in sorted(self.places.items()) if name.startswith(f"{kind}/")]
         base = self.objects.path(self.table)
         with reaching(self.objects.address):
@@ -108,8 +109,8 @@ class Remote:
 
     def file(self, kind: str, name: str) -> tuple[str, Any]:
         """A file of a table: its path and its file system; None = this machine's."""
-        if (self.folder / kind).is_dir():
-            return str(self.folder / kind / name), None
+        if copy := self._copy(kind):
+            return str(copy / name), None
         return self._path(self.places[f"{kind}/{name}"]), self.objects.fs
 
     def fetched(self, kind: str) -> Path:
@@ -149,6 +150,14 @@ class Remote:
             self.objects.fs.get([self._path(place) for place in missing], [str(part) for part in parts])
         for part, target in zip(parts, targets, strict=True):
             part.replace(target)
+
+    def _copy(self, kind: str) -> Path | None:
+        """The folder of a table on this machine, if it is there."""
+        folder = self.folder / kind
+        if not folder.is_dir():
+            return None
+        os.utime(self.folder)
+        return folder
 
     def _path(self, place: str) -> str:
         return self.objects.path(f"{self.table}/{place}")
