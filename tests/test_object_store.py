@@ -20,6 +20,7 @@ import pyarrow.dataset as ds
 import pytest
 
 from narrows.asof import Asof
+from narrows.cli import check_tables
 from narrows.settings import SettingsError, load_settings
 from narrows.store.conditional import Changed, Objects, filesystem
 from narrows.store.garbage import garbage_of
@@ -443,6 +444,9 @@ def test_a_bucket_that_is_not_there_and_a_server_that_does_not_answer_are_one_li
     store = open_at(f"s3://{uuid4().hex}/x", tmp_path)
     with pytest.raises(StoreError, match=r"tables = s3://\w+/x: there is no such bucket"), store.lock("a test"):
         pass
+    (tmp_path / "narrows.toml").write_text(f'[store]\ntables = "{s3}-missing/x"\n')
+    missing = check_tables.tables(load_settings(tmp_path / "narrows.toml", {}))
+    assert (missing.status, "no such bucket" in missing.message) == ("fails", True)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     filesystem.cache_clear()
@@ -452,6 +456,23 @@ def test_a_bucket_that_is_not_there_and_a_server_that_does_not_answer_are_one_li
         assert "testing-secret" not in str(refused.value)
     finally:
         filesystem.cache_clear()
+
+
+def test_doctor_says_whether_a_server_keeps_conditions(address, tmp_path, monkeypatch):
+    (tmp_path / "narrows.toml").write_text(f'[store]\ntables = "{address}"\n')
+    settings = load_settings(tmp_path / "narrows.toml", {})
+    check = check_tables.tables(settings)
+    assert (check.status, check.message) == ("ok", f"{address} can be written, and keeps conditions")
+    assert keys(address) == []
+    def unconditional(objects: Objects, key: str, data: bytes, tag: str | None) -> str:
+        objects.fs.pipe_file(objects.path(key), data)
+        return "tag"
+
+    monkeypatch.setattr(Objects, "_write", unconditional)
+    check = check_tables.tables(settings)
+    assert check.status == "fails"
+    assert "takes no notice of If-None-Match and If-Match" in check.message
+    assert keys(address) == []
 
 
 # ---------------------------------------------------------------- the whole line
