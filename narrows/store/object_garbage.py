@@ -48,7 +48,11 @@ class ObjectGarbage:
         for key, (_, written) in self._files.items():
             table, _, rest = key.partition("/")
             folder, _, name = rest.partition("/")
-            if folder in BUSY and (folder == POINTERS or (table, name.removesuffix(".json")) not in found):
+            if (
+                folder in BUSY
+                and name[:1] != "."
+                and (folder == POINTERS or (table, name.removesuffix(".json")) not in found)
+            ):
                 read = self.store.objects.read(key) if folder == POINTERS else None
                 found[table, name.removesuffix(".json")] = (read[0]["version"] if read else "", written)
         return found

@@ -111,6 +111,8 @@ class Remote:
         """A file of a table: its path and its file system; None = this machine's."""
         if copy := self._copy(kind):
             return str(copy / name), None
+        if f"{kind}/{name}" not in self.places:
+            raise FileNotFoundError(f"{self.table} as of {self.asof}, version {self.version}, has no {kind}/{name}")
         return self._path(self.places[f"{kind}/{name}"]), self.objects.fs
 
     def fetched(self, kind: str) -> Path:
