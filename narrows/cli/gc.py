@@ -42,17 +42,19 @@ def collected(settings: Settings, store: Store, keep_runs: int, grace: str, yes:
         versions that are gone; ``size`` of all tables before, ``free``: bytes that the leftovers take; ``kept``: numbers
         of runs, ids of releases, the ``newest`` lists and how many versions.
     """
+    from datetime import timedelta
+
     from narrows.audit import site
     from narrows.durations import parse
     from narrows.run.needed import needed
     from narrows.store.garbage import garbage_of
 
-    garbage = garbage_of(store, parse(grace) if grace != "0" else parse("1m") * 0)
+    garbage = garbage_of(store, parse(grace) if grace != "0" else timedelta())
     versions, (runs, releases) = garbage.versions(), roots(settings, keep_runs)
     newest = newest_lists(settings, store, releases)
     names = needed(settings, versions, [*runs.values(), *(kept for kept, _ in releases.values())], newest)
     leftovers, size = garbage.leftovers(names), garbage.size()
-    done = garbage.remove(leftovers) if yes else []
+    done = set(garbage.remove(leftovers) if yes else [])
     docs = settings.state / "data_docs"
     gone = {(each.table, each.asof, each.name) for each in leftovers if each in done or (not yes and each.ready)}
     stay = {each.name for each in versions if (each.table, each.asof, each.name) not in gone}
