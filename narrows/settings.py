@@ -58,6 +58,12 @@ class Settings:
     def state(self) -> Path:
         return self.base / self.store.root
 
+    @property
+    def tables(self) -> Path | str:
+        """The folder of the tables, or their address."""
+        given = self.store.tables
+        return given if "://" in given else self.base / given if given else self.state / "tables"
+
     def asof(self, text: str) -> Asof:
         """The as-of that a text names, in the grain of the source.
 

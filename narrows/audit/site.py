@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from narrows.asof import start_of
@@ -36,6 +38,16 @@ def asof_of(start: datetime) -> str:
 def has_index(docs: Path) -> bool:
     """Whether the index is ours; that of an earlier version was not."""
     return (docs / LINES).exists()
+
+
+@contextmanager
+def alone(docs: Path) -> Iterator[None]:
+    """Hold the site, so that two rooms audited at the same time both appear in its index."""
+    from filelock import FileLock
+
+    docs.mkdir(parents=True, exist_ok=True)
+    with FileLock(docs / ".lock", fallback_to_soft=False):  # the kernel's: it goes when the process is killed
+        yield
 
 
 def add(docs: Path, room: str, version: str, asof: str, grain: str, result: Any, index: bool = True) -> str:
@@ -75,6 +87,33 @@ def audits(docs: Path) -> list[dict[str, Any]]:
     last = {line["page"]: line for line in map(json.loads, filter(None, lines))}
     latest_first = list(last.values())[::-1]
     return sorted(latest_first, key=lambda line: start_of(line["asof"]), reverse=True)
+
+
+def outdated(docs: Path, versions: Collection[str]) -> list[dict[str, Any]]:
+    """The audits of none of these versions, as lines of `audits`; of broken ones, which made none, the last of a partition
+    stays until a version of it is published.
+    """
+    if not has_index(docs):
+        return []
+    known = audits(docs)
+    published = {(line["table"], line["asof"]) for line in known if line["version"] in versions}
+    waiting = {(line["table"], line["asof"]): line["page"] for line in reversed(known) if line["failed"]}
+    stay = {page for partition, page in waiting.items() if partition not in published}
+    return [line for line in known if line["version"] not in versions and line["page"] not in stay]
+
+
+def forget(docs: Path, lines: Collection[dict[str, Any]]) -> None:
+    """Remove the pages and results of audits, then their lines; repeated after a kill it does the rest.
+
+    Only for who holds the folder's lock.
+    """
+    for line in lines:
+        for folder in ("validations", "results"):
+            rmtree(docs / folder / line["table"] / line["version"], ignore_errors=True)
+    pages = {line["page"] for line in lines}
+    kept = [line for line in reversed(audits(docs)) if line["page"] not in pages]
+    write_text(docs / LINES, "".join(f"{json.dumps(line)}\n" for line in kept))
+    write_text(docs / "index.html", index_page(audits(docs)))
 
 
 def audit_page(room: str, version: str, asof: str, grain: str, result: Any) -> str:

@@ -8,7 +8,7 @@ import functools
 import shutil
 import sys
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +183,7 @@ def _write_page(context: Any, judged: Any, result: Any, docs: Path, room: str, v
     run, name = RunIdentifier(run_name=version, run_time=start_of(str(asof))), ExpectationSuiteIdentifier(room)
     key = ValidationResultIdentifier(expectation_suite_identifier=name, run_id=run, batch_identifier=room)
     result.meta["run_id"] = run
-    with _alone(docs):
+    with site.alone(docs):
         if not site.has_index(docs):
             _write_older_pages(context, docs)
         context.suites.add_or_update(judged)
@@ -200,13 +200,3 @@ def _write_older_pages(context: Any, docs: Path) -> None:
             site.add(docs, room, version, site.asof_of(key.run_id.run_time), "", result, index=False)
     for folder in ("expectations", "static"):
         shutil.rmtree(docs / folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _alone(docs: Path) -> Iterator[None]:
-    """Hold the site, so that two rooms audited at the same time both appear in its index."""
-    from filelock import FileLock
-
-    docs.mkdir(parents=True, exist_ok=True)
-    with FileLock(docs / ".lock", fallback_to_soft=False):  # the kernel's: it goes when the process is killed
-        yield

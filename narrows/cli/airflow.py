@@ -19,8 +19,12 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from narrows.engine.telemetry import OFF
+
+if TYPE_CHECKING:
+    from narrows.store.partitions import Store
 
 ROOT = Path(__file__).parents[2]
 DAGS = ROOT / "dags"
@@ -142,7 +146,7 @@ def environment(state: Path, dags: Path = DAGS) -> dict[str, str]:
     }
 
 
-def run_dag(asof: str, state: Path, dags: Path = DAGS, force: bool = False) -> int:
+def run_dag(asof: str, state: Path, dags: Path = DAGS, force: bool = False, store: Store | None = None) -> int:
     """Run the daily DAG for one partition and wait for it; its rooms' progress goes to standard error.
 
     Each call is a run of its own, so a second one of the same partition stands beside the first in the UI;
@@ -153,6 +157,7 @@ def run_dag(asof: str, state: Path, dags: Path = DAGS, force: bool = False) -> i
         state: the state folder; Airflow's database and logs are kept in ``airflow`` below it.
         dags: the folder of the DAG files.
         force: run it also where the source does not reach the as-of.
+        store: the tables; None = those in the state folder.
 
     Returns:
         0 when every task succeeded, else 1.
@@ -173,7 +178,7 @@ def run_dag(asof: str, state: Path, dags: Path = DAGS, force: bool = False) -> i
         if who == SCHEDULER:
             print(f"`narrows ui` is up: its scheduler runs {run_id}.", file=sys.stderr, flush=True)
             return _dag_alone(["queue", *about], env) or int(not follow(home, run_id))
-        with Store(state.absolute() / "tables").lock(f"the daily DAG as of {asof}"):
+        with (store or Store(state.absolute() / "tables")).lock(f"the daily DAG as of {asof}"):
             env = environment(state, dags) | {TASK_LOGS: str(home / "logs")}  # now with the holder of the lock
             migrate(env)
             close_cut_off(home)

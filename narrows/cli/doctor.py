@@ -58,6 +58,10 @@ def checked(settings: Settings) -> Iterator[Check]:
         ("faiss", check_machine.faiss),
     ):
         yield _guarded(name, about, settings)
+    if "://" in str(settings.tables):
+        from narrows.cli import check_tables
+
+        yield _guarded("tables", check_tables.tables, settings)
 
 
 def _guarded(name: str, about: Callable[[Settings], Check], settings: Settings) -> Check:

@@ -17,7 +17,7 @@ from narrows.cli.summary import PUBLISHER
 from narrows.config.sections import length_of
 from narrows.durations import parse
 from narrows.stage import Recent, Table
-from narrows.store.partitions import Store, StoreError
+from narrows.store.partitions import StoreError, open_tables
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,11 +49,12 @@ class Side:
             StoreError: it was deleted.
         """
         version = version or self.record["tables"][room]["version"]
-        store = Store(self.state / "tables", self.asof.grain)
+        place = self.record.get("store") or self.state / "tables"
+        store = open_tables(place, self.state, self.asof.grain)
         if table := store.find(room, asof or self.asof, version):
             return table
         raise StoreError(
-            f"the version {version} of {room} as of {asof or self.asof} is gone from {store.root}: run "
+            f"the version {version} of {room} as of {asof or self.asof} is gone from {place}: run "
             f"{self.record['number']} cannot be compared. Run its design again."
         )
 

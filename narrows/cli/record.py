@@ -56,7 +56,7 @@ def write(settings: Settings, run_id: str, asof: Asof, code: str) -> dict[str, A
         "source": settings.source.name, "horizon": settings.source.horizon, "grain": settings.source.grain,
         "code": code, "name": f"{asof} {design_name(design)}", "design": design,
         "settings": {name: settings_of(room) for name, room in settings.rooms.items()},
-        "tables": tables, "facts": facts_of(settings, asof),
+        **({"store": str(settings.tables)} if settings.store.tables else {}), "tables": tables, "facts": facts_of(settings, asof),
     }  # fmt: skip
     write_json(settings.state / FOLDER / f"{number}.json", record)
     return read(settings.state, str(number))

@@ -57,12 +57,13 @@ def dag(settings: Settings, args: Namespace) -> int:
 
     from narrows.cli.airflow import run_dag
     from narrows.engine.java import require_java
+    from narrows.store.partitions import open_store
 
     require_java()
     if args.file:
         os.environ["NARROWS_FILE"] = str(args.file.absolute())  # the tasks are processes of their own
     Thread(target=import_module, args=("pyarrow.dataset",), daemon=True).start()  # for the report, while Airflow starts
-    code = run_dag(str(args.asof), settings.state, force=args.force)
+    code = run_dag(str(args.asof), settings.state, force=args.force, store=open_store(settings))
     return code or print_newest(settings, args.asof, args.json)
 
 

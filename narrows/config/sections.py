@@ -19,6 +19,9 @@ USUAL_GRAINS = ("day", "hour", "30m", "15m", "10m", "5m", "1m")
 SECRET: dict[str, Any] = {"writeOnly": True}
 """Of a value that may hold a password: no message shows it."""
 
+ADDRESSES = ("s3", "file", "memory")
+"""What an address of tables may begin with: where a conditional write is known."""
+
 STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
@@ -99,6 +102,26 @@ class StoreSettings:
 
     root: str = "var"
     """The state folder; relative paths start at the folder of ``narrows.toml``."""
+    tables: str = Field(default="", repr=False, json_schema_extra=SECRET)
+    """Where the tables lie: a folder, or an address such as ``s3://bucket/prefix``; empty means ``tables`` in the state folder.
+    Credentials, region and endpoint come from the environment, as the AWS SDK reads them."""
+    cache_gb: float = Field(default=20.0, gt=0)
+    """Of tables at an address: how much of them is kept as copies in the state folder, for Spark, models and repeated reading."""
+
+    def __post_init__(self) -> None:
+        if "://" in self.root:
+            raise ValueError("root is a folder of this machine: give tables the address, and leave root as it is.")
+        protocol, found, rest = self.tables.partition("://")
+        if not found:
+            return
+        if protocol not in ADDRESSES:
+            raise ValueError(
+                f"tables: no safe way to publish on {protocol}:// is known. Give a folder, or s3://bucket/prefix."
+            )
+        if "@" in rest or "?" in rest:
+            raise ValueError("tables: an address holds no credentials; give them in the environment.")
+        if not rest.strip("/"):
+            raise ValueError("tables: the address names no place. Give s3://bucket/prefix.")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -6,6 +6,7 @@ The manifest is written last, inside a draft that one rename publishes: a folder
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -14,16 +15,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from narrows.asof import DAY, Asof
+from narrows.asof import DAY, KNOWN, Asof
+from narrows.store.shared import alike, link_same
 from narrows.store.table import Table
 
 if TYPE_CHECKING:
     from narrows.settings import Settings
 
 VERSION_DIGITS = 16
+CURRENT = "CURRENT"
+"""The file that names the version of a partition that readers get."""
+MANIFEST = "manifest.json"
+HOLDER = "NARROWS_LOCK_HOLDER"
+"""The environment variable by which the children of who holds the store are known."""
 
 
 class StoreError(RuntimeError):
@@ -46,14 +54,14 @@ class Store:
 
     def current(self, table: str, asof: Asof) -> Table | None:
         """The version of the partition that was published (or found again) last, or None."""
-        pointer = self.root / table / str(asof) / "CURRENT"
+        pointer = self.root / table / str(asof) / CURRENT
         if not pointer.exists():
             return None
         return self._open(table, asof, pointer.parent / pointer.read_text().strip())
 
     def partitions(self, table: str) -> list[Asof]:
         """Every partition of the table, in this grain, that has a current version, oldest first."""
-        return sorted(filter(None, (self._asof(path.parent.name) for path in (self.root / table).glob("*/CURRENT"))))
+        return sorted(filter(None, (self._asof(path.parent.name) for path in (self.root / table).glob(f"*/{CURRENT}"))))
 
     def draft(self, table: str, asof: Asof, fingerprint: str) -> Path:
         """An empty folder beside the published ones that no reader looks at.
@@ -68,10 +76,15 @@ class Store:
         return draft
 
     def publish(self, table: str, asof: Asof, draft: Path, meta: dict[str, Any]) -> Table:
-        """Make a draft the partition's current version; one rename, so readers see all of it or nothing."""
-        write_json(draft / "manifest.json", meta)
+        """Make a draft the partition's current version; one rename, so readers see all of it or nothing.
+
+        What serves earlier as-ofs shares the files that it has in common with what was published before.
+        """
+        if meta.get("partitioned_by") == KNOWN:
+            link_same(draft / "data", alike(self, table, asof))
+        write_json(draft / MANIFEST, meta)
         folder = self.folder(table, asof, meta["fingerprint"])
-        if folder.exists() and not (folder / "manifest.json").exists():
+        if folder.exists() and not (folder / MANIFEST).exists():
             shutil.rmtree(folder)  # damaged from outside: nobody can read it
         if folder.exists():  # the same fingerprint is the same table: keep the older copy, readers may hold it
             shutil.rmtree(draft)
@@ -84,7 +97,7 @@ class Store:
 
     def point(self, table: str, asof: Asof, fingerprint: str) -> None:
         """Let the partition's current version be the one with this fingerprint."""
-        pointer = self.root / table / str(asof) / "CURRENT"
+        pointer = self.root / table / str(asof) / CURRENT
         text = fingerprint[:VERSION_DIGITS]
         if not pointer.exists() or pointer.read_text() != text:
             write_text(pointer, text)
@@ -107,7 +120,7 @@ class Store:
             lock.acquire(blocking=False)
         except Timeout:
             holder = json.loads(path.read_text() or "{}")
-            if os.environ.get("NARROWS_LOCK_HOLDER") == str(holder.get("pid")):
+            if os.environ.get(HOLDER) == str(holder.get("pid")):
                 yield
                 return
             raise StoreError(
@@ -116,10 +129,10 @@ class Store:
             ) from None
         try:
             path.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "what": what}))
-            os.environ["NARROWS_LOCK_HOLDER"] = str(os.getpid())
+            os.environ[HOLDER] = str(os.getpid())
             yield
         finally:
-            os.environ.pop("NARROWS_LOCK_HOLDER", None)
+            os.environ.pop(HOLDER, None)
             path.write_text("")
             lock.release()
 
@@ -132,15 +145,32 @@ class Store:
         return asof if str(asof) == text else None
 
     def _open(self, table: str, asof: Asof, folder: Path) -> Table | None:
-        manifest = folder / "manifest.json"
+        manifest = folder / MANIFEST
         if not manifest.exists():
             return None
         return Table(table, asof, folder.name, folder, json.loads(manifest.read_text()))
 
 
 def open_store(settings: Settings) -> Store:
-    """The tables below the state folder, in the grain of the settings."""
-    return Store(settings.state / "tables", settings.source.grain_length)
+    """The tables that the settings name, in their grain."""
+    return open_tables(settings.tables, settings.state, settings.source.grain_length, settings.store.cache_gb)
+
+
+def open_tables(tables: str | Path, state: Path, grain: timedelta = DAY, cache_gb: float = inf) -> Store:
+    """The tables in a folder, or below an address.
+
+    Args:
+        tables: a folder, or an address such as ``s3://bucket/prefix``.
+        state: the state folder, where copies of what lies elsewhere are kept.
+        grain: of the as-ofs.
+        cache_gb: how much of them.
+    """
+    if "://" not in str(tables):
+        return Store(Path(tables), grain)
+    from narrows.store.objects import ObjectStore
+
+    copies = state / "cache" / hashlib.sha256(str(tables).encode()).hexdigest()[:VERSION_DIGITS]
+    return ObjectStore(copies / "tables", grain, str(tables), cache_gb * 1e9)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import pyarrow.dataset as ds
     from pyspark.sql import DataFrame, SparkSession
 
+    from narrows.store.remote import Remote
+
 HIVE = "hive"
 
 
@@ -34,6 +36,8 @@ class Table:
     meta: dict[str, Any]
     """What the runner wrote beside the rows: fingerprint, inputs, settings, rows, cost, notes of the room."""
     _data: str = field(default="data", repr=False)
+    _remote: Remote | None = field(default=None, repr=False)
+    """Of a version on an object store: its files there, and their copies here."""
 
     @property
     def rows(self) -> int:
@@ -58,6 +62,8 @@ class Table:
         """All files of the partition as an Arrow dataset, without the cut in time."""
         import pyarrow.dataset as ds
 
+        if self._remote:
+            return self._remote.dataset(self._data)
         return ds.dataset(self._folder / self._data, format="parquet", partitioning=HIVE)
 
     @property
@@ -76,46 +82,53 @@ class Table:
         """The rows of one shard."""
         import pyarrow.parquet as pq
 
+        if self._remote:
+            path, fs = self._remote.file(self._data, part_name(number))
+            return pq.read_table(path, filesystem=fs, filters=where)
         return pq.read_table(self._folder / self._data / part_name(number), filters=where)
 
     def spark(self, session: SparkSession) -> DataFrame:
         """The rows as a Spark frame; Hive-style folders below the data become text columns."""
-        rows = session.read.parquet(str(self._folder / self._data))
+        rows = session.read.parquet(str(self._here(self._data)))
         return rows.where(known_rows_spark(self.known_by)) if self._is_cut else rows
 
     def side(self, name: str) -> Table:
         """A table that was published with this one, such as the quarantine."""
-        return Table(name, self.asof, self.version, self._folder, self.meta, name)
+        return Table(name, self.asof, self.version, self._folder, self.meta, name, self._remote)
 
     def has_side(self, name: str) -> bool:
         """Whether a table of this name was published with this one."""
-        return (self._folder / name).is_dir()
+        return name in self._remote.kinds if self._remote else (self._folder / name).is_dir()
 
     @property
     def sides(self) -> list[str]:
         """The names of the tables that were published with this one."""
-        return sorted(
-            path.name for path in self._folder.iterdir() if path.is_dir() and path.name not in ("data", "model")
-        )
+        folders = (path.name for path in self._folder.iterdir() if path.is_dir()) if not self._remote else ()
+        kinds = self._remote.kinds if self._remote else folders
+        return sorted(name for name in kinds if name not in ("data", "model"))
 
     def known_at(self, asof: Asof) -> Table:
         """The same files as an earlier as-of knew them."""
-        return Table(self.name, asof, self.version, self._folder, self.meta)
+        return Table(self.name, asof, self.version, self._folder, self.meta, _remote=self._remote)
 
     def truth(self, asof: Asof) -> Truth:
         """The same files up to this partition's as-of, for judging what was made as of an earlier one."""
-        return Truth(self.name, asof, self.version, self._folder, self.meta, end=self.asof)
+        return Truth(self.name, asof, self.version, self._folder, self.meta, end=self.asof, _remote=self._remote)
 
     @property
     def model_folder(self) -> Path:
         """The files of a model."""
-        return self._folder / "model"
+        return self._here("model")
 
     def files(self) -> Iterator[tuple[Path, Path]]:
         """Every file of the rows: where it lies on this machine, and its path below the table."""
-        root = self._folder / self._data
+        root = self._here(self._data)
         for file in sorted(root.rglob("*.parquet")):
             yield file, file.relative_to(root)
+
+    def _here(self, kind: str) -> Path:
+        """A folder of the version on this machine; of one on an object store it is fetched."""
+        return self._remote.fetched(kind) if self._remote else self._folder / kind
 
 
 class Past(dict[Asof, Table]):
