@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 HIVE = "hive"
+BATCH_ROWS = 32_768
+"""Rows that are read at once where a table is read batch by batch."""
 
 
 def part_name(number: int) -> str:
@@ -71,6 +73,22 @@ class Table:
             cut = known_rows(self.known_by)
             where = cut if where is None else cut & where
         return self.dataset().to_table(columns=columns, filter=where).combine_chunks()
+
+    def batches(self, columns: list[str] | None = None, where: Any = None) -> Iterator[pa.RecordBatch]:
+        """The rows of `arrow` in the same order, batch by batch, so that only a few batches are in memory."""
+        if self._is_cut:
+            cut = known_rows(self.known_by)
+            where = cut if where is None else cut & where
+        yield from self.dataset().to_batches(
+            columns=columns, filter=where, batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=1
+        )
+
+    def count(self, where: Any = None) -> int:
+        """How many rows there are, or how many a dataset filter holds."""
+        if self._is_cut:
+            cut = known_rows(self.known_by)
+            where = cut if where is None else cut & where
+        return int(self.dataset().count_rows(filter=where))
 
     def part(self, number: int, where: Any = None) -> pa.Table:
         """The rows of one shard."""

@@ -76,14 +76,13 @@ class Rank(NarrowingStage):
         """A ranker that neither is built in nor was registered by a module of ``[pipeline] imports`` is refused."""
         check_registered(self.model)
 
-    def fit(self, examples: Recent, user_profiles: Past, item_profiles: Table) -> RankModel:
+    def fit(self, examples: Recent, user_profiles: Past, item_profiles: Table, *, settings: Settings) -> RankModel:
         """Networks, encoder and stack."""
-        from stages.rank.model import fit
+        from narrows.sampling import bounded
+        from stages.rank.model import fit, sequences_of
 
-        profiles = {
-            asof: table.arrow(["user_id", "sequence_item", "sequence_days"]) for asof, table in user_profiles.items()
-        }
-        return fit(self, examples.arrow(), profiles, item_profiles.arrow())
+        rows = bounded(examples, settings.pipeline_settings.example_rows)
+        return fit(self, rows, sequences_of(rows, user_profiles), item_profiles.arrow())
 
     def load(self, folder: Path) -> RankModel:
         """What the model's ``save`` wrote."""

@@ -68,6 +68,8 @@ class Recall(NarrowingStage):
     """An item of the user's own must have been seen, by anyone, within this many days."""
     min_repeat_share: float = Field(0.01, ge=0)
     """Where fewer of the (user, item) pairs occur again, an item is not offered to who had it."""
+    fit_users: int = Field(100_000, ge=1)
+    """About so many users at most whose histories the channels learn from, drawn by a hash."""
     refit: str = "1d"
     """How often the model is fitted again; between, its last model narrows. A duration such as 1d or 6h."""
 
@@ -84,10 +86,12 @@ class Recall(NarrowingStage):
 
     def fit(self, events: Table, user_profiles: Table, item_profiles: Table) -> RecallModel:
         """What the channels learn."""
+        from narrows.sampling import some_users
         from stages.recall.model import fit
 
-        known = events.arrow(["user_id", "item_id", "event_time"])
-        return fit(self, known, user_profiles.arrow(), item_profiles.arrow(), user_profiles.asof)
+        who = some_users(user_profiles, self.fit_users)
+        known = events.arrow(["user_id", "item_id", "event_time"], who)
+        return fit(self, known, user_profiles.arrow(where=who), item_profiles.arrow(), user_profiles.asof)
 
     def load(self, folder: Path) -> RecallModel:
         """What the model's ``save`` wrote."""

@@ -28,6 +28,9 @@ class Recommendations(TableStage):
 
     scene: str = "home"
     """The surface of the product that the lists are for."""
+    audience: float = Field(64.0, ge=0)
+    """Who gets a list of their own: users with an event within so many horizons, or with none yet; the others get the
+    fallback. 0 = everybody."""
     fallback_n: int = Field(50, ge=1)
     """Items of every fallback list."""
     grace_hours: float = Field(24.0, ge=0)

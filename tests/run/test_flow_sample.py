@@ -1,0 +1,164 @@
+"""The flow sample: who is in it and with which weight; fused lists equal staged ones."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from narrows import sampling
+from narrows.columns import REQUEST_WEIGHT, USER
+from narrows.run import fused
+from narrows.run.narrowing import user_shards
+from narrows.run.requests import REQUESTS
+from narrows.stage import Table
+from tests import world
+from tests.fixtures import Line, run_line
+
+FLOW_USERS = 30
+SHARD = 10
+
+
+@pytest.fixture(scope="module")
+def fused_line(tmp_path_factory: pytest.TempPathFactory) -> Line:
+    """The small world with a flow sample of some 30 of its 81 users."""
+    few = {"pipeline": {"windows": 4, "shard_users": SHARD, "flow_users": FLOW_USERS}}
+    return run_line(world.write(tmp_path_factory.mktemp("fused"), few), world.ASOF)
+
+
+def frame(table: Table | pa.Table) -> pl.DataFrame:
+    rows = pl.from_arrow(table if isinstance(table, pa.Table) else table.arrow())
+    assert isinstance(rows, pl.DataFrame)
+    return rows
+
+
+def sample(line: Line, room: str = "recall") -> pl.DataFrame:
+    return frame(line.table(room).side(REQUESTS))
+
+
+def test_a_hash_is_uniform_and_of_the_text_and_the_salt_alone():
+    texts = [f"user {n}" for n in range(20_000)]
+    values = sampling.uniform(texts)
+    assert (sampling.uniform(texts[5:7]) == values[5:7]).all()
+    assert abs(values.mean() - 0.5) < 0.01
+    assert abs(values.var() - 1 / 12) < 0.002
+    assert abs(np.corrcoef(values, sampling.uniform(texts, "list"))[0, 1]) < 0.03
+    assert not len(sampling.uniform([]))
+
+
+@pytest.mark.parametrize(
+    ("count", "likely", "others", "expected"),
+    [
+        (100, 1000, 1000, (0.08, 0.02)),
+        (100, 10, 1000, (1.0, 0.09)),
+        (100, 1000, 5, (0.095, 1.0)),
+        (100, 0, 400, (0.0, 0.25)),
+        (100, 400, 0, (0.25, 0.0)),
+        (100, 40, 40, (1.0, 1.0)),
+    ],
+)
+def test_a_stratum_that_is_smaller_than_its_part_leaves_the_rest_to_the_other(count, likely, others, expected):
+    assert sampling.shares(count, likely, others) == pytest.approx(expected)
+
+
+def test_the_weights_make_up_for_the_choice():
+    """Over many populations the weighted counts of users and of positives are those of everybody."""
+    users, positives = 0.0, 0.0
+    for draw in range(200):
+        ids = pa.array([f"{draw} {n}" for n in range(1000)])
+        likely = np.arange(1000) < 150
+        chosen = sampling.drawn(ids, likely, 100)
+        at = np.array([int(text.split()[1]) for text in chosen[USER].to_pylist()])
+        weight = chosen[REQUEST_WEIGHT].to_numpy()
+        users += weight.sum() / 200
+        positives += (weight * ((at < 150) + 0.1 * (at >= 900))).sum() / 200
+    assert users == pytest.approx(1000, rel=0.03)
+    assert positives == pytest.approx(160, rel=0.03)
+
+
+def test_examples_are_thinned_by_whole_lists_and_the_same_every_time(fused_line):
+    from narrows.stage import Past
+
+    runner = fused_line.runner
+    partitions = {asof: runner.store.current("examples", asof) for asof in runner.store.partitions("examples")}
+    examples = Past({asof: table for asof, table in partitions.items() if table})
+    everything, half = frame(sampling.bounded(examples, 10**9)), frame(sampling.bounded(examples, 2000))
+    assert everything.equals(frame(examples.arrow()))
+    assert half.equals(frame(sampling.bounded(examples, 2000)))
+    key = ["asof", "user_id"]
+    assert half.height < 0.8 * everything.height
+    assert half.height == everything.join(half.select(key).unique(), on=key).height
+
+
+def test_the_rooms_before_the_last_keep_the_sample_alone_and_the_last_everybody(fused_line, line):
+    chosen = set(sample(fused_line)[USER])
+    assert 0.5 * FLOW_USERS < len(chosen) < 1.6 * FLOW_USERS
+    for room in ("recall", "prerank", "rank"):
+        rows = frame(fused_line.table(room))
+        assert set(rows[USER]) <= chosen
+        assert rows[REQUEST_WEIGHT].null_count() == 0
+        assert sample(fused_line, room).equals(sample(fused_line))
+        assert fused_line.table(room).notes["flow_users"] == len(chosen)
+    rows, whole = frame(fused_line.table("rerank")), frame(line.table("recommendations"))
+    outside = rows.filter(pl.col(REQUEST_WEIGHT).is_null())
+    assert outside["kept"].all()
+    assert not rows.filter(~pl.col("kept")).is_empty()
+    assert set(rows[USER]) == set(whole[USER])
+    assert set(frame(fused_line.table("recommendations"))[USER]) == set(whole[USER])
+    assert fused_line.table("rerank").notes["fused"]["users"] == len(set(whole[USER]) - chosen)
+
+
+def test_past_windows_sample_who_took_something_and_mostly_the_same_users(fused_line):
+    store = fused_line.runner.store
+    samples = [frame(store.current("recall", asof).side(REQUESTS)) for asof in store.partitions("recall")]
+    assert len(samples) == 5
+    for one, other in pairwise(samples):
+        assert len(set(one[USER]) & set(other[USER])) > 0.7 * len(one)
+
+
+def test_fused_lists_are_the_staged_ones(fused_line, tmp_path: Path):
+    """The same models over all users at once, room by room: every list is that of the fused pass, row by row."""
+    runner, asof = fused_line.runner, fused_line.asof
+    found = frame(fused_line.table("rerank").arrow(where=pa.compute.field("kept")))
+    from narrows.run.narrowing import flow, fuse
+    from narrows.stage import Shard
+
+    rooms = [runner.room(name) for name in runner.pipeline.narrowing]
+    models = [(room, runner.model(room.name, asof)[0]) for room in rooms]
+    users, items = fused_line.table("user_profiles").arrow(), fused_line.table("item_profiles").arrow()
+    last = fuse(models, Shard(users, items, None, asof))[-1]
+    staged = frame(flow(last)).filter(pl.col("kept"))
+    order = ["user_id", "rank"]
+    assert found.drop(REQUEST_WEIGHT).sort(order).equals(staged.sort(order))
+
+
+def test_several_processes_write_what_one_writes(fused_line, tmp_path: Path):
+    runner, asof = fused_line.runner, fused_line.asof
+    rooms = [runner.room(name) for name in runner.pipeline.narrowing]
+    models = [(room.name, runner.model_table(room.name, asof)) for room in rooms]
+    requests = fused_line.table("rerank").side(REQUESTS).arrow()
+    written = []
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        folder.mkdir()
+        shards = user_shards(fused_line.table("user_profiles"), 16)
+        work = fused.Pass(runner.settings, models, fused_line.table("item_profiles"), requests, asof, folder)
+        counts = fused.run(work, shards, 0, processes)
+        assert counts["users"] == 81
+        written.append([pl.read_parquet(file) for file in sorted(folder.iterdir())])
+    assert len(written[0]) == 6
+    assert all(one.equals(other) for one, other in zip(*written, strict=True))
+
+
+def test_users_come_in_order_and_in_shards_of_one_size(fused_line):
+    profiles = fused_line.table("user_profiles")
+    shards = list(user_shards(profiles, 7))
+    assert [shard.num_rows for shard in shards[:-1]] == [7] * (len(shards) - 1)
+    assert pa.concat_tables(shards).equals(profiles.arrow())
+    nobody = list(user_shards(profiles, 7, pa.compute.field(USER) == "nobody"))
+    assert [shard.num_rows for shard in nobody] == [0]
+    assert nobody[0].schema.names == profiles.columns
