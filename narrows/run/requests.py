@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from narrows.run.runner import Runner
 
-REQUESTS = "requests"
-"""The side table of a narrowing room that has the users of its flow sample; there is none where everybody is in it."""
 LAST_EVENT = "days_since_last_event"
 """The column of a users' table that says when a user was active last; a table without it has no audience."""
 
@@ -40,7 +38,8 @@ def sample(runner: Runner, room: NarrowingStage, tables: dict[str, Table], asof:
     """
     before = runner.pipeline.before(room.name)
     if before:
-        return tables[before].side(REQUESTS).arrow() if tables[before].has_side(REQUESTS) else None
+        given = tables[before].requests
+        return given.arrow() if given else None
     chosen, users = runner.settings.pipeline_settings, tables[room.users]
     who = audience(runner, users)
     if chosen.mode == "staged" or users.count(who) <= chosen.flow_users:

@@ -15,9 +15,9 @@ from narrows.run import fused
 from narrows.run.fingerprint import merged
 from narrows.run.narrowing import check, flow, shards, user_shards
 from narrows.run.publish import Draft
-from narrows.run.requests import REQUESTS, audience, sample
+from narrows.run.requests import audience, sample
 from narrows.stage import NarrowingStage, Output, Table, TableStage
-from narrows.store.table import part_name
+from narrows.store.table import REQUESTS, part_name
 from narrows.store.write import write_file, write_ranged, write_table
 
 if TYPE_CHECKING:

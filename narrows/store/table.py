@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 HIVE = "hive"
+REQUESTS = "requests"
+"""The side table of a narrowing room that has the users of its flow sample."""
 BATCH_ROWS = 32_768
 """Rows that are read at once where a table is read batch by batch."""
 
@@ -96,6 +98,13 @@ class Table:
 
         return pq.read_table(self._folder / self._data / part_name(number), filters=where)
 
+    def parts(self, columns: list[str] | None = None, where: Any = None) -> Iterator[pa.Table]:
+        """The rows file by file, in the files' order; of a room that narrows each is a shard."""
+        import pyarrow.dataset as ds
+
+        for file, _ in self.files():
+            yield ds.dataset(file, format="parquet").to_table(columns=columns, filter=where)
+
     def spark(self, session: SparkSession) -> DataFrame:
         """The rows as a Spark frame; Hive-style folders below the data become text columns."""
         rows = session.read.parquet(str(self._folder / self._data))
@@ -104,6 +113,11 @@ class Table:
     def side(self, name: str) -> Table:
         """A table that was published with this one, such as the quarantine."""
         return Table(name, self.asof, self.version, self._folder, self.meta, name)
+
+    @property
+    def requests(self) -> Table | None:
+        """Of a narrowing room's table the users of its flow sample, with ``request_weight``; None where it is of everybody."""
+        return self.side(REQUESTS) if self.has_side(REQUESTS) else None
 
     def has_side(self, name: str) -> bool:
         """Whether a table of this name was published with this one."""

@@ -48,34 +48,28 @@ class Recommendations(TableStage):
         room's settings.
         """
         from narrows.serving import reading, schema
-        from narrows.serving.gates import FALLBACK_PLACE, PLACE, without
+        from narrows.serving.gates import FALLBACK_PLACE, without
         from stages.recommendations import lists
 
         versions = [rerank.version, item_profiles.version, user_profiles.version]
         release = lists.release_id(rerank.asof, versions, settings_of(self))
         users, items = lists.read_users(user_profiles), lists.read_items(item_profiles)
-        reasons = rerank.arrow(["item_id", "reason"])
-        rows = lists.rows(
-            lists.read_lists(rerank),
-            users,
-            scene=self.scene,
-            release_id=release,
-            batch_id=str(rerank.asof),
-            expires_at=lists.expiry(rerank.asof, horizon, self.grace_hours),
-        )
-        fallback = lists.fallback(items, users, lists.offered(reasons), self.scene, self.fallback_n)
+        of_release = {
+            "scene": self.scene, "release_id": release, "batch_id": str(rerank.asof),
+            "expires_at": lists.expiry(rerank.asof, horizon, self.grace_hours),
+        }  # fmt: skip
+        offered = lists.offered(rerank.parts(["item_id", "reason"]))
+        fallback = lists.fallback(items, users, offered, self.scene, self.fallback_n)
         engine = schema.open_engine(settings.serving_url)
         try:
             schema.create(engine)
             gone = reading.taken_down(engine)
         finally:
             engine.dispose()
-        left, fallback = without(rows, gone, PLACE), without(fallback, gone, FALLBACK_PLACE)
-        notes = {
-            "release_id": release, "lists": lists.count(left), "fallback_rows": fallback.num_rows,
-            "received": rows.num_rows, "taken_down": rows.num_rows - left.num_rows,
-        }  # fmt: skip
-        return Output(left, notes, {"fallback": fallback})
+        fallback = without(fallback, gone, FALLBACK_PLACE)
+        notes: dict[str, Any] = {"release_id": release, "fallback_rows": fallback.num_rows}
+        pieces = (lists.rows(piece, users, **of_release) for piece in lists.read_lists(rerank))
+        return Output(lists.Release(pieces, gone, notes), notes, {"fallback": fallback})
 
     def publish(self, draft: Table, *, rerank: Table, settings: Settings, asof: Asof, hold: str = "") -> dict[str, Any]:
         """Write the release to the serving database and make it live: what the audited ``draft`` holds.
@@ -110,19 +104,19 @@ class Recommendations(TableStage):
                 from narrows.serving import publication
                 from stages.recommendations import lists
 
-                if unknown := lists.unexplained(draft.arrow(["reason"]), explained):
+                if unknown := lists.unexplained(draft.parts(["reason"]), explained):
                     LOG.warning("no room's reasons.yml explains: %s", ", ".join(unknown))
                     releases.explain(engine, {code: code for code in unknown})
                 notes = publication.publish(
                     engine,
                     {key: draft.meta[key] for key in ("fingerprint", "inputs", "settings", "notes")},
-                    draft.arrow(),
+                    draft.parts,
                     draft.side("fallback").arrow(),
                     asof=asof,
                     created_at=draft.meta["made_at"],
                     keep=self.keep,
                     clock=self.clock,
-                    forbidden=lists.blocked(rerank.arrow(["item_id", "reason"])),
+                    forbidden=lists.blocked(rerank.parts(["item_id", "reason"])),
                     hold=hold,
                 )
         finally:

@@ -14,20 +14,11 @@ from narrows import sampling
 from narrows.columns import REQUEST_WEIGHT, USER
 from narrows.run import fused
 from narrows.run.narrowing import user_shards
-from narrows.run.requests import REQUESTS
 from narrows.stage import Table
-from tests import world
-from tests.fixtures import Line, run_line
+from narrows.store.table import REQUESTS
+from tests.fixtures import Line
 
 FLOW_USERS = 30
-SHARD = 10
-
-
-@pytest.fixture(scope="module")
-def fused_line(tmp_path_factory: pytest.TempPathFactory) -> Line:
-    """The small world with a flow sample of some 30 of its 81 users."""
-    few = {"pipeline": {"windows": 4, "shard_users": SHARD, "flow_users": FLOW_USERS}}
-    return run_line(world.write(tmp_path_factory.mktemp("fused"), few), world.ASOF)
 
 
 def frame(table: Table | pa.Table) -> pl.DataFrame:
@@ -80,10 +71,10 @@ def test_the_weights_make_up_for_the_choice():
     assert positives == pytest.approx(160, rel=0.03)
 
 
-def test_examples_are_thinned_by_whole_lists_and_the_same_every_time(fused_line):
+def test_examples_are_thinned_by_whole_lists_and_the_same_every_time(sampled_line):
     from narrows.stage import Past
 
-    runner = fused_line.runner
+    runner = sampled_line.runner
     partitions = {asof: runner.store.current("examples", asof) for asof in runner.store.partitions("examples")}
     examples = Past({asof: table for asof, table in partitions.items() if table})
     everything, half = frame(sampling.bounded(examples, 10**9)), frame(sampling.bounded(examples, 2000))
@@ -94,59 +85,59 @@ def test_examples_are_thinned_by_whole_lists_and_the_same_every_time(fused_line)
     assert half.height == everything.join(half.select(key).unique(), on=key).height
 
 
-def test_the_rooms_before_the_last_keep_the_sample_alone_and_the_last_everybody(fused_line, line):
-    chosen = set(sample(fused_line)[USER])
+def test_the_rooms_before_the_last_keep_the_sample_alone_and_the_last_everybody(sampled_line, line):
+    chosen = set(sample(sampled_line)[USER])
     assert 0.5 * FLOW_USERS < len(chosen) < 1.6 * FLOW_USERS
     for room in ("recall", "prerank", "rank"):
-        rows = frame(fused_line.table(room))
+        rows = frame(sampled_line.table(room))
         assert set(rows[USER]) <= chosen
         assert rows[REQUEST_WEIGHT].null_count() == 0
-        assert sample(fused_line, room).equals(sample(fused_line))
-        assert fused_line.table(room).notes["flow_users"] == len(chosen)
-    rows, whole = frame(fused_line.table("rerank")), frame(line.table("recommendations"))
+        assert sample(sampled_line, room).equals(sample(sampled_line))
+        assert sampled_line.table(room).notes["flow_users"] == len(chosen)
+    rows, whole = frame(sampled_line.table("rerank")), frame(line.table("recommendations"))
     outside = rows.filter(pl.col(REQUEST_WEIGHT).is_null())
     assert outside["kept"].all()
     assert not rows.filter(~pl.col("kept")).is_empty()
     assert set(rows[USER]) == set(whole[USER])
-    assert set(frame(fused_line.table("recommendations"))[USER]) == set(whole[USER])
-    assert fused_line.table("rerank").notes["fused"]["users"] == len(set(whole[USER]) - chosen)
+    assert set(frame(sampled_line.table("recommendations"))[USER]) == set(whole[USER])
+    assert sampled_line.table("rerank").notes["fused"]["users"] == len(set(whole[USER]) - chosen)
 
 
-def test_past_windows_sample_who_took_something_and_mostly_the_same_users(fused_line):
-    store = fused_line.runner.store
+def test_past_windows_sample_who_took_something_and_mostly_the_same_users(sampled_line):
+    store = sampled_line.runner.store
     samples = [frame(store.current("recall", asof).side(REQUESTS)) for asof in store.partitions("recall")]
     assert len(samples) == 5
     for one, other in pairwise(samples):
         assert len(set(one[USER]) & set(other[USER])) > 0.7 * len(one)
 
 
-def test_fused_lists_are_the_staged_ones(fused_line, tmp_path: Path):
+def test_fused_lists_are_the_staged_ones(sampled_line, tmp_path: Path):
     """The same models over all users at once, room by room: every list is that of the fused pass, row by row."""
-    runner, asof = fused_line.runner, fused_line.asof
-    found = frame(fused_line.table("rerank").arrow(where=pa.compute.field("kept")))
+    runner, asof = sampled_line.runner, sampled_line.asof
+    found = frame(sampled_line.table("rerank").arrow(where=pa.compute.field("kept")))
     from narrows.run.narrowing import flow, fuse
     from narrows.stage import Shard
 
     rooms = [runner.room(name) for name in runner.pipeline.narrowing]
     models = [(room, runner.model(room.name, asof)[0]) for room in rooms]
-    users, items = fused_line.table("user_profiles").arrow(), fused_line.table("item_profiles").arrow()
+    users, items = sampled_line.table("user_profiles").arrow(), sampled_line.table("item_profiles").arrow()
     last = fuse(models, Shard(users, items, None, asof))[-1]
     staged = frame(flow(last)).filter(pl.col("kept"))
     order = ["user_id", "rank"]
     assert found.drop(REQUEST_WEIGHT).sort(order).equals(staged.sort(order))
 
 
-def test_several_processes_write_what_one_writes(fused_line, tmp_path: Path):
-    runner, asof = fused_line.runner, fused_line.asof
+def test_several_processes_write_what_one_writes(sampled_line, tmp_path: Path):
+    runner, asof = sampled_line.runner, sampled_line.asof
     rooms = [runner.room(name) for name in runner.pipeline.narrowing]
     models = [(room.name, runner.model_table(room.name, asof)) for room in rooms]
-    requests = fused_line.table("rerank").side(REQUESTS).arrow()
+    requests = sampled_line.table("rerank").side(REQUESTS).arrow()
     written = []
     for processes in (1, 2):
         folder = tmp_path / str(processes)
         folder.mkdir()
-        shards = user_shards(fused_line.table("user_profiles"), 16)
-        work = fused.Pass(runner.settings, models, fused_line.table("item_profiles"), requests, asof, folder)
+        shards = user_shards(sampled_line.table("user_profiles"), 16)
+        work = fused.Pass(runner.settings, models, sampled_line.table("item_profiles"), requests, asof, folder)
         counts = fused.run(work, shards, 0, processes)
         assert counts["users"] == 81
         written.append([pl.read_parquet(file) for file in sorted(folder.iterdir())])
@@ -154,8 +145,8 @@ def test_several_processes_write_what_one_writes(fused_line, tmp_path: Path):
     assert all(one.equals(other) for one, other in zip(*written, strict=True))
 
 
-def test_users_come_in_order_and_in_shards_of_one_size(fused_line):
-    profiles = fused_line.table("user_profiles")
+def test_users_come_in_order_and_in_shards_of_one_size(sampled_line):
+    profiles = sampled_line.table("user_profiles")
     shards = list(user_shards(profiles, 7))
     assert [shard.num_rows for shard in shards[:-1]] == [7] * (len(shards) - 1)
     assert pa.concat_tables(shards).equals(profiles.arrow())
