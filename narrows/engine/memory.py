@@ -23,6 +23,27 @@ WORKER_BYTES = int(0.9 * GIB)
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
+REMEDY = (
+    "Lower [engine] memory to what this machine has free (shards, processes and Spark's heap follow), or lower "
+    "[pipeline] flow_users or example_rows; then run again: the run goes on from what is published"
+)
+SIGNS = ("OutOfMemoryError", "Java heap space", "GC overhead limit", "Answer from Java side is empty")
+"""What the errors say that Spark raises when its memory ends, or when its process was killed for it."""
+
+
+class OutOfMemory(RuntimeError):
+    """A room needed more memory than there is; the message names it and the remedy."""
+
+
+def ran_out(error: BaseException | None) -> bool:
+    """Whether an error, or one that it comes from, says that memory ran out."""
+    while error is not None:
+        if isinstance(error, MemoryError) or any(sign in str(error) for sign in SIGNS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def size(text: str) -> int:
     """``12g`` or ``800m`` in bytes."""
     return int(text[:-1]) * UNITS[text[-1].lower()]

@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 FEW_SHARDS = 3
 """Up to so many shards are narrowed in this process: others take seconds to start."""
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
-OUT_OF_MEMORY = (
-    "a process that narrows was killed, most likely for want of memory; nothing was published. Lower [pipeline] shard_users "
-    "or [engine] memory, or give the machine more; then run again."
-)
 
 
 @dataclass(frozen=True)
@@ -81,7 +77,7 @@ def run(work: Pass, users: Iterator[pa.Table], first: int, processes: int) -> di
             for future in waiting:
                 _add(total, future.result())
     except BrokenProcessPool:
-        raise MemoryError(OUT_OF_MEMORY) from None
+        raise MemoryError("a process that narrows was killed") from None
     return total
 
 

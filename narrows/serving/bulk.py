@@ -24,10 +24,8 @@ def insert(connection: sa.Connection, table: sa.Table, rows: pa.Table, fixed: di
     into = [column for column in table.c if column.name in rows.column_names or column.name in fixed]
     if connection.dialect.driver == "psycopg":
         columns = ", ".join(connection.dialect.identifier_preparer.format_column(column) for column in into)
-        with (
-            connection.connection.cursor() as cursor,
-            cursor.copy(f"COPY {table.name} ({columns}) FROM STDIN") as copy,  # type: ignore[attr-defined]
-        ):
+        driver: Any = connection.connection
+        with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} ({columns}) FROM STDIN") as copy:
             for chunk in _chunks(rows, fixed, {column.name: None for column in into}):
                 for row in chunk:
                     copy.write_row(row)

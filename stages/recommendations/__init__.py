@@ -54,7 +54,7 @@ class Recommendations(TableStage):
         versions = [rerank.version, item_profiles.version, user_profiles.version]
         release = lists.release_id(rerank.asof, versions, settings_of(self))
         users, items = lists.read_users(user_profiles), lists.read_items(item_profiles)
-        of_release = {
+        of_release: dict[str, Any] = {
             "scene": self.scene, "release_id": release, "batch_id": str(rerank.asof),
             "expires_at": lists.expiry(rerank.asof, horizon, self.grace_hours),
         }  # fmt: skip
