@@ -64,7 +64,7 @@ def test_a_room_that_runs_out_of_memory_says_so_with_the_remedy(error):
         def run(self, room: str, asof: str) -> None:
             raise error
 
-    with pytest.raises(memory.OutOfMemory, match="rank as of 2020-01-01 ran out of memory.*engine. memory") as said:
+    with pytest.raises(memory.OutOfMemory, match=r"rank as of 2020-01-01 ran out of memory.*\[engine\] memory") as said:
         running.make(Runner(), "rank", "2020-01-01")  # type: ignore[arg-type]
     assert "\n" not in str(said.value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,9 +12,13 @@ import pyarrow as pa
 import pytest
 
 from narrows import sampling
+from narrows.cli import explain
 from narrows.columns import REQUEST_WEIGHT, USER
+from narrows.reasons import of_rooms
 from narrows.run import fused
 from narrows.run.narrowing import user_shards
+from narrows.run.requests import audience
+from narrows.run.runner import Runner
 from narrows.stage import Table
 from narrows.store.table import REQUESTS
 from tests.fixtures import Line
@@ -143,6 +148,40 @@ def test_several_processes_write_what_one_writes(sampled_line, tmp_path: Path):
         written.append([pl.read_parquet(file) for file in sorted(folder.iterdir())])
     assert len(written[0]) == 6
     assert all(one.equals(other) for one, other in zip(*written, strict=True))
+
+
+def test_why_says_of_a_user_outside_the_sample_that_there_is_no_flow(sampled_line):
+    chosen = set(sample(sampled_line)[USER])
+    rooms = ("user_profiles", "item_profiles", *sampled_line.runner.pipeline.narrowing, "recommendations")
+    tables = {room: sampled_line.table(room) for room in rooms}
+    for user, there in ((min(chosen), False), (next(f"h{n}" for n in range(80) if f"h{n}" not in chosen), True)):
+        facts = explain.trace(user, "never", tables, of_rooms(sampled_line.runner.pipeline.rooms))
+        text = " ".join(" ".join(explain.words(facts)).split())
+        assert ("kept the full flow of a sample" in text) == there
+
+
+def test_who_has_been_away_for_long_gets_no_list_of_their_own(sampled_line):
+    """The audience is who was active within so many horizons, or has not been yet; no room narrows the others."""
+    runner, profiles = sampled_line.runner, sampled_line.table("user_profiles")
+    everybody = audience(runner, profiles)
+    assert profiles.count(everybody) == profiles.rows == 81
+    ages = frame(profiles)["days_since_last_event"]
+    room = replace(runner.settings.rooms["recommendations"], audience=float(ages.median()) / 7)
+    some = Runner(replace(runner.settings, rooms={**runner.settings.rooms, "recommendations": room}))
+    who = audience(some, profiles)
+    assert profiles.count(who) == ((ages <= ages.median()) | ages.is_null()).sum() < 81
+    assert some.recipe("recall") != runner.recipe("recall")
+    nobody = replace(room, audience=0.0)
+    unlimited = Runner(replace(runner.settings, rooms={**runner.settings.rooms, "recommendations": nobody}))
+    assert audience(unlimited, profiles) is None
+
+
+def test_recall_learns_from_some_users_where_there_are_very_many(sampled_line):
+    profiles = sampled_line.table("user_profiles")
+    assert sampling.some_users(profiles, 81) is None
+    who = sampling.some_users(profiles, 40)
+    assert 25 < profiles.count(who) < 55
+    assert profiles.arrow(where=who).equals(profiles.arrow(where=sampling.some_users(profiles, 40)))
 
 
 def test_users_come_in_order_and_in_shards_of_one_size(sampled_line):
