@@ -19,6 +19,7 @@ from narrows.config.origins import SettingsError, Variables, located, overridden
 from narrows.config.refusal import Refusal, refusal_of, validated
 from narrows.config.sections import (
     SECTIONS,
+    EngineSettings,
     MlflowSettings,
     PipelineSettings,
     ServingSettings,
@@ -51,6 +52,7 @@ class Settings:
     serving: ServingSettings
     mlflow: MlflowSettings
     spark: SparkSettings
+    engine: EngineSettings
     pipeline_settings: PipelineSettings
     """The section ``[pipeline]``."""
 
@@ -74,6 +76,21 @@ class Settings:
             return Asof.parse(text, self.source.grain_length)
         except ValueError as error:
             raise SettingsError(str(error)) from None
+
+    @property
+    def shard_users(self) -> int:
+        """How many users are narrowed at once."""
+        from narrows.engine.memory import shard_users
+
+        return self.pipeline_settings.shard_users or shard_users(self.engine)
+
+    @property
+    def audience(self) -> float:
+        """Who gets a list of their own: users with an event within so many horizons, or with none yet; 0 = everybody.
+
+        A table room declares it as its setting ``audience``.
+        """
+        return next((float(room.audience) for room in self.rooms.values() if hasattr(room, "audience")), 0.0)
 
     @property
     def serving_url(self) -> str:
@@ -114,7 +131,7 @@ def load_settings(path: Path | None = None, env: Mapping[str, str] | None = None
         settings = Settings(
             base=file.parent, pipeline=pipeline, rooms={name: checked[name] for name in pipeline.names},
             source=checked["source"], store=checked["store"], serving=checked["serving"], mlflow=checked["mlflow"],
-            spark=checked["spark"], pipeline_settings=chosen,
+            spark=checked["spark"], engine=checked["engine"], pipeline_settings=chosen,
         )  # fmt: skip
         import_plugins(settings)
         for name, room in settings.rooms.items():

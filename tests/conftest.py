@@ -13,7 +13,7 @@ import stages.recall.channels  # noqa: F401 (registers the channels and their fe
 from narrows.engine.garbage import GC_THRESHOLD
 from narrows.engine.spark import spark_session
 from narrows.settings import SparkSettings
-from tests.fixtures import line  # noqa: F401 (a fixture)
+from tests.fixtures import line, sampled_line  # noqa: F401 (fixtures)
 from tests.object_stores import address, not_a_child, s3  # noqa: F401 (fixtures)
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes share two cores; also for what tests start

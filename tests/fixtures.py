@@ -41,3 +41,10 @@ def run_line(file: Path, asof: Asof, rooms: tuple[str, ...] = ()) -> Line:
 def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
     """The cascade over the small world."""
     return run_line(world.write(tmp_path_factory.mktemp("world")), world.ASOF)
+
+
+@pytest.fixture(scope="session")
+def sampled_line(tmp_path_factory: pytest.TempPathFactory) -> Line:
+    """The cascade over the small world with a flow sample of some 30 of its 81 users; the others are narrowed fused."""
+    few = {"pipeline": {"windows": 4, "shard_users": 10, "flow_users": 30}}
+    return run_line(world.write(tmp_path_factory.mktemp("sampled"), few), world.ASOF)

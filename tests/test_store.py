@@ -175,7 +175,7 @@ HOLD = """
 TAKE = "import sys; from pathlib import Path; from narrows.store.partitions import Store\nwith Store(Path(sys.argv[1])).lock('a task'): print('in')"
 
 
-def test_a_second_run_is_refused_with_who_holds_it_until_the_holder_is_gone(tmp_path):
+def test_a_second_run_is_refused_with_who_holds_it_until_the_holder_is_gone(tmp_path, caplog):
     holder = python(HOLD, tmp_path, wait=False)
     assert holder.stdout.readline() == "held\n"
     store = Store(tmp_path)
@@ -194,6 +194,10 @@ def test_a_second_run_is_refused_with_who_holds_it_until_the_holder_is_gone(tmp_
             break
         except StoreError:
             assert time.monotonic() < deadline
+    assert [record.message for record in caplog.records if "was killed" in record.message]
+    caplog.clear()
+    with store.lock("third"):
+        assert not caplog.records, "the one before ended by itself"
 
 
 def test_a_child_of_the_holder_passes(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import functools
+import json
 import shutil
 import sys
 import warnings
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from narrows.asof import start_of
-from narrows.audit import site
+from narrows.audit import pieces, site
 from narrows.audit.contract import LIST_WORD, Contract, ContractError, source
 
 GRAIN = "**Grain**: "
@@ -33,13 +34,58 @@ def validate(
     """Great Expectations' result for `data` and the path of its page; see `contract.audit`."""
     judged = suite(terms, room)
     context = _context(str(docs.absolute()))
-    engine, frame = _frame(terms, data, present)
-    origin = getattr(context.data_sources, f"add_or_update_{engine}")(engine, **ENGINES[engine])
-    batch = origin.add_dataframe_asset(room).add_batch_definition_whole_dataframe(version)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its own deprecations, nothing a reader of the run can act on
-        result = batch.get_batch({"dataframe": frame}).validate(judged, result_format="BASIC")
+
+    def judge(some: Contract, rows: Any, columns: Collection[str]) -> Any:
+        engine, frame = _frame(some, rows, columns)
+        origin = getattr(context.data_sources, f"add_or_update_{engine}")(engine, **ENGINES[engine])
+        batch = origin.add_dataframe_asset(room).add_batch_definition_whole_dataframe(version)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its own deprecations, nothing a reader of the run can act on
+            batch = batch.get_batch({"dataframe": frame})
+            return batch.validate(judged if some is terms else suite(some, room), result_format="BASIC")
+
+    if hasattr(data, "to_table") and data.count_rows() > pieces.PIECE_ROWS:
+        result = _joined(
+            pieces.validate(
+                terms,
+                data,
+                lambda some, rows, columns: _in_order(suite(some, room), judge(some, rows, columns).results),
+            ),
+            room,
+            terms,
+        )
+    else:
+        result = judge(terms, data, present)
     return result, _write_page(context, judged, result, docs, room, version, asof)
+
+
+def _in_order(of: Any, results: list[Any]) -> list[Any]:
+    """The results in the order of the suite's expectations; Great Expectations has an order of its own."""
+
+    def key(config: Any) -> str:
+        given = {name: value for name, value in config.kwargs.items() if name != "batch_id" and value is not None}
+        return json.dumps([config.type, given], sort_keys=True, default=str)
+
+    waiting: dict[str, list[Any]] = {}
+    for result in results:
+        waiting.setdefault(key(result.expectation_config), []).append(result)
+    return [waiting[key(each.configuration)].pop(0) for each in of.expectations]
+
+
+def _joined(results: list[Any], room: str, terms: Contract) -> Any:
+    """One result of the results of all expectations of a suite."""
+    from great_expectations.core import ExpectationSuiteValidationResult
+
+    held = sum(bool(each.success) for each in results)
+    statistics = {
+        "evaluated_expectations": len(results),
+        "successful_expectations": held,
+        "unsuccessful_expectations": len(results) - held,
+        "success_percent": 100 * held / max(len(results), 1),
+    }
+    return ExpectationSuiteValidationResult(
+        success=held == len(results), results=results, suite_name=room, statistics=statistics, meta={}
+    )
 
 
 def prepare() -> None:
@@ -132,6 +178,10 @@ def _frame(terms: Contract, data: Any, present: Collection[str]) -> tuple[str, A
         listed = [(word, LIST_WORD.fullmatch(word)) for word in words]
         columns = [list_words[m[1]](m[2]).alias(word) if m else F.col(word) for word, m in listed]
         return "spark", data.select(*columns)
+    if isinstance(data, int):
+        import pandas as pd
+
+        return "pandas", pd.DataFrame(index=pd.RangeIndex(data))
     if hasattr(data, "to_table"):
         data = data.to_table(columns=list(dict.fromkeys(map(source, words))))
     return "pandas", _pandas(terms, data, words)

@@ -80,6 +80,10 @@ def run_room(room: str, asof: str, run_id: str, force: bool = False) -> str:
                 raise
         if code := process.returncode:
             message = f"{room} as of {asof} failed with exit status {code}; the lines above say why"
+            if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
+                from narrows.engine.memory import REMEDY
+
+                message = f"{room} as of {asof} was killed, most likely because memory ran out. {REMEDY}"
             say(message)
             if code != 2:
                 raise RuntimeError(message)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from narrows.cli.check import Check, Counts, fails, ok, warns
+from narrows.engine.memory import heap, size
 from narrows.source.urls import redacted
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def memory(settings: Settings, counts: Counts | None) -> Check:
     import psutil
 
     free = psutil.virtual_memory().available / 1e6
-    need = BASE_MB + heap_mb(settings.spark.driver_memory) - DEFAULT_HEAP_MB
+    need = BASE_MB + size(heap(settings.spark, settings.engine)) / 2**20 - DEFAULT_HEAP_MB
     if counts:
         windows = settings.pipeline_settings.windows
         need += counts.events * MB_PER_EVENT + counts.users * windows * MB_PER_EXAMPLES
@@ -41,11 +42,6 @@ def memory(settings: Settings, counts: Counts | None) -> Check:
     if need > free:
         return warns("memory", f"{text}. End other programs, take a larger machine, or lower [pipeline] windows")
     return ok("memory", text)
-
-
-def heap_mb(text: str) -> float:
-    """``2g`` or ``800m`` in MB."""
-    return int(text[:-1]) * {"m": 1, "g": 1024, "t": 1024**2}[text[-1].lower()]
 
 
 def disk(settings: Settings, counts: Counts | None) -> Check:

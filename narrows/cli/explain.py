@@ -46,6 +46,7 @@ def trace(user: str, item: str, tables: Mapping[str, Table | pa.Table], reasons:
         at, row = owned.index(item), profile[0]
         facts["history"] = {"days": row["history_count"][at], "last_days": row["history_last_days"][at]}
     facts["rooms"] = [name for name, table in tables.items() if KEPT in _columns(table)]
+    facts["has_flow"] = _has_flow(next((tables[name] for name in facts["rooms"]), None), user)
     for room in facts["rooms"]:
         pool = _rows(tables[room], USER, user)
         rows = [row for row in pool if row[ITEM] == item]
@@ -165,6 +166,8 @@ def _verdict(facts: Mapping[str, Any]) -> str:
         return f"shown now at position {facts['fallback']}, where the fallback list fills up theirs"
     if not facts["item_known"]:
         return "not shown"
+    if not facts["has_flow"]:
+        return "not shown; the run kept the full flow of a sample of users, and this one is not among them"
     if not stages:
         return f"not shown: no channel proposed it (this user had {facts['candidates']:,} candidates)"
     last = stages[-1]
@@ -176,6 +179,12 @@ def _verdict(facts: Mapping[str, Any]) -> str:
 
 def _place(row: Row, name: str) -> dict[str, Any]:
     return {"name": name, "score": row.get(stage_score(name)), "rank": row.get(stage_rank(name))}
+
+
+def _has_flow(first: Table | pa.Table | None, user: str) -> bool:
+    """Whether the rooms' tables have what they did for the user: of everybody, or of the flow sample alone."""
+    sample = None if first is None or isinstance(first, pa.Table) else first.requests
+    return sample is None or bool(_rows(sample, USER, user))
 
 
 def _columns(table: Table | pa.Table) -> list[str]:

@@ -7,6 +7,7 @@ import errno
 from narrows.audit.contract import BrokenContract, ContractError
 from narrows.cli.airflow import WorkflowError
 from narrows.engine.java import JavaError
+from narrows.engine.memory import OutOfMemory
 from narrows.reasons import ReasonsError
 from narrows.settings import SettingsError
 from narrows.source.files import SourceError
@@ -16,7 +17,7 @@ from narrows.world.settings import WorldError
 
 REMEDIES = (
     SettingsError, SourceError, StoreError, ContractError, BrokenContract, JavaError, ReasonsError,
-    TrackingError, WorkflowError, WorldError,
+    TrackingError, WorkflowError, WorldError, OutOfMemory,
 )  # fmt: skip
 """Errors whose message is all there is to say."""
 FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full")

@@ -93,6 +93,7 @@ def fit(settings: Settings, args: Namespace) -> int:
 
 def make(runner: Runner, room: str, asof: Asof) -> Table | None:
     """Run a room; None if it waits for its horizon. The last room closes the run in MLflow."""
+    from narrows.engine.memory import REMEDY, OutOfMemory, ran_out
     from narrows.run.runner import Pending
 
     table: Table | None = None
@@ -100,6 +101,12 @@ def make(runner: Runner, room: str, asof: Asof) -> Table | None:
         table = runner.run(room, asof)
     except Pending as waits:
         LOG.info("  %-16s %s  waits: %s", room, asof, waits)
+    except Exception as error:
+        if ran_out(error):
+            raise OutOfMemory(
+                f"{room} as of {asof} ran out of memory; nothing of it was published. {REMEDY}"
+            ) from error
+        raise
     if room == runner.pipeline.names[-1]:
         close(runner, asof, table)
     return table

@@ -1,4 +1,4 @@
-"""The framework's own sections of ``narrows.toml``: source, store, serving, mlflow, spark and pipeline."""
+"""The framework's own sections of ``narrows.toml``: source, store, serving, mlflow, spark, engine and pipeline."""
 
 from __future__ import annotations
 
@@ -152,13 +152,24 @@ class SparkSettings:
     master: str = "local[*]"
     """A Spark master URL."""
     driver_memory: str = Field(
-        default="2g", pattern="^[1-9][0-9]*[mgtMGT]$", description="a size with its unit", examples=["2g", "800m"]
+        default="", pattern="^$|^[1-9][0-9]*[mgtMGT]$", description="a size with its unit", examples=["2g", "800m"]
     )
-    """Heap of the driver, which is also the executor of a local master."""
+    """Heap of the driver, which is also the executor of a local master; empty = a sixth of ``[engine] memory``, at least 2 GiB or a third."""
     shuffle_partitions: int = Field(default=4, ge=1)
     """Partitions after a shuffle."""
     java_options: str = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
     """Options of the driver's JVM. The default starts fast, which suits minutes of work; for hours, empty it."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class EngineSettings:
+    """What the run may use of this machine."""
+
+    memory: str = Field(
+        default="", pattern="^$|^[1-9][0-9]*[mgtMGT]$", description="a size with its unit", examples=["12g", "800m"]
+    )
+    """Memory of all processes of a run together; empty = 60% of the machine. The heap of Spark, the shards and the
+    processes that narrow follow from it."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -171,8 +182,15 @@ class PipelineSettings:
     """Modules that are imported before a room works: they register pair features, channels and rankers."""
     windows: int = Field(default=8, ge=1)
     """How many earlier as-ofs, a horizon apart, the run learns from."""
-    shard_users: int = Field(default=5000, ge=1)
-    """Users that are narrowed at once: it bounds the memory, and changes no list."""
+    mode: Literal["fused", "staged"] = "fused"
+    """``fused``: of more users than ``flow_users`` only a sample has its full flow, the others go through all narrowing rooms
+    in memory, and only their lists are written. ``staged``: every room narrows everybody and writes all of it."""
+    flow_users: int = Field(default=5000, ge=1)
+    """About so many users of an as-of have their full flow, from which rooms learn and which the ledger counts."""
+    example_rows: int = Field(default=2_000_000, ge=1)
+    """A model learns from at most about so many examples; of more, from the lists of a share of the users."""
+    shard_users: int = Field(default=0, ge=0)
+    """Users that are narrowed at once: it bounds the memory, and changes no list; 0 = 5000, or fewer as ``[engine] memory`` says."""
 
 
 SECTIONS: dict[str, type] = {
@@ -181,5 +199,6 @@ SECTIONS: dict[str, type] = {
     "serving": ServingSettings,
     "mlflow": MlflowSettings,
     "spark": SparkSettings,
+    "engine": EngineSettings,
     "pipeline": PipelineSettings,
 }

@@ -13,8 +13,9 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
+from narrows.config.sections import EngineSettings, SparkSettings
 from narrows.engine.java import require_java
-from narrows.settings import SparkSettings
+from narrows.engine.memory import heap
 from narrows.source.tabular import reading
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 CLASSES = Path(sys.prefix) / "spark-classes.jsa"
 """Spark's classes as a JVM has them loaded: with it a session starts in half the time. `make setup` makes it."""
+ROW_GROUP = 16_384
+"""Rows of a file that a reader has in memory at once, lists and all."""
 QUIET = "-Xlog:disable -Xlog:all=error:stderr"
 """Of the JVM's own log only errors."""
 CHATTER = (
@@ -39,7 +42,10 @@ CHATTER = (
 
 
 @cache
-def spark_session(settings: SparkSettings = SparkSettings()) -> SparkSession:  # noqa: B008 (frozen)
+def spark_session(
+    settings: SparkSettings = SparkSettings(),  # noqa: B008 (frozen)
+    engine: EngineSettings = EngineSettings(),  # noqa: B008
+) -> SparkSession:
     """The process's one session: UTC, Arrow, quiet.
 
     Raises:
@@ -59,7 +65,7 @@ def spark_session(settings: SparkSettings = SparkSettings()) -> SparkSession:  #
     chosen = {
         "spark.app.name": "narrows",
         "spark.master": settings.master,
-        "spark.driver.memory": settings.driver_memory,
+        "spark.driver.memory": heap(settings, engine),
         "spark.sql.shuffle.partitions": settings.shuffle_partitions,
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
@@ -146,7 +152,7 @@ def part_writer(schema: pa.Schema, folder: Path) -> ParquetWriter:
 def write_part(table: pa.Table, folder: Path) -> None:
     """The running task's own file of a table, all of it."""
     with part_writer(table.schema, folder) as writer:
-        writer.write_table(table)
+        writer.write_table(table, row_group_size=ROW_GROUP)
 
 
 def keep_classes(path: Path = CLASSES) -> None:

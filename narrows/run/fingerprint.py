@@ -14,6 +14,8 @@ from narrows.run.code import Code
 from narrows.settings import Settings
 from narrows.stage import WINDOWS, NarrowingStage, Stage, settings_of
 
+SAMPLING = "narrows.sampling"
+"""Draws the users and lists that narrowing rooms narrow in full and learn from."""
 SOURCE = "narrows.source.files"
 """Reads the source: it decides what a room makes that has a parameter ``source``."""
 
@@ -69,8 +71,14 @@ class Recipes:
             {table: past_count(self.settings, room, table) for table in room.past},
         ]
         where = asdict(source) if reads_source(room) else None
-        shards = self.settings.pipeline_settings.shard_users if isinstance(room, NarrowingStage) else None
-        return digest(name, settings_of(room), self.code_of(name), time, where, shards, files, upstream)
+        narrowed = self._narrowed() if isinstance(room, NarrowingStage) else None
+        return digest(name, settings_of(room), self.code_of(name), time, where, narrowed, files, upstream)
+
+    def _narrowed(self) -> list[Any]:
+        """What decides of whom a narrowing room's table is, how it is cut, and from how much the room learns."""
+        chosen = self.settings.pipeline_settings
+        flow = [chosen.mode, chosen.flow_users, chosen.example_rows]
+        return [self.settings.shard_users, *flow, self.settings.audience]
 
     def code_of(self, name: str) -> str:
         """A hash of the code that decides what the room makes; see ``Code``."""
@@ -78,6 +86,8 @@ class Recipes:
         modules = self._code.of(room.__module__, self.plugins)
         if reads_source(room):
             modules |= self._code.of(SOURCE)
+        if issubclass(room, NarrowingStage):
+            modules |= self._code.of(SAMPLING)
         return digest(sorted(modules.items()))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from narrows.asof import Asof
-from narrows.columns import KEPT, REASON
+from narrows.columns import KEPT, REASON, REQUEST_WEIGHT, USER
 from narrows.pipeline import Pipeline
 from narrows.stage import Narrowed, NarrowingStage, Shard, Stage, Table
 
@@ -15,21 +15,46 @@ if TYPE_CHECKING:
 
 
 def shards(
-    pipeline: Pipeline, room: NarrowingStage, tables: dict[str, Table], asof: Asof, size: int
+    pipeline: Pipeline, room: NarrowingStage, tables: dict[str, Table], asof: Asof, size: int, who: Any = None
 ) -> Iterator[Shard]:
-    """Cut the users into shards of ``size``, each with its candidates of the room before, if there is one."""
+    """Cut the users into shards of ``size``, each with its candidates of the room before, if there is one.
+
+    ``who`` is a dataset filter of the users' table: those that the room before narrowed.
+    """
     import pyarrow.dataset as ds
 
-    users, items = tables[room.users].arrow(), tables[room.items].arrow()
-    before = pipeline.before(room.name)
-    for number, start in enumerate(range(0, max(users.num_rows, 1), size)):
+    items, before = tables[room.items].arrow(), pipeline.before(room.name)
+    for number, users in enumerate(user_shards(tables[room.users], size, who)):
         candidates = received(tables[before].part(number, ds.field(KEPT))) if before else None
-        yield Shard(users.slice(start, size).combine_chunks(), items, candidates, asof)
+        yield Shard(users, items, candidates, asof)
+
+
+def user_shards(users: Table, size: int, who: Any = None) -> Iterator[pa.Table]:
+    """The rows of the users' table in its order, ``size`` at a time; one shard without rows where there are none.
+
+    They are read batch by batch, so that only a shard of them is in memory.
+    """
+    import pyarrow as pa
+
+    waiting: list[pa.RecordBatch] = []
+    held, given = 0, 0
+    for batch in users.batches(where=who):
+        waiting.append(batch)
+        held += batch.num_rows
+        while held >= size:
+            rows = pa.Table.from_batches(waiting)
+            yield rows.slice(0, size).combine_chunks()
+            held, given = held - size, given + 1
+            waiting = rows.slice(size).to_batches()
+    if held or not given:
+        schema = users.dataset().schema
+        yield (pa.Table.from_batches(waiting, schema) if waiting else schema.empty_table()).combine_chunks()
 
 
 def received(kept: pa.Table) -> pa.Table:
     """What the next room sees of the survivors: not the log's own columns."""
-    return kept.drop_columns([name for name in (KEPT, REASON) if name in kept.column_names]).combine_chunks()
+    log = (KEPT, REASON, REQUEST_WEIGHT)
+    return kept.drop_columns([name for name in log if name in kept.column_names]).combine_chunks()
 
 
 def fuse(rooms: list[tuple[NarrowingStage, Any]], shard: Shard) -> list[Narrowed]:
@@ -41,9 +66,13 @@ def fuse(rooms: list[tuple[NarrowingStage, Any]], shard: Shard) -> list[Narrowed
     return done
 
 
-def flow(narrowed: Narrowed) -> pa.Table:
-    """Surviving and removed rows as one table with ``kept`` and ``reason``: the log of what the room did."""
+def flow(narrowed: Narrowed, requests: pa.Table | None = None) -> pa.Table:
+    """Surviving and removed rows as one table with ``kept`` and ``reason``: the log of what the room did.
+
+    Of a flow sample, ``requests``, also with the user's ``request_weight``, null for a user outside it.
+    """
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     kept, removed = narrowed.survivors, narrowed.removed
     if REASON not in kept.column_names:
@@ -51,7 +80,11 @@ def flow(narrowed: Narrowed) -> pa.Table:
     both = [
         t.append_column(KEPT, pa.array([flag] * t.num_rows, pa.bool_())) for t, flag in ((kept, True), (removed, False))
     ]
-    return pa.concat_tables(both, promote_options="permissive").combine_chunks()
+    rows = pa.concat_tables(both, promote_options="permissive").combine_chunks()
+    if requests is None:
+        return rows
+    at = pc.index_in(rows[USER], value_set=requests[USER].combine_chunks())
+    return rows.append_column(REQUEST_WEIGHT, requests[REQUEST_WEIGHT].combine_chunks().take(at.combine_chunks()))
 
 
 def check(room: Stage, shard: Shard, narrowed: Narrowed) -> Narrowed:

@@ -81,7 +81,7 @@ class Runner:
     def session(self) -> Any:
         from narrows.engine.spark import spark_session
 
-        return spark_session(self.settings.spark)
+        return spark_session(self.settings.spark, self.settings.engine)
 
     @property
     def source_room(self) -> str:
@@ -176,6 +176,10 @@ class Runner:
     def keep(self, table: Table, model: Any) -> None:
         """Keep a fitted model in memory, so that it need not be loaded."""
         self._models[table.version] = model
+
+    def forget_models(self) -> None:
+        """Let go of the models that are in memory; they are loaded again where they are wanted."""
+        self._models.clear()
 
     def narrow_with(self, name: str, model: tuple[Any, Table], asofs: list[Asof]) -> None:
         """Narrow at earlier partitions with one model of an earlier as-of, as a run of that time would have."""

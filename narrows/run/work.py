@@ -8,15 +8,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from narrows.asof import Asof
+from narrows.columns import USER
 from narrows.engine.cost import Cost, meter
+from narrows.engine.memory import workers
+from narrows.run import fused
 from narrows.run.fingerprint import merged
-from narrows.run.narrowing import check, flow, shards
+from narrows.run.narrowing import check, flow, shards, user_shards
 from narrows.run.publish import Draft
+from narrows.run.requests import audience, sample
 from narrows.stage import NarrowingStage, Output, Table, TableStage
-from narrows.store.table import part_name
+from narrows.store.table import REQUESTS, part_name
 from narrows.store.write import write_file, write_ranged, write_table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from narrows.run.runner import Runner
 
 LOG = logging.getLogger(__name__)
@@ -51,26 +57,57 @@ def transform(runner: Runner, room: TableStage, todo: list[Work]) -> dict[Asof, 
 
 
 def narrow(runner: Runner, room: NarrowingStage, todo: list[Work], model: Any = None) -> dict[Asof, Table]:
+    """Partitions of a narrowing room: of everybody, or of the flow sample.
+
+    In the last of the narrowing rooms the users outside the sample follow, through all rooms in memory.
+    """
     done: dict[Asof, Table] = {}
     for asof, fingerprint, tables in todo:
         runner.publisher.get_ready()
         fitted = model or (runner.model(room.name, asof) if hasattr(room, "fit") else (None, None))
         LOG.info("  %-16s %s  narrowing", room.name, asof)
         with meter() as cost:
-            draft, received, kept = runner.store.draft(room.name, asof, fingerprint), 0, 0
-            for number, shard in enumerate(
-                shards(runner.pipeline, room, tables, asof, runner.settings.pipeline_settings.shard_users)
-            ):
+            draft, received, kept, parts = runner.store.draft(room.name, asof, fingerprint), 0, 0, 0
+            requests = sample(runner, room, tables, asof)
+            who = audience(runner, tables[room.users]) if requests is None else ds_field(USER).isin(requests[USER])
+            for shard in shards(runner.pipeline, room, tables, asof, runner.settings.shard_users, who):
                 narrowed = check(room, shard, room.narrow(fitted[0], shard))
                 received += narrowed.kept.num_rows + narrowed.removed.num_rows
                 kept += narrowed.survivors.num_rows
-                write_file(flow(narrowed), draft / "data" / part_name(number))
-        notes = {"received": received, "kept": kept, **(fitted[1].notes if fitted[1] else {})}
+                write_file(flow(narrowed, requests), draft / "data" / part_name(parts))
+                parts += 1
+            notes = {"received": received, "kept": kept, **(fitted[1].notes if fitted[1] else {})}
+            if requests is not None:
+                write_table(requests, draft / REQUESTS)
+                notes["flow_users"] = requests.num_rows
+                if room.name == runner.pipeline.narrowing[-1] and not runner.making_past:
+                    notes["fused"] = _others(runner, room, tables, asof, requests, draft / "data", parts)
         if fitted[1] and fitted[1].asof == asof:  # an earlier model was paid for then
             notes["fit_cost"] = fitted[1].meta["cost"]
         runner.publisher.audit(_draft(runner, room, asof, draft, fingerprint, tables, cost, notes))
         done |= _finish(runner, but=1)  # one is audited while the next is made
     return done | _finish(runner)
+
+
+def _others(
+    runner: Runner, room: NarrowingStage, tables: dict[str, Table], asof: Asof, requests: Any, folder: Path, first: int
+) -> dict[str, int]:
+    """Narrow who is not in the flow sample; see ``fused.run``."""
+    users, settings = tables[room.users], runner.settings
+    who, served = ~ds_field(USER).isin(requests[USER]), audience(runner, users)
+    rooms = [runner.room(name) for name in runner.pipeline.narrowing]
+    models = [(each.name, runner.model_table(each.name, asof) if hasattr(each, "fit") else None) for each in rooms]
+    work = fused.Pass(settings, models, tables[room.items], requests, asof, folder)
+    rest = user_shards(users, settings.shard_users, who if served is None else who & served)
+    runner.forget_models()  # each process loads its own
+    return fused.run(work, rest, first, workers(settings.engine, settings.shard_users))
+
+
+def ds_field(name: str) -> Any:
+    """A column of a dataset filter."""
+    import pyarrow.dataset as ds
+
+    return ds.field(name)
 
 
 def _draft(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -10,18 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 
+from narrows.serving.bulk import insert
 from narrows.serving.gates import FALLBACK_PLACE, PLACE, GateError, gate, require, without
 from narrows.serving.releases import COUNTS, SINCE, counts_of, drop_lists, settled, take_writer_lock
 from narrows.serving.schema import STAGED, fallback, recommendation, release, takedown
-
-CHUNK = 10_000
-"""Rows per insert."""
 
 
 def publish(
     engine: sa.Engine,
     manifest: dict[str, Any],
-    rows: pa.Table,
+    rows: pa.Table | Callable[[], Iterator[pa.Table]],
     fallbacks: pa.Table,
     *,
     asof: Any,
@@ -39,7 +37,8 @@ def publish(
     Args:
         engine: of ``schema.open_engine``, after ``schema.create``.
         manifest: what the release is made of, as JSON values.
-        rows: of ``lists.rows``, all of one release_id.
+        rows: of ``lists.rows``, all of one release_id; or what yields them in pieces, each of whole lists, every time that
+            it is called: so a release need not be in memory.
         fallbacks: of ``lists.fallback``.
         asof: the partition that the lists are of: an ``Asof``, a date, or its text.
         created_at: aware datetime, or ISO 8601 text; a release keeps its first one.
@@ -56,37 +55,34 @@ def publish(
         GateError: a gate failed.
     """
     created_at = datetime.fromisoformat(created_at) if isinstance(created_at, str) else created_at
-    release_ids = pc.unique(rows["release_id"]).to_pylist()
-    if len(release_ids) != 1:
-        raise GateError(f"a release has one id, the rows have {len(release_ids)}: {release_ids[:3]}")
-    key = {"release_id": release_ids[0]}
+    pieces = (lambda: iter([rows])) if isinstance(rows, pa.Table) else rows
+    ids = {each for piece in pieces() for each in pc.unique(piece["release_id"]).to_pylist()}
+    if len(ids) != 1:
+        raise GateError(f"a release has one id, the rows have {len(ids)}: {sorted(ids)[:3]}")
+    key = {"release_id": ids.pop()}
     this = release.c.release_id == key["release_id"]
     with engine.begin() as connection:
         take_writer_lock(connection)
         if counts_of(connection, key["release_id"]) is None:
-            drop_lists(connection, release_ids)
+            drop_lists(connection, [key["release_id"]])
             held = connection.execute(sa.select(release.c.created_at, release.c.manifest).where(this)).one_or_none()
             first = held.created_at if held else None
             since = {SINCE: held.manifest[SINCE]} if held and SINCE in held.manifest else {}
             gone = set(connection.scalars(sa.select(takedown.c.item_id)))
-            left, fallbacks = without(rows, gone, PLACE), without(fallbacks, gone, FALLBACK_PLACE)
-            require(gate(left, fallbacks, {*forbidden, *gone}))
-            counts = {
-                "rows": left.num_rows,
-                "fallback_rows": fallbacks.num_rows,
-                "taken_down": rows.num_rows - left.num_rows,
-            }
+            fallbacks = without(fallbacks, gone, FALLBACK_PLACE)
+            counts, expires_at = _gated(pieces(), fallbacks, {*forbidden, *gone}, gone)
             columns = {
                 "asof": str(asof),
-                "serves_at": _serves_at(rows, asof, first or created_at, clock),
+                "serves_at": _serves_at(expires_at, asof, first or created_at, clock),
                 "manifest": manifest | {COUNTS: counts} | since,
             }
             if first is None:
                 connection.execute(sa.insert(release), key | columns | {"created_at": created_at, "state": STAGED})
             else:  # a part of it is lost; if it was live, it is again
                 connection.execute(sa.update(release).where(this).values(columns))
-            _insert(connection, recommendation, left.to_batches(CHUNK), {})
-            _insert(connection, fallback, fallbacks.to_batches(CHUNK), key)
+            for piece in pieces():
+                insert(connection, recommendation, without(piece, gone, PLACE), {})
+            insert(connection, fallback, fallbacks, key)
             if counts_of(connection, key["release_id"]) is None:
                 raise GateError(
                     "the release is not published: the database holds another number of rows than was written"
@@ -94,8 +90,35 @@ def publish(
         return settled(connection, key["release_id"], keep, hold)
 
 
-def _serves_at(rows: pa.Table, asof: Any, created_at: datetime, clock: str) -> datetime | None:
-    expires_at = pc.max(rows["expires_at"]).as_py()
+def _gated(
+    pieces: Iterator[pa.Table], fallbacks: pa.Table, forbidden: Collection[str], gone: Collection[str]
+) -> tuple[dict[str, int], datetime | None]:
+    """Hold every piece against the gates; how many rows there are of what, and when the last list expires.
+
+    Raises:
+        GateError: a gate failed.
+    """
+    rows, received, expires_at = 0, 0, None
+    for piece in pieces:
+        left = without(piece, gone, PLACE)
+        if left.num_rows:
+            require(gate(left, fallbacks, forbidden))
+            last = pc.max(left["expires_at"]).as_py()
+            expires_at = max(last, expires_at or last)
+        rows, received = rows + left.num_rows, received + piece.num_rows
+    if not rows:
+        require(gate(recommendation_rows(), fallbacks, forbidden))
+    return {"rows": rows, "fallback_rows": fallbacks.num_rows, "taken_down": received - rows}, expires_at
+
+
+def recommendation_rows() -> pa.Table:
+    """A table of lists without a row."""
+    kinds = {"rank": pa.int32(), "propensity": pa.float64(), "expires_at": pa.timestamp("us", "UTC")}
+    names = [column.name for column in recommendation.c]
+    return pa.table({name: pa.array([], kinds.get(name, pa.string())) for name in names})
+
+
+def _serves_at(expires_at: datetime | None, asof: Any, created_at: datetime, clock: str) -> datetime | None:
     late = expires_at is not None and expires_at <= created_at
     if clock == "wall" and late:
         raise GateError(
@@ -103,11 +126,3 @@ def _serves_at(rows: pa.Table, asof: Any, created_at: datetime, clock: str) -> d
             " For a replay of the past set clock = 'asof' in the section of the room that publishes."
         )
     return asof.end if clock == "asof" or (clock == "auto" and late) else None
-
-
-def _insert(
-    connection: sa.Connection, table: sa.Table, batches: Iterable[pa.RecordBatch], fixed: dict[str, Any]
-) -> None:
-    for batch in batches:
-        rows = batch.select([name for name in batch.schema.names if name in table.c]).to_pylist()
-        connection.execute(sa.insert(table), [row | fixed for row in rows] if fixed else rows)

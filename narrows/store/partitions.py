@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import socket
@@ -26,6 +27,7 @@ from narrows.store.table import Table
 if TYPE_CHECKING:
     from narrows.settings import Settings
 
+LOG = logging.getLogger(__name__)
 VERSION_DIGITS = 16
 CURRENT = "CURRENT"
 """The file that names the version of a partition that readers get."""
@@ -127,6 +129,8 @@ class Store:
                 f"another run holds {self.root}: process {holder.get('pid')} on {holder.get('host')} "
                 f"({holder.get('what')}). Wait for it, or end that process; the lock goes with it."
             ) from None
+        if path.read_text():  # who ends by itself empties it
+            LOG.warning("the last run was killed, by somebody or because memory ran out; see [engine] memory")
         try:
             path.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "what": what}))
             os.environ[HOLDER] = str(os.getpid())

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from narrows.store.remote import Remote
 
 HIVE = "hive"
+REQUESTS = "requests"
+"""The side table of a narrowing room that has the users of its flow sample."""
+BATCH_ROWS = 32_768
+"""Rows that are read at once where a table is read batch by batch."""
 
 
 def part_name(number: int) -> str:
@@ -78,6 +82,22 @@ class Table:
             where = cut if where is None else cut & where
         return self.dataset().to_table(columns=columns, filter=where).combine_chunks()
 
+    def batches(self, columns: list[str] | None = None, where: Any = None) -> Iterator[pa.RecordBatch]:
+        """The rows of `arrow` in the same order, batch by batch, so that only a few batches are in memory."""
+        if self._is_cut:
+            cut = known_rows(self.known_by)
+            where = cut if where is None else cut & where
+        yield from self.dataset().to_batches(
+            columns=columns, filter=where, batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=1
+        )
+
+    def count(self, where: Any = None) -> int:
+        """How many rows there are, or how many a dataset filter holds."""
+        if self._is_cut:
+            cut = known_rows(self.known_by)
+            where = cut if where is None else cut & where
+        return int(self.dataset().count_rows(filter=where))
+
     def part(self, number: int, where: Any = None) -> pa.Table:
         """The rows of one shard."""
         import pyarrow.parquet as pq
@@ -87,6 +107,13 @@ class Table:
             return pq.read_table(path, filesystem=fs, filters=where)
         return pq.read_table(self._folder / self._data / part_name(number), filters=where)
 
+    def parts(self, columns: list[str] | None = None, where: Any = None) -> Iterator[pa.Table]:
+        """The rows file by file, in the files' order; of a room that narrows each is a shard."""
+        import pyarrow.dataset as ds
+
+        for file, _ in self.files():
+            yield ds.dataset(file, format="parquet").to_table(columns=columns, filter=where)
+
     def spark(self, session: SparkSession) -> DataFrame:
         """The rows as a Spark frame; Hive-style folders below the data become text columns."""
         rows = session.read.parquet(str(self._here(self._data)))
@@ -95,6 +122,11 @@ class Table:
     def side(self, name: str) -> Table:
         """A table that was published with this one, such as the quarantine."""
         return Table(name, self.asof, self.version, self._folder, self.meta, name, self._remote)
+
+    @property
+    def requests(self) -> Table | None:
+        """Of a narrowing room's table the users of its flow sample, with ``request_weight``; None where it is of everybody."""
+        return self.side(REQUESTS) if self.has_side(REQUESTS) else None
 
     def has_side(self, name: str) -> bool:
         """Whether a table of this name was published with this one."""

@@ -15,18 +15,17 @@ from stages.evaluation.run import MetricRows, Run
 def assess(run: Run, bins: int) -> Output:
     """Judge a run; see ``Evaluation`` for what comes out."""
     out = MetricRows()
-    shown, fresh = quality.lists(run)
-    for population, lists in (("all", shown), ("new", shown), ("discovery", fresh)):
-        quality.worth(run, population, lists, out)
-    for population in ("all", "new"):
-        quality.differences(run, population, shown, out)
-    quality.spread(run, shown, out)
-    outcomes = cascade.outcomes_of(run)
-    cascade.calibration(run, bins, out)
-    cascade.flow(run, outcomes, out)
-    cascade.widths(run, out)
+    quality.judge(run, out)
+    inside = run.flow or run  # where a sample alone has its flow, what the stages did is of its users
+    if run.flow:
+        quality.judge(run.flow, out)
+    outcomes = cascade.outcomes_of(inside)
+    cascade.calibration(inside, bins, out)
+    cascade.flow(inside, outcomes, out)
+    cascade.widths(inside, out)
     table = out.table()
-    return Output(table, headlines(table, run.depth), {"outcomes": outcomes, "ledger": ledger(outcomes, run.rooms)})
+    sides = {"outcomes": outcomes, "ledger": ledger(outcomes, inside.rooms)}
+    return Output(table, headlines(table, run.depth), sides)
 
 
 def headlines(table: pa.Table, k: int) -> dict[str, Any]:

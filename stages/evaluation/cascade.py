@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from narrows.columns import KEPT, RANK, REASON, STAGE_REACHED, USER, stage_rank, stage_score
+from narrows.columns import KEPT, RANK, REASON, REQUEST_WEIGHT, STAGE_REACHED, USER, stage_rank, stage_score
 from narrows.metrics import expected_calibration_error, reliability
 from stages.evaluation.calibration import log_loss
-from stages.evaluation.ledger import floats, gates, ledger, outcomes, overlap, survival
+from stages.evaluation.ledger import floats, gates, ledger, outcomes, overlap, survival, weights
 from stages.evaluation.run import MetricRows, Run
 
 CALIBRATED = "rank"
@@ -19,8 +19,13 @@ CALIBRATED = "rank"
 
 
 def outcomes_of(run: Run) -> pa.Table:
-    """``ledger.outcomes`` of the run, and ``new`` bool: the item was not in the user's history."""
+    """``ledger.outcomes`` of the run, and ``new`` bool: the item was not in the user's history.
+
+    Of a flow sample also ``request_weight``: how many users each positive's stands for.
+    """
     positives = outcomes(run.truth, run.rooms, run.published, run.users, run.items)
+    if run.sample is not None:
+        positives = positives.append_column(REQUEST_WEIGHT, pa.array(run.weight(positives[USER])))
     return positives.append_column("new", pa.array(run.judge.candidates(positives).new))
 
 
@@ -36,11 +41,13 @@ def calibration(run: Run, bins: int, out: MetricRows) -> None:
     score = floats(table[stage_score(CALIBRATED)])
     label = run.judge.is_positive(pool.user, pool.item)
     users = len(np.unique(pool.user))
-    out.add("candidates", name, "ece", expected_calibration_error(score, label, bins), users)
-    same = np.full(len(label), label.mean() if len(label) else np.nan)
+    weight = None if run.sample is None else run.weight(table[USER])
+    weighted = (bins, weight, weight is None)
+    out.add("candidates", name, "ece", expected_calibration_error(score, label, *weighted), users)
+    same = np.full(len(label), np.average(label, weights=weight) if len(label) else np.nan)
     for detail, probability in (("", score), ("one for all", same)):
-        out.add("candidates", name, "log_loss", log_loss(probability, label), users, detail=detail)
-    for at, cells in enumerate(zip(*reliability(score, label, bins), strict=True), start=1):
+        out.add("candidates", name, "log_loss", log_loss(probability, label, weight), users, detail=detail)
+    for at, cells in enumerate(zip(*reliability(score, label, *weighted), strict=True), start=1):
         for metric, value in zip(("rows", "predicted", "observed"), cells, strict=True):
             out.add("candidates", name, metric, float(value), users, at)
 
@@ -103,8 +110,9 @@ def _survival(run: Run, population: str, positives: pa.Table, out: MetricRows) -
     """``ledger.survival`` with intervals from resampling users; it counts positives, so busy users weigh more."""
     known, names = pc.unique(positives[USER]), gates(run.rooms)
     user = pc.index_in(positives[USER], value_set=known).to_numpy()
-    passed = positives["passed"].to_numpy()
-    counts = [np.bincount(user[passed >= gate], minlength=len(known)) for gate in range(len(names) + 1)]
+    passed, weight = positives["passed"].to_numpy(), weights(positives)
+    gate_passed = [passed >= gate for gate in range(len(names) + 1)]
+    counts = [np.bincount(user[some], weight[some], len(known)) for some in gate_passed]
     _, low, high = run.intervals(counts[1:] * 2, [*counts[:-1], *[counts[0]] * len(names)])
     for at, row in enumerate(survival(positives, run.rooms).to_pylist()):
         name, users = ("flow", row["gate"]), len(known)

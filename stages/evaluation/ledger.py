@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from narrows.candidates import top
-from narrows.columns import ITEM, KEPT, RANK, REASON, STAGE_REACHED, USER
+from narrows.columns import ITEM, KEPT, RANK, REASON, REQUEST_WEIGHT, STAGE_REACHED, USER
 
 
 def gates(rooms: Iterable[str]) -> tuple[str, ...]:
@@ -120,26 +120,36 @@ def head(reason: str) -> str:
     return ":".join(reason.split(": ")[0].split(":")[:2])
 
 
+def weights(positives: pa.Table) -> np.ndarray:
+    """How many positives each one stands for: f64 (rows,); 1 unless they are of a flow sample."""
+    if REQUEST_WEIGHT not in positives.column_names:
+        return np.ones(positives.num_rows)
+    return positives[REQUEST_WEIGHT].to_numpy().astype(float)
+
+
 def ledger(positives: pa.Table, rooms: Iterable[str]) -> pa.Table:
     """Where the positives ended: stage_reached str, reason str, count int64, share f64 of all positives.
 
-    Ordered as the cascade runs, the most frequent reason first; the counts sum to the positives.
+    Ordered as the cascade runs, the most frequent reason first; the counts sum to the positives. Positives of a flow
+    sample count for as many as they stand for.
 
     Args:
         positives: of ``outcomes``.
         rooms: the narrowing rooms, in order.
     """
-    counts: dict[tuple[str, str], int] = {}
-    for stage, reason in zip(positives[STAGE_REACHED].to_pylist(), positives[REASON].to_pylist(), strict=True):
-        counts[stage, head(reason)] = counts.get((stage, head(reason)), 0) + 1
+    counts: dict[tuple[str, str], float] = {}
+    ends = (positives[STAGE_REACHED].to_pylist(), positives[REASON].to_pylist(), weights(positives).tolist())
+    for stage, reason, weight in zip(*ends, strict=True):
+        counts[stage, head(reason)] = counts.get((stage, head(reason)), 0) + weight
+    total = sum(counts.values())
     order = stages(rooms)
     rows = sorted(counts.items(), key=lambda row: (order.index(row[0][0]), -row[1], row[0][1]))
     return pa.table(
         {
             STAGE_REACHED: pa.array([stage for (stage, _), _ in rows], pa.string()),
             REASON: pa.array([reason for (_, reason), _ in rows], pa.string()),
-            "count": pa.array([count for _, count in rows], pa.int64()),
-            "share": pa.array([count / positives.num_rows for _, count in rows], pa.float64()),
+            "count": pa.array([round(count) for _, count in rows], pa.int64()),
+            "share": pa.array([count / total for _, count in rows], pa.float64()),
         }
     )
 
@@ -156,14 +166,14 @@ def survival(positives: pa.Table, rooms: Iterable[str]) -> pa.Table:
         nothing was received), joint f64 (the product so far = passed / all positives). An item that was
         shown without passing every gate (a pinned or fallback row) counts where the cascade lost it.
     """
-    names, passed = gates(rooms), positives["passed"].to_numpy()
-    counts = np.array([(passed >= gate).sum() for gate in range(len(names) + 1)])
+    names, passed, weight = gates(rooms), positives["passed"].to_numpy(), weights(positives)
+    counts = np.array([weight[passed >= gate].sum() for gate in range(len(names) + 1)])
     received, through = counts[:-1], counts[1:]
     return pa.table(
         {
             "gate": list(names),
-            "received": received,
-            "passed": through,
+            "received": np.rint(received).astype(np.int64),
+            "passed": np.rint(through).astype(np.int64),
             "survival": pa.array(through / np.maximum(received, 1), mask=received == 0),
             "joint": through / max(counts[0], 1),
         }

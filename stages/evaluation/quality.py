@@ -11,7 +11,7 @@ from narrows.columns import KEPT, RANK
 from stages.evaluation import baselines
 from stages.evaluation.cascade import own_rank
 from stages.evaluation.judge import JudgedLists
-from stages.evaluation.ledger import floats
+from stages.evaluation.ledger import codes, floats
 from stages.evaluation.metrics import METRICS, coverage, self_information
 from stages.evaluation.run import MetricRows, Run
 
@@ -20,6 +20,19 @@ Name = tuple[str, str]
 PUBLISHED = ("published", "published")
 STEP = "rank_after_"
 """Before the name of a step, the column of what it alone makes of the order of the room before: ``rank_after_policy``."""
+
+
+def judge(run: Run, out: MetricRows) -> None:
+    """What every list of a run is worth, the differences of lists, and their coverage.
+
+    Of the run of a flow sample: of the stages, channels and steps alone, each user counting for as many as it stands for.
+    """
+    shown, fresh = lists(run)
+    for population, some in (("all", shown), ("new", shown), ("discovery", fresh)):
+        worth(run, population, some, out)
+    for population in ("all", "new"):
+        differences(run, population, shown, out)
+    spread(run, shown, out)
 
 
 def lists(run: Run) -> tuple[dict[Name, JudgedLists], dict[Name, JudgedLists]]:
@@ -35,6 +48,8 @@ def lists(run: Run) -> tuple[dict[Name, JudgedLists], dict[Name, JudgedLists]]:
         for name, rank in orders(run.rooms, room).items():
             shown[name] = pool.top(rank, n)
             fresh[name] = pool.top(rank, n, new=True)
+    if run.sample is not None:
+        return shown, fresh
     given = (judge, run.users, run.items, run.step, n)
     popular, unseen, own = (("baseline", name) for name in ("popular", "popular_new", "own_then_popular"))
     shown |= {popular: baselines.popular(*given), unseen: baselines.popular(*given, new=True)}
@@ -69,27 +84,29 @@ def worth(run: Run, population: str, judged: Mapping[Name, JudgedLists], out: Me
     everywhere else they count as zero, and ``users_without_list`` says how many they are.
     """
     judged_users, judge = run.judge.populations[population], run.judge
-    users = len(judged_users.positives)
+    users, weight = len(judged_users.positives), run.judged_weight(population)
     surprise = _surprise(run)
     names: list[tuple[Name, str, int]] = []
     top: list[np.ndarray] = []
     bottom: list[np.ndarray] = []
-    for name, each in judged.items():
+    for name, each in _judged_here(run, judged):
         for k in run.cutoffs:
             values = judge.per_user(each, population, k)
             names += [(name, metric, k) for metric in METRICS]
-            top += [values[metric] for metric in METRICS]
-            bottom += [np.ones(users)] * len(METRICS)
+            top += [values[metric] * weight for metric in METRICS]
+            bottom += [weight] * len(METRICS)
         row = judged_users.row[each.user]
         some = (row >= 0) & (each.item >= 0) & (each.place <= run.depth)
         listed = np.bincount(row[some], minlength=users)
         bits = np.bincount(row[some], surprise[each.item[some]], users)
         names.append((name, "novelty", run.depth))
-        top.append(bits / np.maximum(listed, 1))
-        bottom.append((listed > 0).astype(float))
+        top.append(bits / np.maximum(listed, 1) * weight)
+        bottom.append((listed > 0) * weight)
     value, low, high = run.intervals(top, bottom)
     for at, (name, metric, k) in enumerate(names):
         out.add(population, name, metric, value[at], users, k, low=low[at], high=high[at])
+    if run.sample is not None:
+        return
     row = judged_users.row[judged[PUBLISHED].user]
     missing = users - len(np.unique(row[row >= 0]))
     out.add(population, PUBLISHED, "users_without_list", missing, users)
@@ -107,8 +124,12 @@ def differences(run: Run, population: str, shown: Mapping[Name, JudgedLists], ou
     compared += [(PUBLISHED, name) for name in shown if name[0] in ("stage", "channel", "baseline")]
     values = {name: run.judge.per_user(each, population, run.depth) for name, each in shown.items()}
     names = [(a, b, metric) for a, b in compared for metric in ("recall", "ndcg")]
-    value, low, high = run.intervals([values[a][metric] - values[b][metric] for a, b, metric in names])
-    users = len(run.judge.populations[population].positives)
+    if not names:
+        return
+    weight = run.judged_weight(population)
+    top = [(values[a][metric] - values[b][metric]) * weight for a, b, metric in names]
+    value, low, high = run.intervals(top, [weight] * len(names))
+    users = len(weight)
     for at, (a, b, metric) in enumerate(names):
         cells = {"k": run.depth, "detail": " ".join(b), "low": low[at], "high": high[at]}
         out.add(population, ("difference", a[1]), metric, value[at], users, **cells)
@@ -116,9 +137,16 @@ def differences(run: Run, population: str, shown: Mapping[Name, JudgedLists], ou
 
 def spread(run: Run, shown: Mapping[Name, JudgedLists], out: MetricRows) -> None:
     """Catalogue coverage, over the lists of all users who have one, judged or not."""
-    for name, each in shown.items():
-        items = each.item[each.place <= run.depth]
-        out.add("served", name, "coverage", coverage(items, run.items.num_rows), each.users, run.depth)
+    for name, each in _judged_here(run, shown):
+        items, users = each.item[each.place <= run.depth], each.users
+        if name == PUBLISHED and run.served:
+            items, users = codes(run.served[0], run.judge.items), run.served[1]
+        out.add("served", name, "coverage", coverage(items, run.items.num_rows), users, run.depth)
+
+
+def _judged_here(run: Run, lists: Mapping[Name, JudgedLists]) -> list[tuple[Name, JudgedLists]]:
+    """Of a flow sample not the published list: it is judged over all users."""
+    return [(name, each) for name, each in lists.items() if run.sample is None or name != PUBLISHED]
 
 
 def _surprise(run: Run) -> np.ndarray:
@@ -126,4 +154,4 @@ def _surprise(run: Run) -> np.ndarray:
     users = np.ones(len(run.judge.items), int)
     if "users_64x" in run.items.column_names:
         users[: run.items.num_rows] = run.items["users_64x"].to_numpy()
-    return self_information(users, run.users.num_rows)
+    return self_information(users, run.known_users or run.users.num_rows)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.ladder import STEPS, best_step
-from narrows.columns import EVENT_TIME, ITEM, KEPT, RANK, REASON, USER
+from narrows.columns import EVENT_TIME, ITEM, KEPT, RANK, REASON, REQUEST_WEIGHT, USER
 from narrows.stage import Asof, Recent, Table
 from stages.evaluation.run import Run
 
@@ -29,24 +30,56 @@ def run(
     truth: Table,
     last: Asof,
 ) -> Run:
-    """Read the tables of a run; ``truth`` is events, of which those after the as-of and up to ``last`` are positives."""
+    """Read the tables of a run; ``truth`` is events, of which those after the as-of and up to ``last`` are positives.
+
+    Where only a sample has its flow, the run is of the users who have a positive, and its ``flow`` of the sample.
+    """
     scene = pc.field("scene") == settings.scene if "scene" in recommendations.columns else None
-    now = _catalogue(item_profiles[truth.asof])
+    items = _catalogue(item_profiles[truth.asof])
     before = next((_catalogue(table) for asof, table in item_profiles.items() if asof < truth.asof), None)
     begin, end = (pa.scalar(asof.end, pa.timestamp("us", "UTC")) for asof in (truth.asof, last))
     horizon = (pc.field(EVENT_TIME) >= begin) & (pc.field(EVENT_TIME) < end)
-    return Run(
-        truth.arrow([USER, ITEM], horizon),
-        user_profiles.arrow([name for name in user_profiles.columns if name in PROFILE]),
-        now,
-        {name: table.arrow([column for column in table.columns if _wanted(column)]) for name, table in rooms.items()},
-        recommendations.arrow([USER, ITEM, RANK], scene),
-        best_step(before, now),
-        settings.cutoffs,
-        settings.resamples,
-        settings.confidence,
-        settings.seed,
+    positives = truth.arrow([USER, ITEM], horizon)
+    drawn = (best_step(before, items), settings.cutoffs, settings.resamples, settings.confidence, settings.seed)
+    requests = next(iter(rooms.values())).requests if rooms else None
+    of_users = [name for name in user_profiles.columns if name in PROFILE]
+    if requests is None:
+        users = user_profiles.arrow(of_users)
+        tables = {name: _flow(table) for name, table in rooms.items()}
+        return Run(positives, users, items, tables, recommendations.arrow([USER, ITEM, RANK], scene), *drawn)
+
+    def of(chosen: pa.Array, truth: pa.Table, tables: dict[str, pa.Table], **more: Any) -> Run:
+        mine = pc.field(USER).isin(chosen)
+        published = recommendations.arrow([USER, ITEM, RANK], mine if scene is None else mine & scene)
+        return Run(truth, user_profiles.arrow(of_users, mine), items, tables, published, *drawn, **more)
+
+    sample = requests.arrow()
+    in_flow = pc.field(REQUEST_WEIGHT).is_valid()
+    judged = of(positives[USER].unique(), positives, {}, known_users=user_profiles.rows)
+    unknown = pc.invert(pc.is_in(positives[USER], value_set=judged.users[USER].combine_chunks()))
+    sampled = pc.is_in(positives[USER], value_set=sample[USER].combine_chunks())
+    flow = of(
+        sample[USER].combine_chunks(),
+        positives.filter(pc.or_(unknown, sampled)),
+        {name: _flow(table, in_flow) for name, table in rooms.items()},
+        sample=sample,
+        known_users=user_profiles.rows,
     )
+    items_shown, users_shown = _served(recommendations, scene)
+    return replace(judged, flow=flow, served=(items_shown, users_shown))
+
+
+def _flow(table: Table, where: Any = None) -> pa.Table:
+    return table.arrow([column for column in table.columns if _wanted(column)], where)
+
+
+def _served(recommendations: Table, scene: Any) -> tuple[pa.Array, int]:
+    """The distinct items of all lists, and how many lists there are; rows are read batch by batch."""
+    items, lists = pa.array([], pa.string()), 0
+    for batch in recommendations.batches([ITEM, RANK], scene):
+        items = pc.unique(pa.concat_arrays([items, batch[ITEM]]))
+        lists += pc.sum(pc.equal(batch[RANK], 1)).as_py() or 0
+    return items, lists
 
 
 def _catalogue(table: Table) -> pa.Table:

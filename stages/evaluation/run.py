@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from narrows.columns import REQUEST_WEIGHT, USER
 from stages.evaluation.bootstrap import intervals
 from stages.evaluation.judge import Judge
 
@@ -49,6 +51,26 @@ class Run:
     resamples: int = 1000
     confidence: float = 0.95
     seed: int = 0
+    known_users: int = 0
+    """How many users have a profile; 0 = those of ``users``."""
+    sample: pa.Table | None = None
+    """Of the run of a flow sample: its users (user_id) and how many each stands for (request_weight)."""
+    flow: Run | None = None
+    """Where only a sample has its flow: the run of the sample. This one then has no rooms, and the users with a positive."""
+    served: tuple[pa.Array, int] | None = None
+    """The distinct items of all published lists, and how many lists there are; None = those of ``published``."""
+
+    def weight(self, users: pa.Array | pa.ChunkedArray) -> np.ndarray:
+        """How many users each of these stands for: f64 (users,); 1 for one outside the sample."""
+        if self.sample is None:
+            return np.ones(len(users))
+        at = pc.index_in(users, value_set=self.sample[USER].combine_chunks().cast(users.type))
+        given = self.sample[REQUEST_WEIGHT].combine_chunks().take(at.combine_chunks() if hasattr(at, "chunks") else at)
+        return pc.fill_null(given, 1.0).to_numpy(zero_copy_only=False).astype(float)
+
+    def judged_weight(self, population: str) -> np.ndarray:
+        """The `weight` of each judged user of a population: f64 (judged users,)."""
+        return self.weight(self.judge.users.filter(pa.array(self.judge.populations[population].row >= 0)))
 
     @cached_property
     def judge(self) -> Judge:

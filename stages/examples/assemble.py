@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from narrows.columns import ASOF, ITEM, KEPT, LABEL, REASON, STAGE_REACHED, USER, WEIGHT
+from narrows.columns import ASOF, ITEM, KEPT, LABEL, REASON, REQUEST_WEIGHT, STAGE_REACHED, USER, WEIGHT
 from narrows.engine.spark import Parts, write_part
 from narrows.stage import Asof, Table
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     Flow = tuple[Table, Table | None, Table | None, Table | None]
 
+FEW_EVENTS = 2_000_000
+"""Up to so many events every task may have all labels in memory; of more, Spark joins by keys."""
 STEPS = 1 << 20
 """Resolution of the sampling hash."""
 
@@ -30,10 +32,15 @@ def assemble(
     session: Any, events: Table, profiles: dict[Asof, tuple[Table, Table]], flows: dict[Asof, Flow], room: Examples,
     horizon: timedelta, plugins: tuple[str, ...] = (), folder: str = "",
 ) -> Parts:  # fmt: skip
-    """One row per request, user and item that is a positive or was sampled; saved below ``asof=<partition>``."""
+    """One row per request, user and item that is a positive or was sampled; saved below ``asof=<partition>``.
+
+    Where a flow sample was narrowed, with the user's ``request_weight``.
+    """
     candidates = [offered(session, asof, *flow) for asof, flow in flows.items()]
     both = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), candidates)
-    labelled = both.join(F.broadcast(labels(events.spark(session), list(flows), horizon)), [ASOF, USER, ITEM], "left")
+    known = labels(events.spark(session), list(flows), horizon)
+    known = F.broadcast(known) if events.rows <= FEW_EVENTS else known
+    labelled = both.join(known, [ASOF, USER, ITEM], "left")
     labelled = labelled.withColumn(LABEL, F.coalesce(F.col(LABEL), F.lit(0)).cast("int"))
     rows = sample(labelled, room).repartition(len(flows), ASOF)
     return Parts(rows, featured(profiles, rows.columns, horizon, plugins, folder))
@@ -53,7 +60,12 @@ def offered(
     rows = rows.drop(KEPT, REASON)
     for stage, table in (("rank", rank), ("rerank", rerank)):
         if table:
-            kept = table.spark(session).where(KEPT).select(USER, ITEM, F.lit(stage).alias("reached"))
+            kept = table.spark(session).where(KEPT)
+            if (
+                REQUEST_WEIGHT in kept.columns
+            ):  # the last room has the lists of all users, the candidates are the sample's
+                kept = kept.where(F.col(REQUEST_WEIGHT).isNotNull())
+            kept = kept.select(USER, ITEM, F.lit(stage).alias("reached"))
             rows = rows.join(F.broadcast(kept), [USER, ITEM], "left")
             rows = rows.withColumn(STAGE_REACHED, F.coalesce("reached", STAGE_REACHED)).drop("reached")
     return rows.withColumn(ASOF, F.lit(str(asof)))
@@ -100,8 +112,9 @@ def featured(
         for asof in profiles:
             mine = rows.filter(pc.equal(rows[ASOF], pa.scalar(str(asof))))
             if mine.num_rows:
-                users, items = (table.arrow() for table in profiles[asof])
                 mine = mine.sort_by([(USER, "ascending"), (ITEM, "ascending")])  # as the profiles stand
+                users = profiles[asof][0].arrow(where=pc.field(USER).isin(mine[USER].unique()))
+                items = profiles[asof][1].arrow()
                 pairs = Pairs(users, items, mine)
                 for name in (name for name in FEATURES if name not in given):
                     mine = mine.append_column(name, pa.array(FEATURES[name](pairs), pa.float32()))

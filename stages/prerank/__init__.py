@@ -10,6 +10,7 @@ from pydantic import Field
 from narrows.stage import Narrowed, NarrowingStage, Recent, Shard, room
 
 if TYPE_CHECKING:
+    from narrows.settings import Settings
     from stages.prerank.trees import PrerankModel
 
 
@@ -77,11 +78,12 @@ class Prerank(NarrowingStage):
     seed: int = Field(1, ge=0)
     """Of the samples of rows and features."""
 
-    def fit(self, examples: Recent) -> PrerankModel:
+    def fit(self, examples: Recent, *, settings: Settings) -> PrerankModel:
         """Trees that order the list of each user and window of the examples."""
+        from narrows.sampling import bounded
         from stages.prerank.learn import fit
 
-        return fit(self, examples.arrow())
+        return fit(self, bounded(examples, settings.pipeline_settings.example_rows))
 
     def load(self, folder: Path) -> PrerankModel:
         """What the model's ``save`` wrote."""

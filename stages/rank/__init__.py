@@ -77,14 +77,15 @@ class Rank(NarrowingStage):
         """A ranker that neither is built in nor was registered by a module of ``[pipeline] imports`` is refused."""
         check_registered(self.model)
 
-    def fit(self, examples: Recent, user_profiles: Past, item_profiles: Table, horizon: timedelta) -> RankModel:
+    def fit(
+        self, examples: Recent, user_profiles: Past, item_profiles: Table, *, horizon: timedelta, settings: Settings
+    ) -> RankModel:
         """Networks, encoder and stack."""
-        from stages.rank.model import fit
+        from narrows.sampling import bounded
+        from stages.rank.model import fit, sequences_of
 
-        profiles = {
-            asof: table.arrow(["user_id", "sequence_item", "sequence_days"]) for asof, table in user_profiles.items()
-        }
-        return fit(self, examples.arrow(), profiles, item_profiles.arrow(), horizon)
+        rows = bounded(examples, settings.pipeline_settings.example_rows)
+        return fit(self, rows, sequences_of(rows, user_profiles), item_profiles.arrow(), horizon)
 
     def load(self, folder: Path) -> RankModel:
         """What the model's ``save`` wrote."""

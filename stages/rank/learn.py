@@ -22,7 +22,9 @@ class Labels:
     label: Array
     """float32 [candidates], 0 or 1."""
     weight: Array
-    """float32 [candidates]: 1 / the probability that the sample has the candidate."""
+    """float32 [candidates]: 1 / the probability that the sample has the candidate, given its list."""
+    request: Array
+    """float32 [candidates]: 1 / the probability that the sample has the list, the same for all of it."""
 
 
 def device() -> torch.device:
@@ -49,24 +51,27 @@ def batches(
         yield tuple(torch.from_numpy(array).to(where) for array in arrays), rows, torch.from_numpy(real).to(where)
 
 
-def loss_of(logits: Tensor, label: Tensor, weight: Tensor, real: Tensor, listwise: float) -> Tensor:
+def loss_of(logits: Tensor, label: Tensor, weight: Tensor, request: Tensor, real: Tensor, listwise: float) -> Tensor:
     """Pointwise loss, for calibration, plus `listwise` times a listwise one, for the order.
 
-    The first is the weighted logistic loss, the second a softmax over each user's list (joint ranking and calibration,
+    The first is the weighted logistic loss over all requests, the second a softmax over each user's list (joint ranking and calibration,
     Sheng et al. 2023); log(weight) in the softmax stands for the rows that were not sampled.
 
     Args:
         logits: float [users, list].
         label: 0 or 1 [users, list].
-        weight: 1 / the probability that the sample has the row [users, list].
+        weight: 1 / the probability that the sample has the row, given its list [users, list].
+        request: 1 / the probability that the sample has the list [users, list]; only the first loss reads it, so that a
+            list counts in the order as any other.
         real: bool [users, list], False = padding.
         listwise: weight of the listwise loss.
     """
-    logistic = functional.binary_cross_entropy_with_logits(logits, label, weight * real, reduction="sum")
+    whole = weight * request * real
+    logistic = functional.binary_cross_entropy_with_logits(logits, label, whole, reduction="sum")
     weighted = (logits + weight.log()).masked_fill(~real, -math.inf)
     positive = label * real
     softmax = -(positive * weighted.masked_fill(~real, 0).sub(weighted.logsumexp(1, keepdim=True))).sum(1)
-    return logistic / (weight * real).sum() + listwise * (softmax / positive.sum(1).clamp_min(1)).sum() / (
+    return logistic / whole.sum() + listwise * (softmax / positive.sum(1).clamp_min(1)).sum() / (
         positive.sum(1) > 0
     ).sum().clamp_min(1)
 
@@ -91,8 +96,9 @@ def train(
             arguments, rows, real = next(batches(lists, parts[at][1], size, where))
             with _autocast(where):
                 logits = net(*arguments).float()
-            label, weight = (torch.from_numpy(array[rows]).to(where) for array in (labels.label, labels.weight))
-            loss = loss_of(logits, label, weight, real, listwise)
+            given = (labels.label, labels.weight, labels.request)
+            label, weight, request = (torch.from_numpy(array[rows]).to(where) for array in given)
+            loss = loss_of(logits, label, weight, request, real, listwise)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -22,9 +22,9 @@ from features.simple import best as simple_order
 from features.simple import order
 from narrows.asof import DAY
 from narrows.candidates import keep_best
-from narrows.columns import ASOF, ITEM, LABEL, USER, WEIGHT, stage_rank, stage_score
+from narrows.columns import ASOF, ITEM, LABEL, REQUEST_WEIGHT, USER, WEIGHT, stage_rank, stage_score
 from narrows.metrics import expected_calibration_error, ndcg
-from narrows.stage import Asof, Narrowed, Shard
+from narrows.stage import Asof, Narrowed, Past, Shard
 from stages.rank import learn, stack
 from stages.rank.inputs import CandidateLists, Encoder, dense_columns
 from stages.rank.net import ranker_class
@@ -100,7 +100,7 @@ class Window:
         """Some rows as the networks read them."""
         rows = self.rows.filter(pa.array(which))
         item = codes(rows[ITEM], catalogue.ids)
-        labels = learn.Labels(column(rows, LABEL), column(rows, WEIGHT))
+        labels = learn.Labels(column(rows, LABEL), column(rows, WEIGHT), request_weight(rows))
         return encoder.lists(self.users, catalogue, self.user[which], item, encoder.dense(rows)), labels
 
 
@@ -134,9 +134,28 @@ def fit(
     return _stacked(model, held, catalogue) if held else model
 
 
+def sequences_of(examples: pa.Table, profiles: Past) -> dict[Asof, pa.Table]:
+    """By as-of the sequences of the users who have examples, in the order of the profiles; others are not read."""
+    columns = ["user_id", "sequence_item", "sequence_days"]
+    if REQUEST_WEIGHT not in examples.column_names:
+        return {asof: table.arrow(columns) for asof, table in profiles.items()}
+    found = {}
+    for asof, table in profiles.items():
+        users = examples.filter(pc.equal(examples[ASOF], pa.scalar(str(asof))))[USER].unique()
+        found[asof] = table.arrow(columns, pc.field(USER).isin(users))
+    return found
+
+
+def request_weight(rows: pa.Table) -> Array:
+    """How many requests each row's stands for, float32 (rows,); 1 where all were narrowed."""
+    if REQUEST_WEIGHT not in rows.column_names:
+        return np.ones(rows.num_rows, np.float32)
+    return np.nan_to_num(column(rows, REQUEST_WEIGHT), nan=1.0)
+
+
 def _stacked(model: RankModel, windows: list[Window], catalogue: Catalogue) -> RankModel:
     """The model with the stack fitted on the held-out rows, and its calibration error on them by cross-fitting."""
-    logit, score, label, weight, group, rows = [], [], [], [], [], []
+    logit, score, label, weight, request, group, rows = [], [], [], [], [], [], []
     for k, window in enumerate(windows):
         lists, labels = window.part(model.encoder, catalogue, window.held)
         logit.append(model.logits(lists))
@@ -144,8 +163,9 @@ def _stacked(model: RankModel, windows: list[Window], catalogue: Catalogue) -> R
         score.append(column(rows[-1], stage_score("prerank")))
         label.append(labels.label)
         weight.append(labels.weight)
+        request.append(labels.request)
         group.append(window.user[window.held] + k * window.users.num_rows)
-    x, z, y, w, g = (np.concatenate(part) for part in (score, logit, label, weight, group))
+    x, z, y, w, r, g = (np.concatenate(part) for part in (score, logit, label, weight, request, group))
     simple, best = simple_order(
         lambda feature: np.concatenate([column(each, feature) for each in rows]), lambda score: _worth(score, y, w, g)
     )
@@ -154,14 +174,14 @@ def _stacked(model: RankModel, windows: list[Window], catalogue: Catalogue) -> R
         simple = ""
     else:
         x = np.concatenate([order(simple, partial(column, each)) for each in rows])
-    model.stack = stack.fit(x, z, y, w, g, simple)
+    model.stack = stack.fit(x, z, y, w, g, r, simple)
     fold = g % 2 == 1  # calibrated on one half of the users, judged on the other
     errors = []
     for half in (fold, ~fold):
         if half.any() and (~half).any():
-            other = stack.fit(x[half], z[half], y[half], w[half], g[half])
+            other = stack.fit(x[half], z[half], y[half], w[half], g[half], r[half])
             probability = other.probability(x[~half], z[~half], g[~half], w[~half])
-            error = expected_calibration_error(probability, y[~half], weight=w[~half], keep_ties=False)
+            error = expected_calibration_error(probability, y[~half], weight=w[~half] * r[~half], keep_ties=False)
             errors.append(error)
     model.metrics = {"calibration_error": float(np.mean(errors)) if errors else float("nan"), "held_out_rows": len(y)}
     model.metrics |= {f"worth_{name}": value for name, value in worth.items()}

@@ -77,7 +77,10 @@ def _offset(x: Array, logit: Array, user: Array, weight: Array | None) -> Array:
     return ((low + high) / 2)[user]
 
 
-def fit(prerank_score: Array, logit: Array, label: Array, weight: Array, group: Array, simple: str = "") -> Stack:
+def fit(
+    prerank_score: Array, logit: Array, label: Array, weight: Array, group: Array, request: Array | None = None,
+    simple: str = "",
+) -> Stack:  # fmt: skip
     """The networks' share in the order, by NDCG; then the scale, by the weighted log loss of the probability.
 
     Both scores are standardized and mixed. The share, from none to one half network, is the one whose NDCG@20 over the
@@ -93,6 +96,7 @@ def fit(prerank_score: Array, logit: Array, label: Array, weight: Array, group: 
         weight: how many rows each one stands for (rows,).
         group: the list of each row, integers (rows,).
         simple: the name of the simple order that ``prerank_score`` holds instead, if it does.
+        request: how many lists the row's stands for (rows,), in the log loss alone; None = one.
     """
     score, logit, label, weight = (np.asarray(a, np.float64) for a in (prerank_score, logit, label, weight))
     spread = [max(float(values.std()), 1e-9) if len(values) else 1.0 for values in (score, logit)]
@@ -105,11 +109,12 @@ def fit(prerank_score: Array, logit: Array, label: Array, weight: Array, group: 
     share = 1.0 if _significant(quality[-1] - quality[best]) else float(NETWORK_SHARES[best])
     prerank, network = (1 - share) / spread[0], share / spread[1]
     x = prerank * score + network * logit
+    stands_for = weight if request is None else weight * np.asarray(request, np.float64)
 
     def log_loss(log2_scale: float) -> float:
         scaled = 2.0**log2_scale * x
         probability = _sigmoid(scaled + _offset(scaled, logit, group, weight))
-        return float(-(weight * np.log(np.where(label > 0, probability, 1 - probability))).sum())
+        return float(-(stands_for * np.log(np.where(label > 0, probability, 1 - probability))).sum())
 
     return Stack(float(prerank), float(network), 2.0 ** _minimum(log_loss, *LOG2_SCALES), simple)
 

@@ -74,6 +74,8 @@ class Recall(NarrowingStage):
     """Where fewer of the (user, item) pairs occur on two visits, an item is not offered to who had it: 0 = it always is, above 1 = never."""
     step: Literal["", "64th", "16th", "4th", "1x", "4x", "16x", "64x"] = ""
     """The step of the ladder whose popularity suits the data; empty = learned: that whose list of a horizon ago was worth most."""
+    fit_users: int = Field(100_000, ge=1)
+    """About so many users at most whose histories the channels learn from, drawn by a hash."""
     refit: str = "1d"
     """How often the model is fitted again; between, its last model narrows. A duration such as 1d or 6h."""
 
@@ -92,13 +94,17 @@ class Recall(NarrowingStage):
         self, events: Table, user_profiles: Table, item_profiles: Recent, recall: Past, horizon: timedelta, visit: timedelta,
     ) -> RecallModel:  # fmt: skip
         """What the channels learn, and from the flow of earlier as-ofs how many candidates each may give."""
+        from narrows.sampling import some_users
+        from stages.recall import quotas
+        from stages.recall.channels import build
         from stages.recall.model import fit
 
-        known = events.arrow(["user_id", "item_id", "event_time"])
-        asof = user_profiles.asof
+        who, asof = some_users(user_profiles, self.fit_users), user_profiles.asof
+        columns = ["user_id", "item_id", "event_time"]
+        users, items = user_profiles.arrow(where=who), item_profiles[asof].arrow()
         before = item_profiles[asof - horizon].arrow() if asof - horizon in item_profiles else None
-        items = item_profiles[asof].arrow()
-        return fit(self, known, user_profiles.arrow(), items, asof, horizon, visit, before, recall)
+        seen = quotas.read(recall, events, horizon, list(build(self.channels)))
+        return fit(self, events.arrow(columns, who), users, items, asof, horizon, visit, before, seen)
 
     def load(self, folder: Path) -> RecallModel:
         """What the model's ``save`` wrote."""

@@ -56,8 +56,8 @@ class Channel:
         """Learn from what was known at the as-of. A channel that learns nothing, as by default, answers itself.
 
         Args:
-            query: all users and items.
-            events: user_id, item_id, event_time of all events up to ``end``.
+            query: all items, and all users or, of very many, a sample (``[recall] fit_users``).
+            events: user_id, item_id, event_time of these users' events up to ``end``.
             end: the first instant after the as-of, UTC.
         """
         return self

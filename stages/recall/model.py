@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from features.ladder import best_step
 from narrows.asof import DAY
-from narrows.stage import Asof, Narrowed, Past, Shard
+from narrows.stage import Asof, Narrowed, Shard
 from stages.recall import quotas
 from stages.recall.channel import Channel, Proposer
 from stages.recall.channels import build
@@ -69,7 +69,7 @@ class RecallModel:
 
 def fit(
     room: Recall, events: pa.Table, users: pa.Table, items: pa.Table, asof: Asof, horizon: timedelta, visit: timedelta,
-    before: pa.Table | None = None, flows: Past | None = None,
+    before: pa.Table | None = None, seen: Sequence[quotas.Seen] = (),
 ) -> RecallModel:  # fmt: skip
     """Every channel learns from what was known at the as-of.
 
@@ -82,7 +82,7 @@ def fit(
         horizon: of the lists.
         visit: the period of one.
         before: item_profiles of a horizon before, where they are known.
-        flows: recall's tables of earlier as-ofs, where there are any.
+        seen: what the channels ranked at earlier as-ofs, where there are any.
     """
     step = room.step or best_step(before, items)
     query = Query(users, items, horizon / DAY, visit / DAY, step)
@@ -91,7 +91,7 @@ def fit(
     fixed = {name: quota for name, quota in start.items() if "quota" in room.channels.get(name, {})}
     learned = Learned(
         float(np.mean(count >= 2)) if len(count) else 0.0, query.horizon, query.visit, step,
-        quotas.learned(flows or Past(), events, horizon, start, fixed, room.n),
+        quotas.learned(seen, start, fixed, room.n),
     )  # fmt: skip
     return RecallModel({name: each.fit(query, events, asof.end) for name, each in channels.items()}, learned)
 

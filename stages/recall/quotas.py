@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -10,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.lookup import Array, codes
-from narrows.columns import ITEM, REASON, USER, stage_rank
-from narrows.stage import Past
+from narrows.columns import EVENT_TIME, ITEM, REASON, USER, stage_rank
+from narrows.stage import Past, Table
 
 BLOCK = 10
 """Ranks of a channel that are taken or left together."""
@@ -19,36 +20,39 @@ LEAST = 10
 """No channel falls below: what it finds must stay visible, so that a later run can give it more."""
 USERS = 2000
 """Users of an as-of whose candidates are looked at."""
+NOT_ELIGIBLE = "not_eligible"
 PRIOR = 200.0
 """Candidates of the average worth that every block is believed to have beside its own: damps chance."""
 
 
-def learned(
-    flows: Past, events: pa.Table, horizon: timedelta, start: Mapping[str, int], fixed: Mapping[str, int], n: int
-) -> dict[str, int]:
+@dataclass(frozen=True)
+class Seen:
+    """What the channels ranked for some users of an earlier as-of, and what these took in the horizon after it."""
+
+    ranks: Array
+    """int32 [channels, candidates], 1 = best, 0 = the channel did not rank it."""
+    positive: Array
+    """bool [candidates]."""
+    users: int
+
+
+def learned(seen: Sequence[Seen], start: Mapping[str, int], fixed: Mapping[str, int], n: int) -> dict[str, int]:
     """The quota of every channel, so that a user has about ``n`` candidates with as many positives as can be.
 
     Greedy by marginal gain: again and again the channel is given ten ranks more whose candidates, those that are in already
     left out, hold the most positives per candidate.
 
     Args:
-        flows: recall's tables of earlier as-ofs; without any the quotas are those of the ``start``.
-        events: user_id, item_id, event_time of what is known: positives of the horizons after those as-ofs.
-        horizon: of the labels.
+        seen: of earlier as-ofs, channels in the order of ``start``; without any the quotas are those of the ``start``.
         start: quotas where nothing can be learned, of all channels.
         fixed: quotas that a setting fixes.
         n: candidates of a user.
     """
-    parts = [
-        part for asof, table in flows.items()
-        if (part := _ranks(table.arrow(_columns(table.columns, start)), events, asof.end, horizon, list(start)))
-    ]  # fmt: skip
-    if not parts:
+    if not seen:
         return dict(start) | dict(fixed)
-    ranks = np.concatenate([part[0] for part in parts], 1)
-    positive = np.concatenate([part[1] for part in parts])
-    users = sum(part[2] for part in parts)
-    return greedy(ranks, positive, users, list(start), fixed, n)
+    ranks = np.concatenate([each.ranks for each in seen], 1)
+    positive = np.concatenate([each.positive for each in seen])
+    return greedy(ranks, positive, sum(each.users for each in seen), list(start), fixed, n)
 
 
 def greedy(
@@ -84,26 +88,31 @@ def greedy(
     return {name: fixed.get(name, int(first[k] + BLOCK * taken[k])) for k, name in enumerate(names)}
 
 
-def _columns(columns: list[str], names: Mapping[str, int]) -> list[str]:
-    wanted = {USER, ITEM, REASON, *(stage_rank(name) for name in names)}
-    return [name for name in columns if name in wanted]
+def read(flows: Past, events: Table, horizon: timedelta, names: Sequence[str]) -> list[Seen]:
+    """What was seen at the as-ofs of recall's earlier tables, for at most 2,000 users of each.
+
+    Args:
+        flows: recall's tables.
+        events: what is known now: positives of the horizons after those as-ofs.
+        horizon: of the labels.
+        names: of the channels.
+    """
+    found = (_seen(table, events, asof.end, horizon, names) for asof, table in flows.items())
+    return [seen for seen in found if seen]
 
 
-def _ranks(
-    flow: pa.Table, events: pa.Table, begin: datetime, horizon: timedelta, names: list[str]
-) -> tuple[Array, Array, int] | None:
-    """Ranks [channels, candidates], labels, and the number of users, of some users with a positive after ``begin``."""
-    kind = events["event_time"].type
-    inside = pc.and_(
-        pc.greater_equal(events["event_time"], pa.scalar(begin).cast(kind)),
-        pc.less(events["event_time"], pa.scalar(begin + horizon).cast(kind)),
-    )
-    wanted = events.filter(inside)
+def _seen(table: Table, events: Table, begin: datetime, horizon: timedelta, names: Sequence[str]) -> Seen | None:
+    time = pc.field(EVENT_TIME)
+    first, last = (pa.scalar(instant, pa.timestamp("us", "UTC")) for instant in (begin, begin + horizon))
+    wanted = events.arrow([USER, ITEM], (time >= first) & (time < last))
+    if table.requests is not None:
+        sample = table.requests.arrow([USER])[USER].combine_chunks()
+        wanted = wanted.filter(pc.is_in(wanted[USER], value_set=sample))
     users = pc.unique(wanted[USER]).sort()  # a few, the same whatever the order of the rows
     users = users.take(pa.array(np.linspace(0, len(users) - 1, min(len(users), USERS)).astype(int)))
-    flow = flow.filter(pc.is_in(flow[USER], value_set=users)) if len(users) else flow.slice(0, 0)
-    if REASON in flow.column_names:
-        flow = flow.filter(pc.fill_null(pc.not_equal(flow[REASON], "not_eligible"), True))
+    columns = {USER, ITEM, REASON, *(stage_rank(name) for name in names)}
+    flow = table.arrow([name for name in table.columns if name in columns], pc.field(USER).isin(users))
+    flow = flow.filter(pc.fill_null(pc.not_equal(flow[REASON], NOT_ELIGIBLE), True))
     if not flow.num_rows:
         return None
     items = pc.unique(flow[ITEM]).sort()
@@ -111,7 +120,7 @@ def _ranks(
     key = owner * len(items) + codes(flow[ITEM], items)
     user, item = codes(wanted[USER], users).astype(np.int64), codes(wanted[ITEM], items)
     good = np.unique((user * len(items) + item)[(user >= 0) & (item >= 0)])
-    nothing = pa.nulls(flow.num_rows, pa.int32())
+    nothing = pa.chunked_array([pa.nulls(flow.num_rows, pa.int32())])
     ranks = [flow[stage_rank(name)] if stage_rank(name) in flow.column_names else nothing for name in names]
     matrix = np.stack([pc.fill_null(rank, 0).to_numpy().astype(np.int32) for rank in ranks])
-    return matrix, np.isin(key, good), len(np.unique(owner))
+    return Seen(matrix, np.isin(key, good), len(np.unique(owner)))

@@ -29,6 +29,9 @@ class Recommendations(TableStage):
 
     scene: str = "home"
     """The surface of the product that the lists are for."""
+    audience: float = Field(64.0, ge=0)
+    """Who gets a list of their own: users with an event within so many horizons, or with none yet; the others get the
+    fallback. 0 = everybody."""
     fallback_n: int = Field(50, ge=1)
     """Items of every fallback list."""
     grace_hours: float = Field(24.0, ge=0)
@@ -47,7 +50,7 @@ class Recommendations(TableStage):
         """
         from features.ladder import best_step
         from narrows.serving import reading, schema
-        from narrows.serving.gates import FALLBACK_PLACE, PLACE, without
+        from narrows.serving.gates import FALLBACK_PLACE, without
         from stages.recommendations import lists
 
         catalogues = list(item_profiles.values())
@@ -56,28 +59,22 @@ class Recommendations(TableStage):
         users = lists.read_users(user_profiles)
         *before, items = map(lists.read_items, catalogues)
         step = best_step(before[0] if before else None, items)
-        reasons = rerank.arrow(["item_id", "reason"])
-        rows = lists.rows(
-            lists.read_lists(rerank),
-            users,
-            scene=self.scene,
-            release_id=release,
-            batch_id=str(rerank.asof),
-            expires_at=lists.expiry(rerank.asof, horizon, self.grace_hours),
-        )
-        fallback = lists.fallback(items, users, lists.offered(reasons), step, self.scene, self.fallback_n)
+        of_release: dict[str, Any] = {
+            "scene": self.scene, "release_id": release, "batch_id": str(rerank.asof),
+            "expires_at": lists.expiry(rerank.asof, horizon, self.grace_hours),
+        }  # fmt: skip
+        offered = lists.offered(rerank.parts(["item_id", "reason"]))
+        fallback = lists.fallback(items, users, offered, step, self.scene, self.fallback_n)
         engine = schema.open_engine(settings.serving_url)
         try:
             schema.create(engine)
             gone = reading.taken_down(engine)
         finally:
             engine.dispose()
-        left, fallback = without(rows, gone, PLACE), without(fallback, gone, FALLBACK_PLACE)
-        notes = {
-            "release_id": release, "lists": lists.count(left), "fallback_rows": fallback.num_rows,
-            "received": rows.num_rows, "taken_down": rows.num_rows - left.num_rows,
-        }  # fmt: skip
-        return Output(left, notes, {"fallback": fallback})
+        fallback = without(fallback, gone, FALLBACK_PLACE)
+        notes: dict[str, Any] = {"release_id": release, "fallback_rows": fallback.num_rows}
+        pieces = (lists.rows(piece, users, **of_release) for piece in lists.read_lists(rerank))
+        return Output(lists.Release(pieces, gone, notes), notes, {"fallback": fallback})
 
     def publish(self, draft: Table, *, rerank: Table, settings: Settings, asof: Asof, hold: str = "") -> dict[str, Any]:
         """Write the release to the serving database and make it live: what the audited ``draft`` holds.
@@ -112,19 +109,19 @@ class Recommendations(TableStage):
                 from narrows.serving import publication
                 from stages.recommendations import lists
 
-                if unknown := lists.unexplained(draft.arrow(["reason"]), explained):
+                if unknown := lists.unexplained(draft.parts(["reason"]), explained):
                     LOG.warning("no room's reasons.yml explains: %s", ", ".join(unknown))
                     releases.explain(engine, {code: code for code in unknown})
                 notes = publication.publish(
                     engine,
                     {key: draft.meta[key] for key in ("fingerprint", "inputs", "settings", "notes")},
-                    draft.arrow(),
+                    draft.parts,
                     draft.side("fallback").arrow(),
                     asof=asof,
                     created_at=draft.meta["made_at"],
                     keep=self.keep,
                     clock=self.clock,
-                    forbidden=lists.blocked(rerank.arrow(["item_id", "reason"])),
+                    forbidden=lists.blocked(rerank.parts(["item_id", "reason"])),
                     hold=hold,
                 )
         finally:

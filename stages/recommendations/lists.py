@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Container
+from collections.abc import Collection, Container, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.ladder import GROUP_STEPS, STEPS, by_popularity, slower
-from narrows.columns import ITEM, PROPENSITY, RANK, REASON, SCORE, USER
+from narrows.columns import ITEM, PROPENSITY, RANK, REASON, REQUEST_WEIGHT, SCORE, USER
+from narrows.serving.gates import PLACE, without
 from narrows.serving.schema import EVERYONE
 from narrows.stage import Asof, Table
+from narrows.store.table import part_name
+from narrows.store.write import write_file
 
 BLOCKED = "policy:block"
 """The reason by which the rerank table marks an item that the policy never shows."""
@@ -34,9 +39,49 @@ def expiry(asof: Asof, horizon: timedelta, grace_hours: float) -> datetime:
     return asof.end + horizon + timedelta(hours=grace_hours)
 
 
-def read_lists(rerank: Table) -> pa.Table:
-    """The listed candidates of the rerank table."""
-    return rerank.arrow(list(LIST), where=pc.field(RANK).is_valid())
+def read_lists(rerank: Table) -> Iterator[pa.Table]:
+    """The listed candidates of the rerank table, some users at a time, in the order of users; a list is never cut.
+
+    The users of a flow sample stand first in the table; here they stand among the others.
+    """
+    listed, sample = pc.field(RANK).is_valid(), pa.table({})
+    if rerank.requests:
+        inside = pc.field(REQUEST_WEIGHT).is_valid()
+        sample = rerank.arrow(list(LIST), where=listed & inside).sort_by(USER)
+        listed = listed & ~inside
+    given = False
+    for rows in rerank.parts(list(LIST), listed):
+        if not rows.num_rows:
+            continue
+        before = 0
+        if sample.num_rows:
+            before = pc.sum(pc.less_equal(sample[USER], pc.max(rows[USER]))).as_py() or 0
+            rows = pa.concat_tables([sample.slice(0, before), rows])
+        yield rows
+        sample, given = sample.slice(before), True
+    if sample.num_rows or not given:
+        yield sample if sample.num_columns else rerank.arrow(list(LIST), where=listed)
+
+
+@dataclass(frozen=True)
+class Release:
+    """The rows of a release, which are written some users at a time; ``notes`` say afterwards how many they were."""
+
+    pieces: Iterator[pa.Table]
+    gone: Collection[str]
+    """Items that were taken down."""
+    notes: dict[str, Any]
+
+    def save(self, folder: Path) -> None:
+        """One file for each piece."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.notes.update(lists=0, received=0, taken_down=0)
+        for number, piece in enumerate(self.pieces):
+            left = without(piece, self.gone, PLACE)
+            write_file(left, folder / part_name(number))
+            self.notes["lists"] += count(left)
+            self.notes["received"] += piece.num_rows
+            self.notes["taken_down"] += piece.num_rows - left.num_rows
 
 
 def read_users(profiles: Table) -> pa.Table:
@@ -50,20 +95,27 @@ def read_items(profiles: Table) -> pa.Table:
     return profiles.arrow([name for name in profiles.columns if name in wanted])
 
 
-def blocked(reasons: pa.Table) -> set[str]:
-    """The items that the policy never shows; ``reasons`` are item_id and reason of the rerank table."""
-    return set(pc.unique(reasons.filter(pc.field(REASON) == BLOCKED)[ITEM]).to_pylist())
+def blocked(reasons: Iterable[pa.Table]) -> set[str]:
+    """The items that the policy never shows; ``reasons`` are item_id and reason of the rerank table, in pieces."""
+    return set(_items(reasons, pc.field(REASON) == BLOCKED).to_pylist())
 
 
-def offered(reasons: pa.Table) -> pa.Array:
+def offered(reasons: Iterable[pa.Table]) -> pa.Array:
     """Items that reached rerank for somebody and that the policy lets pass: eligible and fit to be shown."""
-    passed = reasons.filter(pc.field(REASON) != BLOCKED)[ITEM]
-    return pc.unique(passed.combine_chunks())
+    return _items(reasons, pc.field(REASON) != BLOCKED)
 
 
-def unexplained(rows: pa.Table, reasons: Container[str]) -> list[str]:
+def _items(reasons: Iterable[pa.Table], where: Any) -> pa.Array:
+    found = pa.array([], pa.string())
+    for rows in reasons:
+        found = pc.unique(pa.concat_arrays([found, rows.filter(where)[ITEM].combine_chunks().cast(pa.string())]))
+    return found
+
+
+def unexplained(pieces: Iterable[pa.Table], reasons: Container[str]) -> list[str]:
     """The codes among the rows' ``reason`` that are not of ``reasons``."""
-    return sorted(code for code in pc.unique(rows[REASON]).to_pylist() if code not in reasons)
+    codes = {code for rows in pieces for code in pc.unique(rows[REASON]).to_pylist()}
+    return sorted(code for code in codes if code not in reasons)
 
 
 def count(rows: pa.Table) -> int:

@@ -18,6 +18,7 @@ print("step 1", file=sys.stderr)
 print("noise on standard output")
 if "fail" in sys.argv: sys.exit(1)
 if "wrong" in sys.argv: sys.exit(2)
+if "killed" in sys.argv: import os; os.kill(os.getpid(), 9)
 print("0123456789abcdef")
 """
 
@@ -69,6 +70,11 @@ def test_a_task_fails_when_its_room_does(room, capsys):
     with pytest.raises(RuntimeError, match="recall as of 2017-11-30 failed with exit status 1"):
         run_room("recall", "2017-11-30", "fail")
     assert "step 1" in capsys.readouterr().out
+
+
+def test_a_task_says_that_its_room_was_killed_and_what_helps(room):
+    with pytest.raises(RuntimeError, match=r"recall as of 2017-11-30 was killed, .*memory ran out.*\[engine\] memory"):
+        run_room("recall", "2017-11-30", "killed")
 
 
 def test_a_task_is_not_retried_when_the_settings_are_wrong(room):

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from narrows.stage import Past, Table
-from stages.recall.quotas import BLOCK, LEAST, greedy, learned
+from stages.recall.quotas import BLOCK, LEAST, greedy, learned, read
 from tests.recall.tiny import ASOF
 
 WEEK = timedelta(days=7)
@@ -76,7 +76,11 @@ def test_labels_are_the_events_of_the_horizon_after_and_ineligible_rows_do_not_c
     taken += [
         (f"u{u}", f"wrong{k}", at) for u in range(30) for k in range(40) for at in (times["wrong"], times["late"])
     ]
-    events = pa.table({name: [row[k] for row in taken] for k, name in enumerate(("user_id", "item_id", "event_time"))})
-    quotas = learned(flows, events, WEEK, {"right": 30, "wrong": 30}, {}, n=60)
-    assert quotas == {"right": 50, "wrong": LEAST}
-    assert learned(Past(), events, WEEK, {"right": 30, "wrong": 7}, {"wrong": 7}, n=60) == {"right": 30, "wrong": 7}
+    rows = pa.table({name: [row[k] for row in taken] for k, name in enumerate(("user_id", "item_id", "event_time"))})
+    (tmp_path / "events" / "data").mkdir(parents=True)
+    pq.write_table(rows, tmp_path / "events" / "data" / "part-00000.parquet")
+    events = Table("events", ASOF, "v", tmp_path / "events", {})
+    seen = read(flows, events, WEEK, ["right", "wrong"])
+    assert learned(seen, {"right": 30, "wrong": 30}, {}, n=60) == {"right": 50, "wrong": LEAST}
+    assert read(Past(), events, WEEK, ["right", "wrong"]) == []
+    assert learned([], {"right": 30, "wrong": 7}, {"wrong": 7}, n=60) == {"right": 30, "wrong": 7}

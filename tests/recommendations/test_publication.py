@@ -135,9 +135,9 @@ def test_a_kill_in_the_middle_leaves_the_previous_release(engine, tmp_path):
             import os, signal, sys
             import sqlalchemy as sa
             from serving import ASOF, MADE, many, release
-            from narrows.serving import publication
+            from narrows.serving import bulk, publication
             from narrows.serving import schema
-            publication.CHUNK = 500
+            bulk.CHUNK = 500
             engine = schema.open_engine(sys.argv[1])
             inserts = []
 

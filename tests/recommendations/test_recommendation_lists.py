@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from serving import ASOF, ITEMS, USERS, WEEK, release
+from serving import ASOF, ITEMS, MADE, USERS, WEEK, release
 
 from narrows.asof import Asof
 from narrows.pipeline import Pipeline
-from narrows.serving import publication, reading, schema
-from narrows.stage import Recent, Table
+from narrows.serving import bulk, publication, reading, schema
+from narrows.stage import Output, Recent, Table
+from narrows.store.write import write_table
 from stages import PIPELINE
 from stages.recommendations import Recommendations, lists
 
@@ -36,9 +39,9 @@ def test_fallback_offers_only_what_the_policy_lets_pass():
     reasons = pa.table(
         {"item_id": ["i3", "i3", "i0", "i1"], "reason": ["policy:block", "policy:block", "popular", "x"]}
     )
-    made = lists.fallback(ITEMS, USERS, lists.offered(reasons), "1x", "home", 3)
+    made = lists.fallback(ITEMS, USERS, lists.offered([reasons]), "1x", "home", 3)
     assert of(made, "all") == ["i1", "i0"]
-    assert lists.blocked(reasons) == {"i3"}
+    assert lists.blocked([reasons]) == {"i3"}
 
 
 def test_fallback_without_segments():
@@ -52,6 +55,11 @@ def test_fallback_without_segments():
 
 def test_a_list_expires_after_its_horizon_and_the_grace():
     assert lists.expiry(ASOF, WEEK, 12) == datetime(2017, 12, 8, 12, tzinfo=UTC)
+
+
+def written(made: Output, folder: Path) -> list[dict[str, Any]]:
+    write_table(made.data, folder)
+    return pa.concat_tables(pq.read_table(file) for file in sorted(folder.iterdir())).to_pylist()
 
 
 def test_the_room_makes_the_rows(tmp_path):
@@ -75,12 +83,14 @@ def test_the_room_makes_the_rows(tmp_path):
 
     room, settings = Recommendations(fallback_n=2), SimpleNamespace(serving_url=f"sqlite:///{tmp_path / 'serving.db'}")
     made = room.transform(*(handle(name) for name in tables), horizon=WEEK, settings=settings)
-    assert [(r["user_id"], r["rank"], r["item_id"], r["segment"]) for r in made.data.to_pylist()] == [
+    rows = written(made, tmp_path / "made")
+    assert [(r["user_id"], r["rank"], r["item_id"], r["segment"]) for r in rows] == [
         ("u0", 1, "i0", "young"),
         ("u0", 2, "i1", "young"),
         ("u1", 1, "i0", None),
     ]
-    first = made.data.to_pylist()[1]
+    first = rows[1]
+    assert (made.notes["lists"], made.notes["received"]) == (2, 3)
     assert (first["scene"], first["batch_id"], first["reason"]) == ("home", "2017-11-30", "explore")
     assert first["expires_at"] == datetime(2017, 12, 9, tzinfo=UTC)
     assert of(made.side_tables["fallback"], "all") == ["i4", "i1"]  # i2, i3 and i5 reached rerank for nobody
@@ -96,9 +106,68 @@ def test_the_room_makes_the_rows(tmp_path):
     reading.takedown(engine, "i0", "recalled", datetime(2017, 11, 30, tzinfo=UTC))
     reading.takedown(engine, "i4", "recalled", datetime(2017, 11, 30, tzinfo=UTC))
     without = room.transform(*(handle(name) for name in tables), horizon=WEEK, settings=settings)
-    assert [(r["user_id"], r["rank"], r["item_id"]) for r in without.data.to_pylist()] == [("u0", 1, "i1")]
+    assert [(r["user_id"], r["rank"], r["item_id"]) for r in written(without, tmp_path / "without")] == [
+        ("u0", 1, "i1")
+    ]
     assert (without.notes["received"], without.notes["taken_down"]) == (3, 2)
     assert "i4" not in of(without.side_tables["fallback"], "all")
+
+
+def test_lists_of_a_flow_sample_stand_among_the_others_in_the_order_of_users(tmp_path):
+    """The sample's users come first in the table; pieces are shards, and a release of pieces is that of one table."""
+
+    def shard(number: int, users: str, weight: float | None) -> None:
+        size = 2 * len(users)
+        rows = {
+            "user_id": [user for user in users for _ in (1, 2)], "item_id": ["i1", "i2"] * len(users),
+            "rank": pa.array([2, 1] * len(users), pa.int32()), "score": [0.5] * size, "propensity": [1.0] * size,
+            "reason": ["popular"] * size, "request_weight": pa.array([weight] * size, pa.float32()),
+        }  # fmt: skip
+        pq.write_table(pa.table(rows), tmp_path / "data" / f"part-{number:05d}.parquet")
+
+    for folder in ("data", "requests"):
+        (tmp_path / folder).mkdir()
+    for number, (users, weight) in enumerate([("dag", 2.0), ("bc", None), ("ef", None), ("", None)]):
+        shard(number, users, weight)
+    pieces = list(lists.read_lists(Table("rerank", ASOF, "v", tmp_path, {})))
+    assert [sorted({*piece["user_id"].to_pylist()}) for piece in pieces] == [[*"abc"], [*"def"], ["g"]]
+    named = {"scene": "home", "release_id": "r1", "batch_id": "b", "expires_at": lists.expiry(ASOF, WEEK, 0)}
+    rows = [lists.rows(piece, USERS, **named) for piece in pieces]
+    assert pa.concat_tables(rows)["user_id"].to_pylist() == [*"aabbccddeeffgg"]
+    fallback = lists.fallback(ITEMS, USERS, ITEMS["item_id"].combine_chunks(), "home", 4)
+    held = []
+    for name, given in (("whole", pa.concat_tables(rows)), ("pieces", lambda: iter(rows))):
+        engine = schema.open_engine(f"sqlite:///{tmp_path / name}.db")
+        schema.create(engine)
+        notes = publication.publish(engine, {}, given, fallback, asof=ASOF, created_at=MADE, clock="asof")
+        with engine.connect() as connection:
+            held.append((notes, connection.execute(schema.recommendation.select()).all()))
+    assert held[0] == held[1]
+    assert held[0][0]["rows"] == 14
+
+
+def test_rows_are_copied_into_postgres():
+    """By psycopg's COPY, with plain Python values in the order of the columns that it names."""
+    from contextlib import contextmanager
+
+    copied: list[tuple] = []
+
+    @contextmanager
+    def cursor():
+        @contextmanager
+        def copy(statement: str):
+            assert statement == "COPY fallback (release_id, rank, item_id) FROM STDIN"
+            yield SimpleNamespace(write_row=copied.append)
+
+        yield SimpleNamespace(copy=copy)
+
+    from sqlalchemy.dialects.postgresql import dialect as postgres
+
+    connection = SimpleNamespace(dialect=postgres(), connection=SimpleNamespace(cursor=cursor))
+    connection.dialect.driver = "psycopg"
+    rows = pa.table({"rank": [1, 2], "item_id": ["a", "b"], "unknown": [0, 0]})
+    bulk.insert(connection, schema.fallback, rows, {"release_id": "r"})
+    assert copied == [("r", 1, "a"), ("r", 2, "b")]
 
 
 def test_settings_are_checked():

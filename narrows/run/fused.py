@@ -1,0 +1,149 @@
+"""The fused pass: users through all narrowing rooms in memory, shard by shard, on all cores; only their lists are written."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from narrows.asof import Asof
+from narrows.run.narrowing import flow, fuse
+from narrows.settings import Settings, import_plugins
+from narrows.stage import Narrowed, Shard, Table
+from narrows.store.table import part_name
+from narrows.store.write import write_file
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FEW_SHARDS = 3
+"""Up to so many shards are narrowed in this process: others take seconds to start."""
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
+
+
+@dataclass(frozen=True)
+class Pass:
+    """All that narrowing a shard needs beside its users; a process of the pool receives it once."""
+
+    settings: Settings
+    models: list[tuple[str, Table | None]]
+    """The narrowing rooms in order, and where each one's model is kept."""
+    items: Table
+    requests: pa.Table
+    """The flow sample: it gives the rows their column, and has none of the users."""
+    asof: Asof
+    folder: Path
+    """Where the parts are written."""
+
+
+@dataclass
+class _Opened:
+    rooms: list[tuple[Any, Any]]
+    items: pa.Table
+
+
+def run(work: Pass, users: Iterator[pa.Table], first: int, processes: int) -> dict[str, int]:
+    """Narrow shards of users, the part of the first being number ``first``; the rows do not depend on ``processes``.
+
+    Returns:
+        ``users``, and ``received`` and ``kept`` by the last room.
+
+    Raises:
+        MemoryError: a process was killed.
+    """
+    head, total = [], {"users": 0, "received": 0, "kept": 0}
+    for shard in users:
+        head.append(shard)
+        if len(head) > FEW_SHARDS:
+            break
+    if len(head) <= FEW_SHARDS or processes < 2:
+        opened = _open(work)
+        for number, shard in enumerate(_chain(head, users), first):
+            _add(total, _narrow(work, opened, number, shard))
+        return total
+    try:
+        with _pool(work, processes) as pool:
+            waiting: deque[Future[dict[str, int]]] = deque()
+            for number, shard in enumerate(_chain(head, users), first):
+                waiting.append(pool.submit(_task, number, shard))
+                while len(waiting) > processes:  # a shard is waiting for each that is narrowed, no more
+                    _add(total, waiting.popleft().result())
+            for future in waiting:
+                _add(total, future.result())
+    except BrokenProcessPool:
+        raise MemoryError("a process that narrows was killed") from None
+    return total
+
+
+def _chain(head: list[pa.Table], rest: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    while head:
+        yield head.pop(0)
+    yield from rest
+
+
+def _add(total: dict[str, int], one: dict[str, int]) -> None:
+    for name in total:
+        total[name] += one[name]
+
+
+@contextmanager
+def _pool(work: Pass, processes: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes of one thread each: together they have all cores."""
+    import multiprocessing
+
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    context = multiprocessing.get_context("spawn")  # a fork would inherit the threads' locks
+    pool = ProcessPoolExecutor(processes, context, _begin, (work,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+_STATE: list[tuple[Pass, _Opened]] = []
+"""In a process of the pool: what it was given, and opened once."""
+
+
+def _begin(work: Pass) -> None:
+    import signal
+    import sys
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+    if str(work.settings.base) not in sys.path:
+        sys.path.append(str(work.settings.base))
+    import_plugins(work.settings)
+    _STATE.append((work, _open(work)))
+
+
+def _open(work: Pass) -> _Opened:
+    rooms = []
+    for name, model in work.models:
+        room: Any = work.settings.rooms[name]
+        rooms.append((room, room.load(model.model_folder) if model else None))
+    return _Opened(rooms, work.items.arrow())
+
+
+def _task(number: int, users: pa.Table) -> dict[str, int]:
+    work, opened = _STATE[0]
+    return _narrow(work, opened, number, users)
+
+
+def _narrow(work: Pass, opened: _Opened, number: int, users: pa.Table) -> dict[str, int]:
+    shard = Shard(users, opened.items, None, work.asof)
+    last = fuse(opened.rooms, shard)[-1]
+    survivors = Narrowed(last.kept, last.removed.slice(0, 0), last.added)
+    write_file(flow(survivors, work.requests), work.folder / part_name(number))
+    received = last.kept.num_rows + last.removed.num_rows
+    return {"users": users.num_rows, "received": received, "kept": last.survivors.num_rows}

@@ -1,0 +1,52 @@
+"""Many rows into a table of the serving database: COPY where the driver has it, else one prepared statement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+CHUNK = 10_000
+"""Rows that are Python objects at once."""
+
+
+def insert(connection: sa.Connection, table: sa.Table, rows: pa.Table, fixed: dict[str, Any]) -> None:
+    """Add rows within the connection's transaction.
+
+    Args:
+        connection: of SQLite or Postgres.
+        table: the table; other columns of ``rows`` are left out.
+        rows: as Arrow.
+        fixed: columns of one value for all rows.
+    """
+    into = [column for column in table.c if column.name in rows.column_names or column.name in fixed]
+    if connection.dialect.driver == "psycopg":
+        columns = ", ".join(connection.dialect.identifier_preparer.format_column(column) for column in into)
+        driver: Any = connection.connection
+        with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} ({columns}) FROM STDIN") as copy:
+            for chunk in _chunks(rows, fixed, {column.name: None for column in into}):
+                for row in chunk:
+                    copy.write_row(row)
+    elif connection.dialect.paramstyle == "qmark":
+        dialect = connection.dialect
+        bound = {column.name: column.type.dialect_impl(dialect).bind_processor(dialect) for column in into}
+        statement = str(sa.insert(table).compile(dialect=dialect, column_keys=list(bound)))
+        for chunk in _chunks(rows, fixed, bound):
+            connection.exec_driver_sql(statement, chunk)
+    else:
+        for chunk in _chunks(rows, fixed, {column.name: None for column in into}):
+            names = [column.name for column in into]
+            connection.execute(sa.insert(table), [dict(zip(names, row, strict=True)) for row in chunk])
+
+
+def _chunks(rows: pa.Table, fixed: dict[str, Any], bound: dict[str, Any]) -> Iterator[list[tuple[Any, ...]]]:
+    """The columns named by ``bound``, as rows; its functions turn a column's values into the driver's."""
+    for batch in rows.to_batches(CHUNK):
+        columns = []
+        for name, turn in bound.items():
+            values = [fixed[name]] * batch.num_rows if name in fixed else batch[name].to_pylist()
+            known = {value: turn(value) for value in set(values)} if turn else {}
+            columns.append([known[value] for value in values] if turn else values)
+        yield list(zip(*columns, strict=True))
