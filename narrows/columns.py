@@ -9,10 +9,13 @@ VALUE = "value"
 PRICE = "price"
 CONTEXT = "context"
 SESSION = "session_id"
+KIND = "kind"
+POSITION = "position"
 DAY = "day"
 ASOF = "asof"
 LABEL = "label"
 WEIGHT = "weight"
+LABEL_WEIGHT = "label_weight"
 STAGE_REACHED = "stage_reached"
 KEPT = "kept"
 REASON = "reason"
@@ -23,7 +26,10 @@ PROPENSITY = "propensity"
 EVENT_KEY = (USER, ITEM, EVENT_TIME, EVENT_TYPE, SESSION)
 """Two events that agree in all of these are one event written twice."""
 
-EVENT_COLUMNS = (USER, ITEM, EVENT_TIME, INGESTED_AT, EVENT_TYPE, VALUE, PRICE, CONTEXT, SESSION)
+EVENT_COLUMNS = (
+    USER, ITEM, EVENT_TIME, INGESTED_AT, EVENT_TYPE, VALUE, PRICE, CONTEXT, SESSION, POSITION, PROPENSITY,
+)  # fmt: skip
+"""What a source may say of an event."""
 ITEM_COLUMNS = (ITEM, "title", "category", "subcategory", "brand", "department")
 USER_COLUMNS = (USER, "segment")
 

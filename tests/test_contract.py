@@ -30,7 +30,7 @@ GOOD = {
         {
             "user_id": "u", "item_id": item, "event_time": datetime(2017, 11, 30, tzinfo=UTC),
             "ingested_at": datetime(2017, 11, 30, tzinfo=UTC), "event_type": "purchase", "value": value,
-            "session_id": None,
+            "session_id": None, "kind": "positive", "weight": 1.0, "position": None, "propensity": None,
         }
         for item, value in (("a", 1.0), ("b", None))
     ],
@@ -78,6 +78,9 @@ GOOD = {
 BROKEN = [
     ("events", {"item_id": "a"}, "unique"),
     ("events", {"event_type": None}, "event_type"),
+    ("events", {"kind": "gift"}, "kind"),
+    ("events", {"weight": 0.0}, "weight"),
+    ("events", {"propensity": 1.1}, "propensity"),
     ("user_profiles", {"user_id": "u"}, "unique"),
     ("user_profiles", {"days_since_last_event": -0.1}, "days_since_last_event"),
     ("user_profiles", {"history_count": [1, 1]}, "length(history_count)"),

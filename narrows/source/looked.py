@@ -76,6 +76,7 @@ class Looked:
 
         return int(rows(scan(self.files).select(pl.len()), self.files[0]).item())
 
+    @cached_property
     def kinds(self) -> list[tuple[str, int]]:
         """The types of events with their counts, most frequent first; none where no column tells them."""
         import polars as pl
@@ -83,7 +84,9 @@ class Looked:
         if EVENT_TYPE not in self.guesses.found:
             return []
         column = pl.col(self.guesses.found[EVENT_TYPE].column).cast(pl.String).alias("kind")
-        counted = scan(self.files).group_by(column).agg(pl.len().alias("rows")).sort("rows", descending=True)
+        counted = (
+            scan(self.files).group_by(column).agg(pl.len().alias("rows")).sort("rows", "kind", descending=[True, False])
+        )
         return [(kind or "", count) for kind, count in rows(counted, self.files[0]).iter_rows()]
 
     def share_below_zero(self) -> float:
