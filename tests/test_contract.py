@@ -50,7 +50,7 @@ GOOD = {
     ],
     "examples": [
         {"user_id": "u", "item_id": item, "asof": ASOF, "label": label, "stage_reached": "rank",
-         "weight": weight}
+         "weight": weight, "label_weight": 1.0}
         for item, label, weight in (("a", 1, 1.0), ("b", 0, 12.5))
     ],
     "recall": [

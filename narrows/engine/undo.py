@@ -13,13 +13,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from narrows.columns import EVENT_TIME, EVENT_TYPE, INGESTED_AT, ITEM, KIND, SESSION, USER, WEIGHT
-from narrows.kinds import POSITIVE, UNDO
+from narrows.kinds import KINDS, POSITIVE, UNDO
 from narrows.store.table import Table
 
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
 SECOND = "second"
 """When an event happened, in seconds since 1970."""
@@ -93,10 +93,9 @@ def with_undone(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.join(cancelled, "row", "left", maintain_order="left").drop("row")
 
 
-def has_undo(table: Table) -> bool:
-    """Whether a table of events may hold an undo: its notes count the kinds."""
-    kinds = table.notes.get("kinds")
-    return KIND in table.columns and (kinds is None or bool(kinds.get(UNDO)))
+def kinds_in(table: Table) -> set[str]:
+    """The kinds of events that a table may hold: those that its notes count, where they do."""
+    return set(table.notes.get("kinds", KINDS)) if KIND in table.columns else {POSITIVE}
 
 
 def positives(table: Table, columns: list[str], where: Any = None) -> pa.Table:
@@ -114,7 +113,7 @@ def positives(table: Table, columns: list[str], where: Any = None) -> pa.Table:
     if KIND not in table.columns:
         return table.arrow(columns, where)
     positive = ds.field(KIND) == POSITIVE
-    if not has_undo(table):
+    if UNDO not in kinds_in(table):
         return table.arrow(columns, positive if where is None else positive & where)
     needed = [USER, ITEM, KIND, EVENT_TIME, INGESTED_AT, *ORDER]
     rows = table.arrow([*dict.fromkeys([*columns, *needed])], ds.field(KIND).isin([POSITIVE, UNDO]))
@@ -140,6 +139,23 @@ def cancellations(rows: DataFrame) -> DataFrame:
         [*(f"{name} {kind}" for name, kind in some.dtypes), f"{UNDONE_AT} double", f"{UNDONE_KNOWN} double"]
     )
     return some.repartition(USER).mapInArrow(_marked, schema)
+
+
+def positives_in_spark(table: Table, session: SparkSession) -> DataFrame:
+    """Positives as the as-of of the table knows them: user_id, item_id, ``weight``, ``second`` and ``undone_at``.
+
+    Cancelled ones are among them; of a table without kinds all rows have weight 1.
+    """
+    from pyspark.sql import functions as F
+
+    rows, kinds = table.spark(session), kinds_in(table)
+    if UNDO in kinds:
+        taken = cancellations(rows).where(F.col(KIND) == POSITIVE)
+        return taken.select(USER, ITEM, WEIGHT, SECOND, UNDONE_AT)
+    weight = F.col(WEIGHT) if WEIGHT in rows.columns else F.lit(1.0).cast("float").alias(WEIGHT)
+    rows = rows if kinds == {POSITIVE} else rows.where(F.col(KIND) == POSITIVE)
+    second = F.col(EVENT_TIME).cast("double").alias(SECOND)
+    return rows.select(USER, ITEM, weight, second, F.lit(None).cast("double").alias(UNDONE_AT))
 
 
 def unmatched(rows: DataFrame) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from narrows.columns import EVENT_TIME, ITEM, KEPT, RANK, REASON, USER
+from narrows.engine.undo import positives
 from narrows.stage import Asof, Table
 from stages.evaluation.run import Run
 
@@ -28,12 +29,11 @@ def run(
     truth: Table,
     last: Asof,
 ) -> Run:
-    """Read the tables of a run; ``truth`` is events, of which those after the as-of and up to ``last`` are positives."""
+    """Read the tables of a run; ``truth`` is events, of which positives after the as-of and up to ``last`` count,
+    but those that were undone by then."""
     scene = pc.field("scene") == settings.scene if "scene" in recommendations.columns else None
-    begin, end = (pa.scalar(asof.end, pa.timestamp("us", "UTC")) for asof in (truth.asof, last))
-    horizon = (pc.field(EVENT_TIME) >= begin) & (pc.field(EVENT_TIME) < end)
     return Run(
-        truth.arrow([USER, ITEM], horizon),
+        positives(truth, [USER, ITEM], horizon_of(truth.asof, last)),
         user_profiles.arrow([name for name in user_profiles.columns if name in PROFILE]),
         item_profiles.arrow([name for name in item_profiles.columns if name in CATALOGUE]),
         {name: table.arrow([column for column in table.columns if _wanted(column)]) for name, table in rooms.items()},
@@ -43,6 +43,12 @@ def run(
         settings.confidence,
         settings.seed,
     )
+
+
+def horizon_of(asof: Asof, last: Asof) -> Any:
+    """The rows that happened after the as-of and up to ``last``, as a dataset filter."""
+    begin, end = (pa.scalar(each.end, pa.timestamp("us", "UTC")) for each in (asof, last))
+    return (pc.field(EVENT_TIME) >= begin) & (pc.field(EVENT_TIME) < end)
 
 
 def _wanted(column: str) -> bool:

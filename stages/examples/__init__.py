@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @room
 class Examples(TableStage):
-    """What the cascade offered a horizon ago, and what the user then did: labels are the events of the last horizon.
+    """What the cascade offered a horizon ago, and what the user then did: labels are the positives of the last horizon.
 
     Features and candidates are those of the partition a horizon earlier (column ``asof``: the time of the request).
     Positives all stay; negatives are sampled from the rows that each stage removed, by a hash of (user, item,

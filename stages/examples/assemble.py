@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from narrows.columns import ASOF, ITEM, KEPT, LABEL, REASON, STAGE_REACHED, USER, WEIGHT
+from narrows.columns import ASOF, ITEM, KEPT, LABEL, LABEL_WEIGHT, REASON, STAGE_REACHED, USER, WEIGHT
 from narrows.engine.spark import Parts, write_part
+from narrows.engine.undo import SECOND, UNDONE_AT, positives_in_spark
 from narrows.stage import Asof, Table
 
 if TYPE_CHECKING:
@@ -33,8 +34,10 @@ def assemble(
     """One row per request, user and item that is a positive or was sampled; saved below ``asof=<partition>``."""
     candidates = [offered(session, asof, *flow) for asof, flow in flows.items()]
     both = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), candidates)
-    labelled = both.join(F.broadcast(labels(events.spark(session), list(flows), horizon)), [ASOF, USER, ITEM], "left")
+    taken = labels(positives_in_spark(events, session), list(flows), horizon)
+    labelled = both.join(F.broadcast(taken), [ASOF, USER, ITEM], "left")
     labelled = labelled.withColumn(LABEL, F.coalesce(F.col(LABEL), F.lit(0)).cast("int"))
+    labelled = labelled.withColumn(LABEL_WEIGHT, F.coalesce(LABEL_WEIGHT, F.lit(1.0).cast("float")))
     rows = sample(labelled, room).repartition(len(flows), ASOF)
     return Parts(rows, featured(profiles, rows.columns, horizon, plugins, folder))
 
@@ -59,14 +62,19 @@ def offered(
     return rows.withColumn(ASOF, F.lit(str(asof)))
 
 
-def labels(events: DataFrame, asofs: list[Asof], horizon: timedelta) -> DataFrame:
-    """Distinct (asof, user, item) with an event in the horizon after the as-of; ``label`` is 1."""
-    second, length = F.col("event_time").cast("double"), horizon.total_seconds()
-    ends = events.sparkSession.createDataFrame(
+def labels(positives: DataFrame, asofs: list[Asof], horizon: timedelta) -> DataFrame:
+    """Distinct (asof, user, item) with a positive in the horizon after the as-of that is not undone within it.
+
+    ``label`` is 1, ``label_weight`` the largest of the positives' weights.
+    """
+    ends = positives.sparkSession.createDataFrame(
         [(str(asof), asof.end.timestamp()) for asof in asofs], f"{ASOF} string, begin double"
     )
-    inside = (second >= F.col("begin")) & (second < F.col("begin") + length)
-    return events.join(F.broadcast(ends), inside).select(ASOF, USER, ITEM).distinct().withColumn(LABEL, F.lit(1))
+    end = F.col("begin") + horizon.total_seconds()
+    inside = (F.col(SECOND) >= F.col("begin")) & (F.col(SECOND) < end)
+    stands = F.col(UNDONE_AT).isNull() | (F.col(UNDONE_AT) >= end)
+    rows = positives.join(F.broadcast(ends), inside & stands).groupBy(ASOF, USER, ITEM)
+    return rows.agg(F.max(WEIGHT).alias(LABEL_WEIGHT)).withColumn(LABEL, F.lit(1))
 
 
 def sample(labelled: DataFrame, room: Examples) -> DataFrame:

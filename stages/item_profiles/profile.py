@@ -9,8 +9,18 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from features import item
-from narrows.columns import CONTEXT, ITEM, PRICE, USER
-from narrows.engine.histories import SIDE, complete, dated, each_asof, everything, known_by, with_side
+from narrows.columns import CONTEXT, ITEM, KIND, PRICE, USER
+from narrows.engine.histories import (
+    OF_KINDS,
+    SIDE,
+    complete,
+    dated,
+    each_asof,
+    everything,
+    known_by,
+    positives,
+    with_side,
+)
 from narrows.engine.spark import Parts
 from narrows.stage import Asof, Table
 
@@ -20,8 +30,9 @@ if TYPE_CHECKING:
 
 def profile(session: Any, events: Table, items: Table, users: Table, room: ItemProfiles, asofs: list[Asof]) -> Parts:
     """One row per as-of and item."""
-    rows = dated(session, events, max(asofs)).select(ITEM, USER, "known", "second", PRICE, CONTEXT)
-    rows = with_side(rows, items.spark(session))
+    rows = dated(session, events, max(asofs))
+    kinds = OF_KINDS if KIND in rows.columns else ()
+    rows = with_side(rows.select(ITEM, USER, "known", "second", PRICE, CONTEXT, *kinds), items.spark(session))
     sides = {USER: users.arrow()}
     return each_asof(rows, ITEM, sides, asofs, partial(profiles, room=room))
 
@@ -29,10 +40,11 @@ def profile(session: Any, events: Table, items: Table, users: Table, room: ItemP
 def profiles(rows: pl.DataFrame, asofs: list[Asof], room: ItemProfiles) -> Iterator[pl.DataFrame]:
     """For each as-of one row per item it has heard of, in order; ``rows`` as ``each_asof`` says."""
     about = rows.filter(pl.col("known").is_null()).select(ITEM, *SIDE)
+    everyone, rows = rows, positives(rows)
     rows = rows.drop(SIDE).sort("second", USER, PRICE)  # sums of floats depend on the order
     for asof in asofs:
         known = known_by(rows, asof)
-        result = everything(rows, asof).select(ITEM).unique().join(about, ITEM, "left")
+        result = everything(everyone, asof).select(ITEM).unique().join(about, ITEM, "left")
         pairs = known.group_by(ITEM, USER).agg(
             pl.col("event_day").n_unique().alias("days"), (pl.col("age").max() - pl.col("age").min()).alias("span")
         )

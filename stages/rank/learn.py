@@ -23,6 +23,8 @@ class Labels:
     """float32 [candidates], 0 or 1."""
     weight: Array
     """float32 [candidates]: 1 / the probability that the sample has the candidate."""
+    label_weight: Array
+    """float32 [candidates]: of a positive the weight of its event type."""
 
 
 def device() -> torch.device:
@@ -49,7 +51,9 @@ def batches(
         yield tuple(torch.from_numpy(array).to(where) for array in arrays), rows, torch.from_numpy(real).to(where)
 
 
-def loss_of(logits: Tensor, label: Tensor, weight: Tensor, real: Tensor, listwise: float) -> Tensor:
+def loss_of(
+    logits: Tensor, label: Tensor, weight: Tensor, label_weight: Tensor, real: Tensor, listwise: float
+) -> Tensor:
     """Pointwise loss, for calibration, plus `listwise` times a listwise one, for the order.
 
     The first is the weighted logistic loss, the second a softmax over each user's list (joint ranking and calibration,
@@ -59,13 +63,17 @@ def loss_of(logits: Tensor, label: Tensor, weight: Tensor, real: Tensor, listwis
         logits: float [users, list].
         label: 0 or 1 [users, list].
         weight: 1 / the probability that the sample has the row [users, list].
+        label_weight: of a positive the weight of its event type; it counts in the listwise loss, as a probability is one
+            of any positive [users, list].
         real: bool [users, list], False = padding.
         listwise: weight of the listwise loss.
     """
     logistic = functional.binary_cross_entropy_with_logits(logits, label, weight * real, reduction="sum")
     weighted = (logits + weight.log()).masked_fill(~real, -math.inf)
     positive = label * real
-    softmax = -(positive * weighted.masked_fill(~real, 0).sub(weighted.logsumexp(1, keepdim=True))).sum(1)
+    softmax = -(positive * label_weight * weighted.masked_fill(~real, 0).sub(weighted.logsumexp(1, keepdim=True))).sum(
+        1
+    )
     return logistic / (weight * real).sum() + listwise * (softmax / positive.sum(1).clamp_min(1)).sum() / (
         positive.sum(1) > 0
     ).sum().clamp_min(1)
@@ -91,8 +99,9 @@ def train(
             arguments, rows, real = next(batches(lists, parts[at][1], size, where))
             with _autocast(where):
                 logits = net(*arguments).float()
-            label, weight = (torch.from_numpy(array[rows]).to(where) for array in (labels.label, labels.weight))
-            loss = loss_of(logits, label, weight, real, listwise)
+            arrays = (labels.label, labels.weight, labels.label_weight)
+            label, weight, worth = (torch.from_numpy(array[rows]).to(where) for array in arrays)
+            loss = loss_of(logits, label, weight, worth, real, listwise)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

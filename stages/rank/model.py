@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 import torch
 from torch import nn
 
-from features.lookup import Array, Catalogue, Pairs, codes, column, flat
+from features.lookup import Array, Catalogue, Pairs, codes, column, flat, varying
 from features.pair import FEATURES, matrix
 from narrows.candidates import keep_best
-from narrows.columns import ASOF, ITEM, LABEL, USER, WEIGHT, stage_rank, stage_score
+from narrows.columns import ASOF, ITEM, LABEL, LABEL_WEIGHT, USER, WEIGHT, stage_rank, stage_score
 from narrows.metrics import expected_calibration_error
 from narrows.stage import Asof, Narrowed, Shard
 from stages.rank import learn, stack
@@ -90,7 +90,7 @@ class Window:
         """Some rows as the networks read them."""
         rows = self.rows.filter(pa.array(which))
         item = codes(rows[ITEM], catalogue.ids)
-        labels = learn.Labels(column(rows, LABEL), column(rows, WEIGHT))
+        labels = learn.Labels(column(rows, LABEL), column(rows, WEIGHT), column(rows, LABEL_WEIGHT))
         return encoder.lists(self.users, catalogue, self.user[which], item, encoder.dense(rows)), labels
 
 
@@ -107,6 +107,8 @@ def fit(room: Rank, examples: pa.Table, profiles: dict[Asof, pa.Table], items: p
     catalogue, columns = Catalogue(items), tuple(FEATURES)
     ids = [_strings(w.rows[ITEM]) for w in windows] + [_strings(flat(w.users, "sequence_item")[1]) for w in windows]
     dense = np.concatenate([dense_columns(window.rows, columns) for window in windows])
+    if len(varies := varying(dense)) < len(columns):
+        columns, dense = tuple(columns[k] for k in varies), dense[:, varies]
     encoder = Encoder.fit(catalogue, pa.concat_arrays(ids), columns, dense, room.length, room.min_count)
     data = [window.part(encoder, catalogue, ~window.held) for window in windows]
     nets = []

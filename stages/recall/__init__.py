@@ -84,9 +84,10 @@ class Recall(NarrowingStage):
 
     def fit(self, events: Table, user_profiles: Table, item_profiles: Table) -> RecallModel:
         """What the channels learn."""
+        from narrows.engine.undo import positives
         from stages.recall.model import fit
 
-        known = events.arrow(["user_id", "item_id", "event_time"])
+        known = positives(events, ["user_id", "item_id", "event_time"])
         return fit(self, known, user_profiles.arrow(), item_profiles.arrow(), user_profiles.asof)
 
     def load(self, folder: Path) -> RecallModel:

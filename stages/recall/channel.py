@@ -57,7 +57,7 @@ class Channel:
 
         Args:
             query: all users and items.
-            events: user_id, item_id, event_time of all events up to ``end``.
+            events: user_id, item_id, event_time of all positives up to ``end`` that were not undone.
             end: the first instant after the as-of, UTC.
         """
         return self

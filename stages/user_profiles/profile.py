@@ -10,7 +10,17 @@ import polars as pl
 
 from features import history, user
 from narrows.columns import CONTEXT, ITEM, PRICE, USER, VALUE
-from narrows.engine.histories import ATTRIBUTES, complete, dated, each_asof, everything, known_by, with_side
+from narrows.engine.histories import (
+    ATTRIBUTES,
+    UNDONE,
+    complete,
+    dated,
+    each_asof,
+    everything,
+    known_by,
+    positives,
+    with_side,
+)
 from narrows.engine.spark import Parts
 from narrows.stage import Asof, Table
 
@@ -29,6 +39,7 @@ def profile(session: Any, events: Table, items: Table, users: Table, room: UserP
 
 def profiles(rows: pl.DataFrame, asofs: list[Asof], room: UserProfiles) -> Iterator[pl.DataFrame]:
     """For each as-of one row per user it has heard of, in order; ``rows`` as ``each_asof`` says."""
+    everyone, rows = rows, positives(rows)
     lengths = {ITEM: room.history_length} | dict.fromkeys(ATTRIBUTES, room.kinds_length)
     # newest first, of one instant by item: a group's first rows are its newest; the rest, as sums depend on the order
     rows = rows.sort("second", ITEM, VALUE, PRICE, descending=[True, False, False, False])
@@ -38,7 +49,7 @@ def profiles(rows: pl.DataFrame, asofs: list[Asof], room: UserProfiles) -> Itera
     for asof in asofs:
         known = known_by(rows, asof)
         visit = visits(known_by(visited, asof))
-        result = everything(rows, asof).select(USER).unique()
+        result = everything(everyone, asof).select(USER).unique()
         tables = [
             segments,
             known.group_by(USER).agg(feature().alias(feature.__name__) for feature in user.FEATURES),
@@ -59,10 +70,11 @@ def profiles(rows: pl.DataFrame, asofs: list[Asof], room: UserProfiles) -> Itera
 
 
 def by_day(rows: pl.DataFrame, *keys: str) -> pl.DataFrame:
-    """Per ``keys``, day and day of becoming known: ``second`` of the last event and the sum of the values, newest first."""
+    """Per ``keys``, day and day of becoming known (and being cancelled): ``second`` of the last event and the sum of the values, newest first."""
     rows = rows.filter(pl.all_horizontal(pl.col("known", *keys).is_not_null()))
     total = pl.when(pl.col(VALUE).count() > 0).then(pl.col(VALUE).sum())
-    days = rows.group_by(*keys, DAY, "known").agg(pl.col("second").max(), total.alias(VALUE))
+    known = ["known", *[UNDONE] * (UNDONE in rows.columns)]
+    days = rows.group_by(*keys, DAY, *known).agg(pl.col("second").max(), total.alias(VALUE))
     return days.sort(*keys, DAY, descending=[False] * len(keys) + [True])
 
 
