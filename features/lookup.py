@@ -160,10 +160,14 @@ class Pairs:
         return self._cache[key]
 
     def place(self, kind: str) -> Array:
-        """Place of the pair in the flat `history`, `category`, `subcategory` or `brand` lists of the users, -1 if absent."""
+        """Place of the pair in the flat lists of the users, -1 if absent.
+
+        `kind`: `history`, `viewed` (of items), `category`, `subcategory` or `brand`.
+        """
         if kind not in self._cache:
-            offsets, names = flat(self.users, "history_item" if kind == "history" else f"{kind}_name")
-            if kind == "history":
+            of_items = kind in ("history", "viewed")
+            offsets, names = flat(self.users, f"{kind}_item" if of_items else f"{kind}_name")
+            if of_items:
                 entries, queries, size = codes(names, self.catalogue.ids), self.item, len(self.catalogue.ids)
             else:
                 vocabulary = self.catalogue.vocabulary[kind]

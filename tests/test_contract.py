@@ -22,6 +22,7 @@ REMOVED = {"user_id": "u", "item_id": "b", "kept": False, "reason": "cut"}
 PROFILE = {
     "history_item": ["a"], "history_count": [2], "history_last_days": [0.5], "history_first_days": [9.0],
     "history_decayed": [1.1], "sequence_item": ["a", "a"], "sequence_days": [9.0, 0.5],
+    "viewed_item": ["b"], "viewed_count": [1], "viewed_last_days": [0.2],
 }  # fmt: skip
 NOTHING = {name: [] for name in PROFILE}
 
@@ -43,10 +44,10 @@ GOOD = {
     "item_profiles": [
         {"item_id": "a", "days_since_last_event": 0.5, "days_since_first_event": 9.0, "users_7d": 1,
          "users_28d": 1, "users_90d": 1, "users_365d": 2, "events_28d": 3, "repeat_share": 1.0,
-         "mean_gap_days": None, "category": None},
+         "mean_gap_days": None, "category": None, "viewers": 1, "viewers_long": 2, "days_since_last_view": None},
         {"item_id": "new", "days_since_last_event": None, "days_since_first_event": None, "users_7d": 0,
          "users_28d": 0, "users_90d": 0, "users_365d": 0, "events_28d": 0, "repeat_share": None,
-         "mean_gap_days": None, "category": None},
+         "mean_gap_days": None, "category": None, "viewers": 1, "viewers_long": 2, "days_since_last_view": None},
     ],
     "examples": [
         {"user_id": "u", "item_id": item, "asof": ASOF, "label": label, "stage_reached": "rank",

@@ -165,3 +165,17 @@ def test_recall_learns_from_positives_that_stand(tmp_path):
         "events", ASOF, "v", tmp_path, {"partitioned_by": "known", "notes": {"kinds": {"positive": 2, "context": 1}}}
     )
     assert positives(without, ["item_id"]).num_rows == 2, "where the notes count no undo, none is looked for"
+
+
+def test_what_users_looked_at_stands_apart(spark, tmp_path):
+    rows = [
+        at("context", -2), at("context", -3), at("context", -9, item="y"), at("positive", -1, item="z"),
+        at("context", -2.5, 3, item="late"), at("context", -8, user="w"), at("context", -27, user="v"),
+    ]  # fmt: skip
+    found = profiles(spark, tmp_path, rows, ASOF, [ASOF - timedelta(days=2), ASOF])
+    user, item = found["user_profiles", ASOF], found["item_profiles", ASOF]
+    assert (user["viewed_item"], user["viewed_count"], user["viewed_last_days"]) == (["x", "y"], [2, 1], [2, 9])
+    assert user["history_item"] == ["z"]
+    assert (item["viewers"], item["viewers_long"], item["days_since_last_view"]) == (1, 3, 2)
+    assert item["users_28d"] == 0
+    assert found["user_profiles", ASOF - timedelta(days=2)]["viewed_count"] == [1, 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -13,6 +14,8 @@ from narrows.stage import Asof, Table, TableStage, room
 class ItemProfiles(TableStage):
     """Popularity over several windows, contexts and segments, recencies, repeats, prices and side information.
 
+    All of positives that nothing undid; who looked at the item is counted apart, in ``viewers`` and its like.
+
     Items of the source's items table have a row even before their first event.
     """
 
@@ -23,7 +26,10 @@ class ItemProfiles(TableStage):
     group_days: int = Field(90, ge=1)
     """A context's or segment's users of an item count for this many days."""
 
-    def transform(self, events: Table, items: Table, users: Table, *, session: Any, asofs: list[Asof]) -> Any:
+    def transform(
+        self, events: Table, items: Table, users: Table, *, session: Any, asofs: list[Asof],
+        horizon: timedelta = timedelta(days=7),
+    ) -> Any:  # fmt: skip
         from stages.item_profiles.profile import profile
 
-        return profile(session, events, items, users, self, asofs)
+        return profile(session, events, items, users, self, asofs, horizon)

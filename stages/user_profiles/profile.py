@@ -18,11 +18,14 @@ from narrows.engine.histories import (
     each_asof,
     everything,
     known_by,
+    of_kind,
     positives,
     with_side,
 )
 from narrows.engine.spark import Parts
+from narrows.kinds import CONTEXT as CONTEXT_KIND
 from narrows.stage import Asof, Table
+from stages.user_profiles.viewed import viewed_items
 
 if TYPE_CHECKING:
     from stages.user_profiles import UserProfiles
@@ -39,7 +42,7 @@ def profile(session: Any, events: Table, items: Table, users: Table, room: UserP
 
 def profiles(rows: pl.DataFrame, asofs: list[Asof], room: UserProfiles) -> Iterator[pl.DataFrame]:
     """For each as-of one row per user it has heard of, in order; ``rows`` as ``each_asof`` says."""
-    everyone, rows = rows, positives(rows)
+    everyone, looked, rows = rows, of_kind(rows, CONTEXT_KIND), positives(rows)
     lengths = {ITEM: room.history_length} | dict.fromkeys(ATTRIBUTES, room.kinds_length)
     # newest first, of one instant by item: a group's first rows are its newest; the rest, as sums depend on the order
     rows = rows.sort("second", ITEM, VALUE, PRICE, descending=[True, False, False, False])
@@ -55,6 +58,7 @@ def profiles(rows: pl.DataFrame, asofs: list[Asof], room: UserProfiles) -> Itera
             known.group_by(USER).agg(feature().alias(feature.__name__) for feature in user.FEATURES),
             favourite(known),
             sequences(known, room.sequence_length),
+            viewed_items(known_by(looked, asof), room.viewed_length),
             visit.group_by(USER, maintain_order=True).agg(
                 visit_days=pl.col("age").cast(pl.Float32).head(room.visits_length)
             ),
