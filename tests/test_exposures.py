@@ -24,7 +24,9 @@ def stored(folder: Path, name: str, table: pa.Table) -> Table:
     return Table(name, ASOF, "v", folder / name, {})
 
 
-def examples(spark, folder: Path, rows: Rows, positions: dict | None = None, **room) -> dict[tuple[str, str], dict]:
+def examples(
+    spark, folder: Path, rows: Rows, positions: dict | None = None, of_kind: str = "exposure", **room
+) -> dict[tuple[str, str], dict]:
     """The examples of a week by user and item, where recall offered x and y to u1 and z to u2."""
     table = events(folder / "events", rows, ASOF + WEEK)
     if positions:
@@ -33,7 +35,7 @@ def examples(spark, folder: Path, rows: Rows, positions: dict | None = None, **r
             for name, of in positions.items():
                 at_name = known.column_names.index(name)
                 values = [
-                    of.get(item) if kind == "exposure" else None
+                    of.get(item) if kind == of_kind else None
                     for item, kind in zip(known["item_id"].to_pylist(), known["kind"].to_pylist(), strict=True)
                 ]
                 known = known.set_column(
@@ -79,6 +81,18 @@ def test_what_was_shown_is_one_row_each_with_the_features_of_all_others(spark, t
 def test_an_impression_never_becomes_a_positive(spark, tmp_path):
     found = examples(spark, tmp_path, [row for row in SHOWN if row[2] == "exposure"])
     assert not any(row["label"] for row in found.values())
+
+
+def test_a_positive_with_a_position_was_shown(spark, tmp_path):
+    rows = [
+        at("positive", 1, item="y", user="u1"),
+        at("positive", 1, user="u2"),
+        at("exposure", 2, item="z", user="u2"),
+    ]
+    found = examples(spark, tmp_path, rows, {"position": {"y": 2}}, "positive")
+    shown = {pair: (row["label"], row["position"]) for pair, row in found.items() if row["stage_reached"] == "exposed"}
+    assert shown == {("u1", "y"): (1, 2), ("u2", "z"): (0, None)}
+    assert ("u2", "x") not in found, "neither offered nor shown"
 
 
 def test_exposed_negatives_have_a_share_of_their_own(spark, tmp_path):

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 
 from narrows import durations
-from narrows.columns import EVENT_TIME, EVENT_TYPE, INGESTED_AT, ITEM, USER, VALUE
+from narrows.columns import EVENT_TIME, EVENT_TYPE, INGESTED_AT, ITEM, SESSION, USER, VALUE
 from narrows.source.guess import Guess
 from narrows.source.guess_kinds import guessed_kinds, in_words
 from narrows.source.looked import Looked, day
@@ -109,6 +109,13 @@ def warnings(events: Looked, tables: Mapping[str, Looked], known: Mapping[str, f
             f"{found[VALUE].column} is below zero in {below:.1%} of the sampled rows (returns?). Every row counts as a positive: "
             '[source] where = "value > 0" would leave these out.'
         )
+    if missing := events.share_without_user():
+        remedy = (
+            "[source] anonymous = true makes users of their sessions"
+            if SESSION in found
+            else "map a column that has one"
+        )
+        notes.append(f"{found[USER].column} is empty in {missing:.1%} of the sampled rows: {remedy}.")
     for name, key in (("items", ITEM), ("users", USER)):
         share = known.get(name, 1.0)
         if share < KNOWN[name]:

@@ -98,6 +98,13 @@ class Looked:
         numbers = self.sample[self.guesses.found[VALUE].column].cast(pl.Float64, strict=False).drop_nulls()
         return float((numbers < 0).mean() or 0) if numbers.len() else 0.0  # type: ignore[arg-type]
 
+    def share_without_user(self) -> float:
+        """Of the sampled rows, those without a user."""
+        import polars as pl
+
+        users = self.sample[self.guesses.found[USER].column].cast(pl.String)
+        return float((users.is_null() | (users.str.strip_chars() == "")).mean() or 0)
+
 
 def look(place: Location, url: str) -> tuple[list[Path], pl.DataFrame]:
     """The files of a URL and some rows of them.

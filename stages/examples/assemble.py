@@ -28,7 +28,7 @@ from narrows.columns import (
 )
 from narrows.engine.spark import Parts, write_part
 from narrows.engine.undo import SECOND, UNDONE_AT, kinds_in, positives_in_spark
-from narrows.kinds import EXPOSURE
+from narrows.kinds import EXPOSURE, POSITIVE
 from narrows.stage import Asof, Table
 
 if TYPE_CHECKING:
@@ -89,10 +89,14 @@ def exposed(
 ) -> DataFrame:
     """Distinct (asof, user, item) that was shown in the horizon after the as-of, with where and how likely at first.
 
-    What the as-of had not heard of is left out: it has no features.
+    A positive with a position or a propensity was shown, too. What the as-of had not heard of is left out: it has no
+    features.
     """
     inside = (F.col(EVENT_TIME).cast("double") >= F.col("begin")) & (F.col(EVENT_TIME).cast("double") < F.col("end"))
-    shown = events.where(F.col(KIND) == EXPOSURE).join(F.broadcast(horizons(session, asofs, horizon)), inside)
+    placed = (F.col(KIND) == POSITIVE) & (F.col(POSITION).isNotNull() | F.col(PROPENSITY).isNotNull())
+    shown = events.where((F.col(KIND) == EXPOSURE) | placed).join(
+        F.broadcast(horizons(session, asofs, horizon)), inside
+    )
     first = F.min(F.struct(EVENT_TIME, POSITION, PROPENSITY)).alias("first")
     shown = shown.groupBy(ASOF, USER, ITEM).agg(first)
     shown = shown.select(
