@@ -103,7 +103,7 @@ class Looked:
         import polars as pl
 
         users = self.sample[self.guesses.found[USER].column].cast(pl.String)
-        return float((users.is_null() | (users.str.strip_chars() == "")).mean() or 0)
+        return float((users.is_null() | (users.str.strip_chars() == "")).mean() or 0)  # type: ignore[arg-type]
 
 
 def look(place: Location, url: str) -> tuple[list[Path], pl.DataFrame]:
