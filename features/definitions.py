@@ -33,11 +33,12 @@ def rows() -> list[dict[str, str]]:
 
 
 def _tables() -> Iterable[tuple[str, ModuleType, Iterable[Any]]]:
-    from features import history, item, pair, user
+    from features import history, item, pair, user, viewed
 
     return (
         ("User", user, user.FEATURES),
         ("User, by item, category, subcategory and brand (lists)", history, history.FEATURES),
+        ("Of what users looked at", viewed, (*viewed.BY_ITEM, *viewed.OF_ITEM)),
         ("Item", item, (*item.BY_EVENT, *item.BY_USER)),
         ("Pair of a user and an item", pair, tuple(pair.FEATURES.values())),
     )

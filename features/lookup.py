@@ -26,6 +26,17 @@ def flat(table: pa.Table, name: str) -> tuple[Array, pa.Array]:
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]), array.flatten()
 
 
+def varying(values: Array) -> Array:
+    """The columns of float32 (rows, columns) that have more than one value, a missing one counted as a value: int64.
+
+    All columns, where none varies.
+    """
+    missing = np.isnan(values).any(0)
+    known = [column[~np.isnan(column)] for column in values.T]
+    varies = [len(each) > 0 and (gaps or each.min() < each.max()) for each, gaps in zip(known, missing, strict=True)]
+    return np.flatnonzero(varies) if any(varies) else np.arange(values.shape[1])
+
+
 def codes(values: pa.Array | pa.ChunkedArray, vocabulary: pa.Array) -> Array:
     """Position of every value in the vocabulary, -1 where unknown or null."""
     if isinstance(values, pa.ChunkedArray):
@@ -149,10 +160,14 @@ class Pairs:
         return self._cache[key]
 
     def place(self, kind: str) -> Array:
-        """Place of the pair in the flat `history`, `category`, `subcategory` or `brand` lists of the users, -1 if absent."""
+        """Place of the pair in the flat lists of the users, -1 if absent.
+
+        `kind`: `history`, `viewed` (of items), `category`, `subcategory` or `brand`.
+        """
         if kind not in self._cache:
-            offsets, names = flat(self.users, "history_item" if kind == "history" else f"{kind}_name")
-            if kind == "history":
+            of_items = kind in ("history", "viewed")
+            offsets, names = flat(self.users, f"{kind}_item" if of_items else f"{kind}_name")
+            if of_items:
                 entries, queries, size = codes(names, self.catalogue.ids), self.item, len(self.catalogue.ids)
             else:
                 vocabulary = self.catalogue.vocabulary[kind]

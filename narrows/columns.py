@@ -9,12 +9,15 @@ VALUE = "value"
 PRICE = "price"
 CONTEXT = "context"
 SESSION = "session_id"
+KIND = "kind"
+POSITION = "position"
 DAY = "day"
 ASOF = "asof"
 LABEL = "label"
 WEIGHT = "weight"
 REQUEST_WEIGHT = "request_weight"
 """1 / the probability that the flow sample has the user; null for a user outside it."""
+LABEL_WEIGHT = "label_weight"
 STAGE_REACHED = "stage_reached"
 KEPT = "kept"
 REASON = "reason"
@@ -25,7 +28,10 @@ PROPENSITY = "propensity"
 EVENT_KEY = (USER, ITEM, EVENT_TIME, EVENT_TYPE, SESSION)
 """Two events that agree in all of these are one event written twice."""
 
-EVENT_COLUMNS = (USER, ITEM, EVENT_TIME, INGESTED_AT, EVENT_TYPE, VALUE, PRICE, CONTEXT, SESSION)
+EVENT_COLUMNS = (
+    USER, ITEM, EVENT_TIME, INGESTED_AT, EVENT_TYPE, VALUE, PRICE, CONTEXT, SESSION, POSITION, PROPENSITY,
+)  # fmt: skip
+"""What a source may say of an event."""
 ITEM_COLUMNS = (ITEM, "title", "category", "subcategory", "brand", "department")
 USER_COLUMNS = (USER, "segment")
 

@@ -18,7 +18,7 @@ from tests.object_stores import address, not_a_child, s3  # noqa: F401 (fixtures
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test processes share two cores; also for what tests start
 
-LONG = ("test_cascade.py", "test_hours.py", "test_own_rooms.py", "test_ml100k.py")
+LONG = ("test_cascade.py", "test_kinds_line.py", "test_hours.py", "test_own_rooms.py", "test_ml100k.py")
 """Files that take long begin first, so that no process waits for the other at the end."""
 
 gc.set_threshold(GC_THRESHOLD, 10, 10)  # as in the processes of rooms

@@ -77,6 +77,7 @@ def _user(user: str, mine: list[Row], segment: str | None, about: dict[str, Row]
             min(e["age"] for e in shops[shop]), shop,
         ),
     )  # fmt: skip
+    made |= {"viewed_item": [], "viewed_count": [], "viewed_last_days": []}
     newest = sorted(mine, key=lambda e: (e["age"], e["item_id"]))[: lengths["sequence"]][::-1]
     made["sequence_item"], made["sequence_days"] = [e["item_id"] for e in newest], [e["age"] for e in newest]
     for thing in ("item_id", "category", "subcategory", "brand"):
@@ -123,6 +124,7 @@ def item_profiles(events: list[Row], items: list[Row], users: list[Row], asof: d
                 row[f"events_{step}"] = sum(e["age"] <= length for e in mine)
         row["days_since_last_event"] = smallest(e["age"] for e in mine)
         row["days_since_first_event"] = smallest((e["age"] for e in mine), max)
+        row |= {"viewers": 0, "viewers_long": 0, "days_since_last_view": None}
         row["price"] = mean(e["price"] for e in mine)
         row["recent_price"] = mean(e["price"] for e in mine if e["age"] <= 7)
         pairs = [(len(by(rows, "day")), [e["age"] for e in rows]) for rows in by(mine, "user_id").values()]

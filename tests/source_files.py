@@ -45,7 +45,7 @@ def ids(opened: Source, spark) -> list[tuple]:
 
 def typed_events(opened: Source, spark) -> list[dict]:
     """The events with their types, before any is judged, by user."""
-    from stages.events.clean import typed
+    from stages.events.rows import typed
 
     return [
         row.asDict() for row in typed(opened.events(spark), opened.settings).drop("raw").orderBy("user_id").collect()

@@ -130,5 +130,5 @@ def test_text_that_is_not_utf8_is_named_with_its_line(spark, tmp_path, name):
 def test_an_expression_that_fails_on_a_row_says_so(spark, tmp_path):
     written(tmp_path / "e.csv", [{**row, "cents": "free"} for row in ROWS])
     opened = source(tmp_path, "e.csv", event_columns={**COLUMNS, "price": "cents / 100"})
-    with pytest.raises(SourceError, match=r"expression of the column map fails on a row.*free.*try_cast"):
+    with pytest.raises(SourceError, match=r"expression of the column map, or where, fails on a row.*free.*try_cast"):
         Events().transform(session=spark, source=opened, asof=Asof.parse("2024-01-09"))

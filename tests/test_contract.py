@@ -22,6 +22,7 @@ REMOVED = {"user_id": "u", "item_id": "b", "kept": False, "reason": "cut"}
 PROFILE = {
     "history_item": ["a"], "history_count": [2], "history_last_days": [0.5], "history_first_days": [9.0],
     "history_decayed_16x": [1.1], "sequence_item": ["a", "a"], "sequence_days": [9.0, 0.5],
+    "viewed_item": ["b"], "viewed_count": [1], "viewed_last_days": [0.2],
 }  # fmt: skip
 NOTHING = {name: [] for name in PROFILE}
 
@@ -30,7 +31,7 @@ GOOD = {
         {
             "user_id": "u", "item_id": item, "event_time": datetime(2017, 11, 30, tzinfo=UTC),
             "ingested_at": datetime(2017, 11, 30, tzinfo=UTC), "event_type": "purchase", "value": value,
-            "session_id": None,
+            "session_id": None, "kind": "positive", "weight": 1.0, "position": None, "propensity": None,
         }
         for item, value in (("a", 1.0), ("b", None))
     ],
@@ -43,14 +44,14 @@ GOOD = {
     "item_profiles": [
         {"item_id": "a", "days_since_last_event": 0.5, "days_since_first_event": 9.0, "users_1x": 1,
          "users_4x": 1, "users_16x": 1, "users_64x": 2, "events_4x": 3, "repeat_share": 1.0,
-         "mean_gap_days": None, "category": None},
+         "mean_gap_days": None, "category": None, "viewers": 1, "viewers_long": 2, "days_since_last_view": None},
         {"item_id": "new", "days_since_last_event": None, "days_since_first_event": None, "users_1x": 0,
          "users_4x": 0, "users_16x": 0, "users_64x": 0, "events_4x": 0, "repeat_share": None,
-         "mean_gap_days": None, "category": None},
+         "mean_gap_days": None, "category": None, "viewers": 1, "viewers_long": 2, "days_since_last_view": None},
     ],
     "examples": [
         {"user_id": "u", "item_id": item, "asof": ASOF, "label": label, "stage_reached": "rank",
-         "weight": weight}
+         "weight": weight, "label_weight": 1.0}
         for item, label, weight in (("a", 1, 1.0), ("b", 0, 12.5))
     ],
     "recall": [
@@ -78,6 +79,9 @@ GOOD = {
 BROKEN = [
     ("events", {"item_id": "a"}, "unique"),
     ("events", {"event_type": None}, "event_type"),
+    ("events", {"kind": "gift"}, "kind"),
+    ("events", {"weight": 0.0}, "weight"),
+    ("events", {"propensity": 1.1}, "propensity"),
     ("user_profiles", {"user_id": "u"}, "unique"),
     ("user_profiles", {"days_since_last_event": -0.1}, "days_since_last_event"),
     ("user_profiles", {"history_count": [1, 1]}, "length(history_count)"),

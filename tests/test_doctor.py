@@ -176,3 +176,21 @@ def test_the_estimate_of_memory_fits_what_was_measured(windows, counts, measured
 def test_a_folder_that_cannot_be_written_is_found_before_it_is_made(tmp_path):
     written(tmp_path / "e.csv")
     assert check_machine.existing(tmp_path / "a" / "b") == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("kinds", "status", "says"),
+    [
+        ('positive = ["buy"]\ncontext = ["view"]', "ok", "positive buy 40; context view 20"),
+        ('positive = ["buy"]\ncontext = ["view", "cart"]', "warning", "context view 20, cart 0. The file has no cart"),
+        ('positive = ["buy"]', "fails", "names no kind of event_type 'view' (20 rows). Add them to a list"),
+    ],
+)
+def test_kinds_are_held_against_the_types_that_the_file_has(doctor, tmp_path, kinds, status, says):
+    rows = "".join(f"{line},{'buy' if n % 3 else 'view'}\n" for n, line in enumerate(ROWS.splitlines()[1:]))
+    columns = 'user_id = "who"\nitem_id = "what"\nevent_time = "at"\nevent_type = "type"'
+    own(tmp_path, f"who,what,at,paid,type\n{rows}", f"[source.kinds]\n{kinds}", columns)
+    found, checks = doctor()
+    assert checks["kinds"][0] == status
+    assert says in checks["kinds"][1]
+    assert (found == 2) >= (status == "fails")

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pyarrow.parquet as pq
 import pytest
 
-from narrows.columns import EVENT_COLUMNS
+from narrows.columns import EVENT_COLUMNS, KIND, WEIGHT
 from narrows.settings import SourceSettings
 from narrows.source.files import SourceError, open_source
 from narrows.stage import Asof, Output, Table
@@ -137,7 +137,7 @@ def test_events_are_typed_and_lie_in_the_folder_of_the_day_they_were_known(spark
         "a day without events has no folder"
     )
     table = pq.read_table(tmp_path / "data")
-    assert table.column_names == [*EVENT_COLUMNS, "known"]
+    assert table.column_names == [*EVENT_COLUMNS, KIND, WEIGHT, "known"]
     assert (
         str(table.schema.field("event_time").type)
         == str(table.schema.field("ingested_at").type)

@@ -13,6 +13,7 @@ import pytest
 from narrows.cli.main import main
 from narrows.settings import load_settings
 from narrows.source.files import open_source
+from narrows.source.guess_kinds import guessed_kinds
 from tests.source_files import typed_events
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -118,15 +119,39 @@ def test_news_in_parquet(init, tmp_path):
     assert "No table of items" in printed
 
 
-def test_types_of_events_are_counted_and_doubtful_ones_named(init, tmp_path):
-    rows = orders(action=lambda n: "return" if n % 10 == 0 else "buy")
-    write(tmp_path / "events.jsonl", rows)
-    status, printed, _ = init("events.jsonl")
+def test_types_of_events_are_counted_and_what_they_mean_is_guessed(init, tmp_path):
+    types = ("buy", "view", "return", "impression", "zap")
+    rows = orders(action=lambda n: types[n % 10] if n % 10 < 5 else "view")
+    write(tmp_path / "events.csv", rows)
+    status, printed, _ = init("events.csv")
     text = (tmp_path / "narrows.toml").read_text()
     assert status == 0
-    assert "# Types of events in the file: buy 648, return 72. All rows count as positives today." in text
-    assert "!! Every row counts as a positive today, also event_type return" in printed
-    assert source(tmp_path).event_columns["event_type"] == "action"
+    assert (
+        "Types of events in the file: view 432, buy 72, impression 72, return 72, zap 72. What each means"
+        in text.replace("\n# ", " ")
+    )
+    assert "event types: buy positive; view, zap context; impression exposure; return undo (a guess" in printed
+    assert "!! event_type zap: taken for context, as the name says nothing." in printed
+    given = source(tmp_path)
+    assert given.event_columns["event_type"] == "action"
+    kinds = {"buy": "positive", "view": "context", "zap": "context", "impression": "exposure", "return": "undo"}
+    assert given.kinds.kind_of == kinds
+
+
+@pytest.mark.parametrize(
+    ("types", "kinds"),
+    [
+        (["purchase", "view", "add_to_cart", "refund"], {"positive": ["purchase"], "context": ["view", "add_to_cart"], "undo": ["refund"]}),
+        (["click", "impression"], {"positive": ["click"], "exposure": ["impression"]}),
+        (["page_view", "scroll"], {"positive": ["page_view"], "context": ["scroll"]}),
+        (["view", "cart"], {"positive": ["cart"], "context": ["view"]}),
+        (["like", "unlike"], {"positive": ["like"], "undo": ["unlike"]}),
+        (["a", "b"], {}),
+        (["view"], {}),
+    ],
+)  # fmt: skip
+def test_what_a_type_means_is_guessed_from_its_name(types, kinds):
+    assert guessed_kinds(types)[0] == kinds
 
 
 def test_what_the_events_say_of_items_is_their_table(init, tmp_path, spark):

@@ -234,6 +234,8 @@ def _toml(value: object) -> str:
         return str(value).lower()
     if isinstance(value, tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
+    if dataclasses.is_dataclass(value):
+        value = dataclasses.asdict(value)  # type: ignore[arg-type]
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + "}"
     return f'"{value}"' if isinstance(value, str) else str(value)

@@ -52,6 +52,14 @@ category = "kind"
 user_id = "household"
 segment = "size"
 """
+KINDS = """
+[source.kinds]
+positive = {purchase = 1.0, sample = 0.5}
+context = ["view"]
+exposure = ["impression"]
+undo = ["return"]
+"""
+"""What the event types of `log` mean."""
 
 
 def group(household: int) -> int:
@@ -105,6 +113,36 @@ def events(weeks: int = WEEKS, step: timedelta = WEEK) -> pa.Table:
     return pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
 
 
+def log(weeks: int = WEEKS) -> pa.Table:
+    """The world with views, impressions and returns beside the same purchases.
+
+    On the Saturday before a week each household looks at what it will buy of companions and hits, and at ``v<n>``, which
+    nobody ever buys. On the Monday it is shown the hit and the items ``x0`` to ``x2``, which nobody takes either. What it
+    bought of ``a<n>`` in an odd week it brings back two days later. A purchase of noise is a sample.
+    """
+    rng, rows = np.random.default_rng(11), []
+    for row in events(weeks).to_pylist():
+        rows.append({**row, "type": "sample" if row["product"][0] == "n" else "purchase"})
+        week = (row["at"] - FIRST_MONDAY) // WEEK
+        if row["product"][0] == "a" and week % 2:
+            rows.append({**row, "at": row["at"] + timedelta(days=2), "type": "return"})
+    for week in range(weeks):
+        for household in range(HOUSEHOLDS):
+            base = {
+                "household": f"h{household}",
+                "shop": f"shop {group(household) % 3}",
+                "basket": f"look {household}-{week}",
+            }
+            at = FIRST_MONDAY + WEEK * week + timedelta(minutes=household)
+            looks = companion(household, week) | ({hit(week)} if household % 4 else set()) | {f"v{rng.integers(9)}"}
+            for item in sorted(looks):
+                rows.append({**base, "product": item, "at": at - timedelta(days=1, hours=4), "type": "view"})
+            for slot, item in enumerate((hit(week), "x0", "x1", "x2")):
+                rows.append({**base, "product": item, "at": at, "type": "impression", "slot": slot, "chance": 0.25})
+    names = ("household", "product", "at", "units", "price", "shop", "basket", "type", "slot", "chance")
+    return pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
+
+
 def items() -> pa.Table:
     """The catalogue: the kind of an item is its first letter; one item is unknown to it, and one has no kind."""
     known = sorted({*events()["product"].to_pylist(), "never"} - {"n0"})
@@ -121,6 +159,15 @@ def write_hours(folder: Path) -> Path:
     """The world in hours: an hour is grain and horizon; the file's path."""
     hour = {"source": {"grain": "hour", "horizon": "1h"}}
     return write(folder, hour, events(step=timedelta(hours=1)))
+
+
+def write_log(folder: Path, rooms: dict[str, dict[str, object]] | None = None, table: pa.Table | None = None) -> Path:
+    """The world with kinds of events; the file's path."""
+    file = write(folder, rooms, log() if table is None else table)
+    columns = 'event_type = "type"\nposition = "slot"\npropensity = "chance"\n'
+    text = file.read_text().replace("[source.event_columns]\n", f"[source.event_columns]\n{columns}")
+    file.write_text(f"{text}\n{KINDS}")
+    return file
 
 
 def write(folder: Path, rooms: dict[str, dict[str, object]] | None = None, table: pa.Table | None = None) -> Path:

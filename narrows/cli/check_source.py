@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from narrows.cli.check import Check, Counts, fails, ok, warns
 from narrows.cli.reach import Reach, history_needed, reach
-from narrows.columns import ITEM, USER
+from narrows.columns import EVENT_TYPE, ITEM, USER
 from narrows.durations import in_words
 from narrows.source.errors import SourceError
 from narrows.source.files import Source, open_source
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from narrows.settings import Settings
 
 SAMPLE_ROWS = 10_000
+LISTED_TYPES = 5
 TABLES = {"events": "event_columns", "items": "item_columns", "users": "user_columns"}
 
 
@@ -50,6 +51,8 @@ def checks(settings: Settings, with_spark: bool) -> Iterator[Check | Counts]:
             return
     else:
         yield warns("columns", "not checked: rows are read with Java")
+    if settings.source.kinds.kind_of:
+        yield _kinds(source)
     try:
         found = reach(settings)
     except (SourceError, ImportError, RuntimeError) as error:
@@ -73,7 +76,7 @@ def _columns(settings: Settings, source: Source, table: str) -> Check:
     rows = getattr(source, table)(session).limit(SAMPLE_ROWS)
     key, broken = TABLES[table], F.lit(None)
     if table == "events":
-        from stages.events.clean import judged, typed
+        from stages.events.rows import judged, typed
 
         room: Any = settings.rooms.get("events")
         have = [name for name in COLUMNS[key] if name in rows.columns]
@@ -109,6 +112,47 @@ def _columns(settings: Settings, source: Source, table: str) -> Check:
         return warns(table, f"{', '.join(empty)} without a value: is [source.{key}] right? {text}")
     note = f"; not mapped: {', '.join(missing)}" if missing else ""
     return warns(table, text) if bad else ok(table, text + note)
+
+
+def _kinds(source: Source) -> Check:
+    """Whether ``[source.kinds]`` names the event types that the file has, and the file those that it names."""
+    kind_of, counts = source.settings.kinds.kind_of, _types(source)
+    if counts is None:
+        return ok("kinds", f"{', '.join(kind_of)}: not counted, as an expression or `where` decides")
+    if unnamed := {each: count for each, count in counts.items() if each not in kind_of}:
+        shown = ", ".join(f"{each!r} ({count:,} rows)" for each, count in list(unnamed.items())[:LISTED_TYPES])
+        return fails(
+            "kinds", f"[source.kinds] names no kind of event_type {shown}. Add them to a list, or set [source] where"
+        )
+    text = "; ".join(
+        f"{kind} " + ", ".join(f"{each} {counts.get(each, 0):,}" for each in kind_of if kind_of[each] == kind)
+        for kind in dict.fromkeys(kind_of.values())
+    )
+    absent = [each for each in kind_of if each not in counts]
+    return warns("kinds", f"{text}. The file has no {', '.join(absent)}") if absent else ok("kinds", text)
+
+
+def _types(source: Source) -> dict[str, int] | None:
+    """The rows of each event type, most first; None where only Spark could tell."""
+    import polars as pl
+
+    from narrows.source.frames import rows, scan
+
+    files, given = source.files(source.settings.events), source.settings
+    column = (given.event_columns or {EVENT_TYPE: EVENT_TYPE}).get(EVENT_TYPE, "")
+    if given.where or kind_of(files[0]) == "json":
+        return None
+    frame = scan(files)
+    if column not in frame.collect_schema():
+        return (
+            None
+            if column and given.event_columns
+            else {given.event_type: rows(frame.select(pl.len()), files[0]).item()}
+        )
+    text = pl.col(column).cast(pl.String)
+    named = pl.when(text.str.strip_chars() != "").then(text).otherwise(pl.lit(given.event_type)).alias("type")
+    counted = frame.group_by(named).agg(pl.len().alias("rows")).sort("rows", "type", descending=[True, False])
+    return dict(rows(counted, files[0]).iter_rows())
 
 
 def _dates(found: Reach) -> Check:

@@ -30,7 +30,7 @@ MEANINGS = {
     "item_id": "the item",
     "k": "the length of the list that is judged; 0 = no length",
     "kept": "whether the row goes on to the next room",
-    "kind": "what is measured: a stage, a channel, a baseline, a difference, the ledger",
+    "kind": "of an event: what its type means; in the evaluation what is measured: a stage, a channel, a baseline, a difference",
     "known": "the day or hour by which it had happened and arrived; names the folder",
     "label": "1 = the user took the item within the horizon",
     "list": "whose list",
@@ -39,9 +39,10 @@ MEANINGS = {
     "new": "whether the user had not had the item before",
     "passed": "how many stages the item passed",
     "population": "whose users: all, those served, a segment",
-    "position": "the place in the published list; 0 = not in it",
+    "label_weight": "of a positive the weight of its event type, else 1",
+    "position": "the place in the published list; of an exposure the place where it was shown",
     "price": "price of one",
-    "propensity": "the exact probability that the item is in the list",
+    "propensity": "the exact probability that the item is in the list; of an exposure that it was shown, by the source",
     "rank": "the place in the list, 1 = first",
     "reason": "why the row was removed; in lists: what put it there",
     "recall_reason": "the reason of the channel that ranks the item best",
@@ -56,7 +57,7 @@ MEANINGS = {
     "user_id": "the user",
     "users": "how many users the number is of",
     "value": "the number; in events: the quantity",
-    "weight": "the inverse of the share that was sampled",
+    "weight": "the inverse of the share that was sampled; of an event the label weight of a positive",
 }
 """Of columns that are no feature."""
 

@@ -146,7 +146,8 @@ def _by_spark(settings: Settings, source: Source, grain: timedelta, skew: timede
     from narrows.asof import known_period
     from narrows.engine.spark import spark_session
     from narrows.source.tabular import reading
-    from stages.events.clean import judged, known, typed
+    from stages.events.clean import known
+    from stages.events.rows import judged, typed
 
     LOG.info("reading the times of the source with Spark, once ...")
     rows = typed(source.events(spark_session(settings.spark)), source.settings)

@@ -134,7 +134,15 @@ def descriptions(kind: type) -> dict[str, str]:
 
 
 def _section(name: str, kind: type, where: str = "") -> list[str]:
-    return [f"## {name}", "", f"`[{name}]`{where}: {_first_line(kind)}", "", *_settings_table(kind)]
+    lines = [f"## {name}", "", f"`[{name}]`{where}: {_first_line(kind)}", "", *_settings_table(kind)]
+    for key in _tables_within(kind):
+        lines += _section(f"{name}.{key}", type(getattr(kind(), key)))
+    return lines
+
+
+def _tables_within(kind: type) -> list[str]:
+    """The settings of a class that are tables with settings of their own."""
+    return [field.name for field in dataclasses.fields(kind) if dataclasses.is_dataclass(getattr(kind(), field.name))]
 
 
 def _settings_table(kind: type) -> list[str]:
@@ -161,6 +169,8 @@ def _first_line(kind: type) -> str:
 
 def _toml(value: Any) -> str:
     """A default as ``narrows.toml`` writes it."""
+    if dataclasses.is_dataclass(value):
+        return "{}"
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml, value))}]"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, bool | str | dict) else repr(value)

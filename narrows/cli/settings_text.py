@@ -8,8 +8,9 @@ import textwrap
 from collections.abc import Iterator, Mapping
 
 from narrows import durations
-from narrows.columns import EVENT_TIME, EVENT_TYPE, INGESTED_AT, ITEM, USER, VALUE
+from narrows.columns import EVENT_TIME, EVENT_TYPE, INGESTED_AT, ITEM, SESSION, USER, VALUE
 from narrows.source.guess import Guess
+from narrows.source.guess_kinds import guessed_kinds, in_words
 from narrows.source.looked import Looked, day
 from narrows.source.mapped import COLUMNS
 from narrows.source.rhythm import Rhythm, guessed_horizon
@@ -20,8 +21,6 @@ SECTIONS = {"events": "event_columns", "items": "item_columns", "users": "user_c
 KINDS = {"order": "purchase", "purchase": "purchase", "transaction": "purchase", "sale": "purchase", "click": "click",
          "rating": "rating", "review": "review", "view": "view", "play": "play", "watch": "view", "listen": "listen"}  # fmt: skip
 """What the name of a file or of the value says of its events."""
-NOT_POSITIVE = re.compile(r"return|refund|cancel|impress|expos|remove|dislike|skip|unlike|shown|display", re.I)
-"""Types of events that are no positive."""
 RATING = re.compile(r"rating|stars|score", re.I)
 KNOWN = {"items": 0.9, "users": 0.1}
 """A side table that has a smaller share of the events' ids may be another one's; few sources know all their users."""
@@ -63,11 +62,15 @@ def settings_text(tables: Mapping[str, Looked], known: Mapping[str, float], more
             f"[source.{SECTIONS[name]}]  # our name = your column, or a Spark SQL expression over your columns",
         ]
         lines += _columns(name, looked)
+    lines += list(_kinds_table(events))
     lines += ["", "[store]", 'root = "var"  # the state folder: tables, models, the serving database', ""]
     if notes:
         lines += ["# What to look at:", *(line for note in notes for line in comment(f"- {note}")), ""]
+    kinds, _ = guessed_kinds(_types(events))
+    meant = [f"event types: {plain(in_words(kinds))} (a guess from their names: [source.kinds])"] if kinds else []
     return "\n".join([*lines, more]) if more else "\n".join(lines), [
         *_table(tables),
+        *meant,
         "",
         *said(facts, durations.in_words(horizon), grain, why, notes, seen),
     ]
@@ -88,18 +91,31 @@ def warnings(events: Looked, tables: Mapping[str, Looked], known: Mapping[str, f
         notes.append(f"{time.column}: every value could be day/month or month/day; {time.written.spark} was taken.")
     if time.written and time.written.share < 1:
         notes.append(f"{time.column}: {1 - time.written.share:.1%} of the sampled times cannot be read.")
-    bad = [kind for kind, _ in events.kinds() if NOT_POSITIVE.search(kind)]
-    if bad:
-        notes.append(
-            f"Every row counts as a positive today, also event_type {', '.join(map(plain, bad[:5]))}: leave such rows "
-            "out of the file."
-        )
+    if len(events.kinds) > 1:
+        kinds, unsure = guessed_kinds(_types(events))
+        if not kinds:
+            notes.append(
+                "Every row counts as a positive, whatever its event_type: say in [source.kinds] what each means."
+            )
+        elif unsure:
+            notes.append(
+                f"event_type {', '.join(map(plain, unsure[:5]))}: taken for context, as the name says nothing."
+            )
     if VALUE in found and (rated := RATING.search(found[VALUE].column)):
-        notes.append(f"Every row counts as a positive, also a low {rated[0].lower()}.")
+        low = '[source] where = "value >= 4" would leave it out'
+        notes.append(f"Every row counts as a positive, also a low {rated[0].lower()}: {low}.")
     if below := events.share_below_zero():
         notes.append(
-            f"{found[VALUE].column} is below zero in {below:.1%} of the sampled rows (returns?). Every row counts as a positive."
+            f"{found[VALUE].column} is below zero in {below:.1%} of the sampled rows (returns?). Every row counts as a positive: "
+            '[source] where = "value > 0" would leave these out.'
         )
+    if missing := events.share_without_user():
+        remedy = (
+            "[source] anonymous = true makes users of their sessions"
+            if SESSION in found
+            else "map a column that has one"
+        )
+        notes.append(f"{found[USER].column} is empty in {missing:.1%} of the sampled rows: {remedy}.")
     for name, key in (("items", ITEM), ("users", USER)):
         share = known.get(name, 1.0)
         if share < KNOWN[name]:
@@ -145,10 +161,10 @@ def _columns(name: str, looked: Looked) -> Iterator[str]:
 
 
 def _kinds(events: Looked) -> Iterator[str]:
-    if kinds := events.kinds():
+    if kinds := events.kinds:
         shown = ", ".join(f"{plain(kind) or 'none'} {count:,}" for kind, count in kinds[:LISTED_KINDS])
         rest = f" and {len(kinds) - LISTED_KINDS} more" if len(kinds) > LISTED_KINDS else ""
-        yield from comment(f"Types of events in the file: {shown}{rest}. All rows count as positives today.")
+        yield from comment(f"Types of events in the file: {shown}{rest}. What each means: [source.kinds] below.")
         return
     hints = [
         events.url.rsplit("/", 1)[-1].lower(),
@@ -156,6 +172,21 @@ def _kinds(events: Looked) -> Iterator[str]:
     ]
     kind = next((kind for hint in hints for word, kind in KINDS.items() if word in hint), "event")
     yield f"event_type = {toml(kind)}  # the type of every event, as no column tells it"
+
+
+def _types(events: Looked) -> list[str]:
+    """The event types as a run reads them: a row without one is an ``event``."""
+    return [kind or "event" for kind, _ in events.kinds]
+
+
+def _kinds_table(events: Looked) -> Iterator[str]:
+    """The section ``[source.kinds]``, where the types' names say what they mean."""
+    kinds, _ = guessed_kinds(_types(events))
+    if kinds:
+        yield ""
+        yield "[source.kinds]  # what each event type means, guessed from its name"
+        for kind, names in kinds.items():
+            yield f"{kind} = [{', '.join(map(toml, names))}]"
 
 
 def comment(text: str) -> list[str]:

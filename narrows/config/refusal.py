@@ -91,7 +91,7 @@ def _refusal(error: Mapping[str, Any], whole: Mapping[str, Any], values: Any) ->
         fields.append(resolved(_below(fields[-1], step), whole))
     if kind in UNKNOWN:
         known = fields[-2].get("properties", {})
-        tables = any("properties" in resolved(field, whole) for field in known.values())
+        tables = all(_is_table(resolved(field, whole)) for field in known.values())
         what = "section" if len(path) == 1 and tables else "key"
         return Refusal(path, unknown(str(path[-1]), known, what), of_table=True)
     if kind in MISSING:
@@ -120,6 +120,10 @@ def _below(field: Mapping[str, Any], step: str | int) -> Mapping[str, Any]:
     below = field.get("items") if isinstance(step, int) else field.get("properties", {}).get(step)
     below = below or field.get("additionalProperties")
     return below if isinstance(below, Mapping) else {}
+
+
+def _is_table(field: Mapping[str, Any]) -> bool:
+    return "properties" in field or "properties" in field.get("items", {})
 
 
 def _at(values: Any, path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import Any, ClassVar, Literal
 
@@ -9,6 +10,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from narrows import durations
+from narrows.kinds import CONTEXT, EXPOSURE, POSITIVE, UNDO
 
 LONGEST_HORIZON = timedelta(days=366)
 """The windows that are learned from lie a horizon apart, and the calendar must have them all."""
@@ -23,6 +25,50 @@ ADDRESSES = ("s3", "file", "memory")
 """What an address of tables may begin with: where a conditional write is known."""
 
 STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class KindsSettings:
+    """What each event type means. Without any, as by default, every event is a positive of weight 1."""
+
+    positive: tuple[str, ...] | dict[str, float] = Field(
+        default=(), description="a list of event types, or a table of their weights",
+        examples=['["purchase"]', "{purchase = 1.0, add_to_list = 0.3}"],
+    )  # fmt: skip
+    """The user took the item: labels, histories and popularity. A weight counts in the order that models learn."""
+    context: tuple[str, ...] = ()
+    """The user looked at the item (a view, a cart): features and the channel ``viewed``, never a label."""
+    exposure: tuple[str, ...] = ()
+    """The item was shown to the user: shown and not taken is a negative of its own."""
+    undo: tuple[str, ...] = ()
+    """The user gave the item back: it cancels the latest earlier positive of the same user and item."""
+
+    def __post_init__(self) -> None:
+        seen: dict[str, str] = {}
+        for kind, types in self._lists.items():
+            for each in types:
+                if each in seen:
+                    where = f"in {seen[each]} too" if seen[each] != kind else "there twice"
+                    raise ValueError(f"{kind} = {list(types)}: {each!r} is {where}. Name it once.")
+                seen[each] = kind
+        if seen and not self.positive:
+            raise ValueError("positive = []: the other lists need one. Name the event types that are a positive.")
+        if wrong := [each for each, weight in self.weights.items() if not (math.isfinite(weight) and weight > 0)]:
+            raise ValueError(f"positive = {dict(self.weights)}: give {wrong[0]!r} a weight above 0.")
+
+    @property
+    def _lists(self) -> dict[str, tuple[str, ...]]:
+        return {POSITIVE: tuple(self.positive), CONTEXT: self.context, EXPOSURE: self.exposure, UNDO: self.undo}
+
+    @property
+    def kind_of(self) -> dict[str, str]:
+        """The kind of each event type that is named; empty: every event is a positive."""
+        return {each: kind for kind, types in self._lists.items() for each in types}
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The label weight of each event type that is a positive."""
+        return self.positive if isinstance(self.positive, dict) else dict.fromkeys(self.positive, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -63,6 +109,12 @@ class SourceSettings:
     """files: ``seconds`` or ``milliseconds`` since 1970, ``iso`` (8601; no zone means UTC), or ``auto``: any of these, or days like 20240102."""
     event_type: str = "event"
     """files: the type of every event where no column tells it."""
+    where: str = ""
+    """A Spark SQL condition over our event columns, such as ``value >= 4``: the rows for which it holds are read."""
+    anonymous: bool = False
+    """Whether a row without a user_id is of the user ``anonymous:<session_id>``; else such rows are broken."""
+    kinds: KindsSettings = Field(default_factory=KindsSettings)
+    """What each event type means: see [source.kinds]."""
 
     def __post_init__(self) -> None:
         if GRAINS["day"] % self.grain_length:

@@ -14,11 +14,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from narrows.asof import KNOWN, Asof, known_period
-from narrows.columns import ASOF, CONTEXT, EVENT_TIME, INGESTED_AT, ITEM, ITEM_COLUMNS, PRICE, SESSION, USER, VALUE
+from narrows.columns import (
+    ASOF,
+    CONTEXT,
+    EVENT_TIME,
+    EVENT_TYPE,
+    INGESTED_AT,
+    ITEM,
+    ITEM_COLUMNS,
+    KIND,
+    PRICE,
+    SESSION,
+    USER,
+    VALUE,
+)
 from narrows.engine.spark import Parts, write_part
+from narrows.engine.undo import KNOWN_AT, UNDONE_AT, UNDONE_KNOWN, kinds_in, with_undone
+from narrows.kinds import EXPOSURE, KINDS, POSITIVE
 from narrows.stage import Table
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     import polars as pl
     import pyarrow as pa
     from pyspark.sql import DataFrame
@@ -39,6 +56,10 @@ class Scale:
 
 ATTRIBUTES = ("category", "subcategory", "brand")
 SIDE = [name for name in ITEM_COLUMNS if name != ITEM]
+UNDONE = "undone"
+"""Of a cancelled positive: the number of the period by which that was known."""
+OF_KINDS = (KIND, EVENT_TYPE, SESSION, KNOWN_AT)
+"""What tells kinds apart, and what an undo cancels; `dated` gives it where there is more than one kind."""
 
 
 def dated(session: Any, log: Table, last: Asof, scale: Scale) -> DataFrame:
@@ -51,9 +72,16 @@ def dated(session: Any, log: Table, last: Asof, scale: Scale) -> DataFrame:
     known = known_period(F.greatest(EVENT_TIME, INGESTED_AT), last.grain).alias(KNOWN)
     period = F.floor(F.col(EVENT_TIME).cast("double") / scale.visit.total_seconds())
     visit = F.coalesce(F.col(SESSION), period.cast("string")).alias(SESSION)
-    return rows.select(
-        USER, ITEM, known, F.col(EVENT_TIME).cast("double").alias("second"), VALUE, PRICE, CONTEXT, visit
-    )
+    second = F.col(EVENT_TIME).cast("double").alias("second")
+    columns: list[Any] = [USER, ITEM, known, second, VALUE, PRICE, CONTEXT, visit]
+    if (kinds := kinds_in(log)) == {POSITIVE}:
+        return rows.select(*columns)
+    at = F.greatest(EVENT_TIME, INGESTED_AT).cast("double").alias(KNOWN_AT)
+    told = rows.where(F.col(KIND) != EXPOSURE).select(*columns, KIND, EVENT_TYPE, at)
+    if EXPOSURE not in kinds:
+        return told
+    shown = rows.where(F.col(KIND) == EXPOSURE).groupBy(USER, ITEM).agg(F.min(known).alias(KNOWN))
+    return told.unionByName(shown.withColumn(KIND, F.lit(EXPOSURE)), allowMissingColumns=True)
 
 
 def with_side(rows: DataFrame, table: DataFrame) -> DataFrame:
@@ -76,12 +104,42 @@ def each_asof(
     kinds = dict(rows.dtypes)
 
     def work(batches: Iterator[pa.RecordBatch], folder: Path) -> None:
-        joined = joined_with(frame(kinds, batches), sides, scale)
+        joined = joined_with(marked(frame(kinds, batches), asofs[0].grain), sides, scale)
         for asof, profiles in zip(asofs, kernel(coded(joined), asofs), strict=True):
             write_part(plain(profiles.to_arrow()), folder / f"{ASOF}={asof}")
 
     # by range: the files, in order, hold the keys in order, whatever the number of partitions (by hash it would be 2 s faster)
     return Parts(rows.repartitionByRange(parts, key), work)
+
+
+def marked(rows: pl.DataFrame, grain: timedelta) -> pl.DataFrame:
+    """Rows with kinds, whole users or items of them: with ``undone``, where a positive is cancelled."""
+    import polars as pl
+
+    if KIND not in rows.columns:
+        return rows
+    rows = with_undone(rows)
+    undone = (pl.col(UNDONE_KNOWN) / grain.total_seconds()).floor().cast(pl.Int64).alias(UNDONE)
+    rows = rows.with_columns(undone, pl.col(KIND).cast(pl.Enum(KINDS))).drop(
+        UNDONE_AT, UNDONE_KNOWN, KNOWN_AT, EVENT_TYPE
+    )
+    return rows if rows[UNDONE].count() else rows.drop(UNDONE)
+
+
+def positives(rows: pl.DataFrame) -> pl.DataFrame:
+    """The positives, and the rows of a side table."""
+    import polars as pl
+
+    if KIND not in rows.columns:
+        return rows
+    return rows.filter(pl.col(KIND).is_null() | (pl.col(KIND) == POSITIVE)).drop(KIND)
+
+
+def of_kind(rows: pl.DataFrame, kind: str) -> pl.DataFrame:
+    """The events of a kind that is not the positives'."""
+    import polars as pl
+
+    return rows.filter(pl.col(KIND) == kind).drop(KIND) if KIND in rows.columns else rows.clear()
 
 
 def joined_with(rows: pl.DataFrame, sides: dict[str, pa.Table], scale: Scale) -> pl.DataFrame:
@@ -126,7 +184,7 @@ def plain(table: pa.Table) -> pa.Table:
 
 
 def known_by(rows: pl.DataFrame, asof: Asof, scale: Scale) -> pl.DataFrame:
-    """The rows that had happened and arrived by the as-of, with their ages.
+    """The rows that had happened and arrived by the as-of and were not cancelled by then, with their ages.
 
     ``age`` is in days, fractional, to the end of the as-of, and ``horizons`` the same in horizons; ``visits_ago`` is the
     age of the visit's period in horizons, 0 = the as-of's own period.
@@ -137,6 +195,8 @@ def known_by(rows: pl.DataFrame, asof: Asof, scale: Scale) -> pl.DataFrame:
     age = pl.lit(asof.end.timestamp()) - pl.col("second")
     newest = -(-asof.end.timestamp() // visit) - 1  # the period of the last known instant
     known = rows.filter(pl.col(KNOWN) <= asof.period)
+    if UNDONE in rows.columns:
+        known = known.filter(pl.col(UNDONE).is_null() | (pl.col(UNDONE) > asof.period)).drop(UNDONE)
     return known.with_columns(
         age=age / SECONDS_A_DAY, horizons=age / horizon, visits_ago=(newest - pl.col("period")) * visit / horizon
     )

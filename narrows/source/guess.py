@@ -7,7 +7,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from narrows.columns import CONTEXT, EVENT_TIME, EVENT_TYPE, INGESTED_AT, ITEM, PRICE, SESSION, USER, VALUE
+from narrows.columns import (
+    CONTEXT,
+    EVENT_TIME,
+    EVENT_TYPE,
+    INGESTED_AT,
+    ITEM,
+    POSITION,
+    PRICE,
+    PROPENSITY,
+    SESSION,
+    USER,
+    VALUE,
+)
 from narrows.source.times import Written, written
 
 if TYPE_CHECKING:
@@ -35,6 +47,8 @@ EVENT_WORDS: dict[str, tuple[str, ...]] = {
               "deviceGroup", "device group", "country", "region", "warehouse", "site"),
     SESSION: ("session", "basket", "order", "visit", "invoice", "transaction", "cart", "receipt", "invoice no", "invoiceno",
               "order number", "user session", "trip"),
+    POSITION: ("position", "slot"),
+    PROPENSITY: ("propensity", "propensity score", "pscore"),
 }  # fmt: skip
 """What people call a column, by our name; the words of a name without a closing id, at, no, code or key. The first is the surest."""
 ITEM_WORDS: dict[str, tuple[str, ...]] = {
@@ -55,7 +69,7 @@ USER_WORDS: dict[str, tuple[str, ...]] = {
                 "occupation", "age group", "age", "gender", "income", "city", "country", "region"),
 }  # fmt: skip
 IDS = (USER, ITEM, SESSION)
-NUMBERS = (VALUE, PRICE)
+NUMBERS = (VALUE, PRICE, POSITION, PROPENSITY)
 ENDINGS = {"id", "ids", "at", "no", "key", "code", "number", "num", "nr", "utc", "ms"}
 CODES = {"id", "ids", "key", "code", "sku", "asin", "isbn", "ean", "upc", "gtin"}
 """Words that say of a name that it is an id's."""

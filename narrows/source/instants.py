@@ -66,6 +66,8 @@ def known_periods(source: Source, grain: timedelta, max_skew: timedelta) -> dict
     settings, files = source.settings, source.files(source.settings.events)
     if kind_of(files[0]) == "json":  # Polars guesses types from the first lines, Spark from all
         return None
+    if settings.where or settings.anonymous:
+        return None
     frame = scan(files)
     schema = frame.collect_schema()
     columns = settings.event_columns or {name: name for name in schema if name in (USER, ITEM, EVENT_TIME, INGESTED_AT)}

@@ -76,6 +76,7 @@ class Looked:
 
         return int(rows(scan(self.files).select(pl.len()), self.files[0]).item())
 
+    @cached_property
     def kinds(self) -> list[tuple[str, int]]:
         """The types of events with their counts, most frequent first; none where no column tells them."""
         import polars as pl
@@ -83,7 +84,9 @@ class Looked:
         if EVENT_TYPE not in self.guesses.found:
             return []
         column = pl.col(self.guesses.found[EVENT_TYPE].column).cast(pl.String).alias("kind")
-        counted = scan(self.files).group_by(column).agg(pl.len().alias("rows")).sort("rows", descending=True)
+        counted = (
+            scan(self.files).group_by(column).agg(pl.len().alias("rows")).sort("rows", "kind", descending=[True, False])
+        )
         return [(kind or "", count) for kind, count in rows(counted, self.files[0]).iter_rows()]
 
     def share_below_zero(self) -> float:
@@ -94,6 +97,13 @@ class Looked:
             return 0.0
         numbers = self.sample[self.guesses.found[VALUE].column].cast(pl.Float64, strict=False).drop_nulls()
         return float((numbers < 0).mean() or 0) if numbers.len() else 0.0  # type: ignore[arg-type]
+
+    def share_without_user(self) -> float:
+        """Of the sampled rows, those without a user."""
+        import polars as pl
+
+        users = self.sample[self.guesses.found[USER].column].cast(pl.String)
+        return float((users.is_null() | (users.str.strip_chars() == "")).mean() or 0)  # type: ignore[arg-type]
 
 
 def look(place: Location, url: str) -> tuple[list[Path], pl.DataFrame]:

@@ -5,7 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from narrows.columns import EVENT_COLUMNS, EVENT_TIME, INGESTED_AT, ITEM, ITEM_COLUMNS, PRICE, USER, USER_COLUMNS, VALUE
+from narrows.columns import (
+    EVENT_COLUMNS,
+    EVENT_TIME,
+    INGESTED_AT,
+    ITEM,
+    ITEM_COLUMNS,
+    POSITION,
+    PRICE,
+    PROPENSITY,
+    USER,
+    USER_COLUMNS,
+    VALUE,
+)  # fmt: skip
 from narrows.source.delimited import CORRUPT, quoted
 from narrows.source.errors import SourceError
 from narrows.source.tabular import as_text, kind_of
@@ -15,7 +27,7 @@ if TYPE_CHECKING:
 
 COLUMNS = {"event_columns": EVENT_COLUMNS, "item_columns": ITEM_COLUMNS, "user_columns": USER_COLUMNS}
 NEEDED = {"event_columns": (USER, ITEM, EVENT_TIME), "item_columns": (ITEM,), "user_columns": (USER,)}
-NUMBERS = (EVENT_TIME, INGESTED_AT, VALUE, PRICE)
+NUMBERS = (EVENT_TIME, INGESTED_AT, VALUE, PRICE, POSITION, PROPENSITY)
 """Columns that keep the file's type until `events` types them; all others are text."""
 
 

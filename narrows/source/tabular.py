@@ -43,7 +43,7 @@ def reading() -> Iterator[None]:
             ) from error
         if failure := re.search(r"\[(CAST_INVALID_INPUT|DIVIDE_BY_ZERO|ARITHMETIC_OVERFLOW)[^\n]*", text):
             raise SourceError(
-                f"[source] an expression of the column map fails on a row: {failure[0]} "
+                f"[source] an expression of the column map, or where, fails on a row: {failure[0]} "
                 "Use try_cast or try_divide in it: the row then counts as broken or has no value."
             ) from error
         raise

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from features.ladder import STEPS, best_step
 from narrows.columns import EVENT_TIME, ITEM, KEPT, RANK, REASON, REQUEST_WEIGHT, USER
+from narrows.engine.undo import positives
 from narrows.stage import Asof, Recent, Table
 from stages.evaluation.run import Run
 
@@ -30,23 +31,22 @@ def run(
     truth: Table,
     last: Asof,
 ) -> Run:
-    """Read the tables of a run; ``truth`` is events, of which those after the as-of and up to ``last`` are positives.
+    """Read the tables of a run; ``truth`` is events, of which those after the as-of and up to ``last`` are positives,
+    but those that were undone by then.
 
     Where only a sample has its flow, the run is of the users who have a positive, and its ``flow`` of the sample.
     """
     scene = pc.field("scene") == settings.scene if "scene" in recommendations.columns else None
     items = _catalogue(item_profiles[truth.asof])
     before = next((_catalogue(table) for asof, table in item_profiles.items() if asof < truth.asof), None)
-    begin, end = (pa.scalar(asof.end, pa.timestamp("us", "UTC")) for asof in (truth.asof, last))
-    horizon = (pc.field(EVENT_TIME) >= begin) & (pc.field(EVENT_TIME) < end)
-    positives = truth.arrow([USER, ITEM], horizon)
+    taken = positives(truth, [USER, ITEM], horizon_of(truth.asof, last))
     drawn = (best_step(before, items), settings.cutoffs, settings.resamples, settings.confidence, settings.seed)
     requests = next(iter(rooms.values())).requests if rooms else None
     of_users = [name for name in user_profiles.columns if name in PROFILE]
     if requests is None:
         users = user_profiles.arrow(of_users)
         tables = {name: _flow(table) for name, table in rooms.items()}
-        return Run(positives, users, items, tables, recommendations.arrow([USER, ITEM, RANK], scene), *drawn)
+        return Run(taken, users, items, tables, recommendations.arrow([USER, ITEM, RANK], scene), *drawn)
 
     def of(chosen: pa.Array, truth: pa.Table, tables: dict[str, pa.Table], **more: Any) -> Run:
         mine = pc.field(USER).isin(chosen)
@@ -55,12 +55,12 @@ def run(
 
     sample = requests.arrow()
     in_flow = pc.field(REQUEST_WEIGHT).is_valid()
-    judged = of(positives[USER].unique(), positives, {}, known_users=user_profiles.rows)
-    unknown = pc.invert(pc.is_in(positives[USER], value_set=judged.users[USER].combine_chunks()))
-    sampled = pc.is_in(positives[USER], value_set=sample[USER].combine_chunks())
+    judged = of(taken[USER].unique(), taken, {}, known_users=user_profiles.rows)
+    unknown = pc.invert(pc.is_in(taken[USER], value_set=judged.users[USER].combine_chunks()))
+    sampled = pc.is_in(taken[USER], value_set=sample[USER].combine_chunks())
     flow = of(
         sample[USER].combine_chunks(),
-        positives.filter(pc.or_(unknown, sampled)),
+        taken.filter(pc.or_(unknown, sampled)),
         {name: _flow(table, in_flow) for name, table in rooms.items()},
         sample=sample,
         known_users=user_profiles.rows,
@@ -84,6 +84,12 @@ def _served(recommendations: Table, scene: Any) -> tuple[pa.Array, int]:
 
 def _catalogue(table: Table) -> pa.Table:
     return table.arrow([name for name in table.columns if name in CATALOGUE])
+
+
+def horizon_of(asof: Asof, last: Asof) -> Any:
+    """The rows that happened after the as-of and up to ``last``, as a dataset filter."""
+    begin, end = (pa.scalar(each.end, pa.timestamp("us", "UTC")) for each in (asof, last))
+    return (pc.field(EVENT_TIME) >= begin) & (pc.field(EVENT_TIME) < end)
 
 
 def _wanted(column: str) -> bool:

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 @room
 class Examples(TableStage):
-    """What the cascade offered a horizon ago, and what the user then did: labels are the events of the last horizon.
+    """What the cascade offered a horizon ago, and what the user then did: labels are the positives of the last horizon.
 
     Features and candidates are those of the partition a horizon earlier (column ``asof``: the time of the request).
     Positives all stay; negatives are sampled from the rows that each stage removed, by a hash of (user, item,
-    as-of), and weigh the inverse of their share.
+    as-of), and weigh the inverse of their share. What the source says was shown is there too, also where the cascade did
+    not offer it: its ``stage_reached`` is ``exposed``, with ``position`` and ``propensity`` as the source has them.
     """
 
     name: ClassVar[str] = "examples"
@@ -34,6 +35,8 @@ class Examples(TableStage):
     """Share kept of the negatives that pre-rank removed or never saw."""
     hard_share: float = Field(0.5, gt=0, le=1)
     """Share kept of the negatives that pre-rank kept."""
+    exposed_share: float = Field(1.0, gt=0, le=1)
+    """Share kept of the negatives that were shown (events of the kind exposure) and not taken."""
 
     def check(self, settings: Settings) -> None:
         """The pre-ranker that scores the latest windows learns from at least one older one."""

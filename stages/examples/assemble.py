@@ -11,8 +11,25 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from narrows.columns import ASOF, ITEM, KEPT, LABEL, REASON, REQUEST_WEIGHT, STAGE_REACHED, USER, WEIGHT
+from narrows.columns import (
+    ASOF,
+    EVENT_TIME,
+    ITEM,
+    KEPT,
+    KIND,
+    LABEL,
+    LABEL_WEIGHT,
+    POSITION,
+    PROPENSITY,
+    REASON,
+    REQUEST_WEIGHT,
+    STAGE_REACHED,
+    USER,
+    WEIGHT,
+)
 from narrows.engine.spark import Parts, write_part
+from narrows.engine.undo import SECOND, UNDONE_AT, kinds_in, positives_in_spark
+from narrows.kinds import EXPOSURE, POSITIVE
 from narrows.stage import Asof, Table
 
 if TYPE_CHECKING:
@@ -24,6 +41,8 @@ if TYPE_CHECKING:
 
 FEW_EVENTS = 2_000_000
 """Up to so many events every task may have all labels in memory; of more, Spark joins by keys."""
+EXPOSED = "exposed"
+"""The stage reached of what was shown by the product, whether or not the cascade offered it."""
 STEPS = 1 << 20
 """Resolution of the sampling hash."""
 
@@ -38,10 +57,16 @@ def assemble(
     """
     candidates = [offered(session, asof, *flow) for asof, flow in flows.items()]
     both = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), candidates)
-    known = labels(events.spark(session), list(flows), horizon)
-    known = F.broadcast(known) if events.rows <= FEW_EVENTS else known
-    labelled = both.join(known, [ASOF, USER, ITEM], "left")
+    if EXPOSURE in kinds_in(events):
+        shown = exposed(events.spark(session), profiles, session, list(flows), horizon)
+        both = both.join(shown.withColumn("shown", F.lit(True)), [ASOF, USER, ITEM], "full")
+        reached = F.when(F.col("shown"), F.lit(EXPOSED)).otherwise(F.col(STAGE_REACHED))
+        both = both.withColumn(STAGE_REACHED, reached).drop("shown")
+    taken = labels(positives_in_spark(events, session), list(flows), horizon)
+    taken = F.broadcast(taken) if events.rows <= FEW_EVENTS else taken
+    labelled = both.join(taken, [ASOF, USER, ITEM], "left")
     labelled = labelled.withColumn(LABEL, F.coalesce(F.col(LABEL), F.lit(0)).cast("int"))
+    labelled = labelled.withColumn(LABEL_WEIGHT, F.coalesce(LABEL_WEIGHT, F.lit(1.0).cast("float")))
     rows = sample(labelled, room).repartition(len(flows), ASOF)
     return Parts(rows, featured(profiles, rows.columns, horizon, plugins, folder))
 
@@ -71,19 +96,56 @@ def offered(
     return rows.withColumn(ASOF, F.lit(str(asof)))
 
 
-def labels(events: DataFrame, asofs: list[Asof], horizon: timedelta) -> DataFrame:
-    """Distinct (asof, user, item) with an event in the horizon after the as-of; ``label`` is 1."""
-    second, length = F.col("event_time").cast("double"), horizon.total_seconds()
-    ends = events.sparkSession.createDataFrame(
-        [(str(asof), asof.end.timestamp()) for asof in asofs], f"{ASOF} string, begin double"
+def exposed(
+    events: DataFrame, profiles: dict[Asof, tuple[Table, Table]], session: Any, asofs: list[Asof], horizon: timedelta
+) -> DataFrame:
+    """Distinct (asof, user, item) that was shown in the horizon after the as-of, with where and how likely at first.
+
+    A positive with a position or a propensity was shown, too. What the as-of had not heard of is left out: it has no
+    features.
+    """
+    inside = (F.col(EVENT_TIME).cast("double") >= F.col("begin")) & (F.col(EVENT_TIME).cast("double") < F.col("end"))
+    placed = (F.col(KIND) == POSITIVE) & (F.col(POSITION).isNotNull() | F.col(PROPENSITY).isNotNull())
+    shown = events.where((F.col(KIND) == EXPOSURE) | placed).join(
+        F.broadcast(horizons(session, asofs, horizon)), inside
     )
-    inside = (second >= F.col("begin")) & (second < F.col("begin") + length)
-    return events.join(F.broadcast(ends), inside).select(ASOF, USER, ITEM).distinct().withColumn(LABEL, F.lit(1))
+    first = F.min(F.struct(EVENT_TIME, POSITION, PROPENSITY)).alias("first")
+    shown = shown.groupBy(ASOF, USER, ITEM).agg(first)
+    shown = shown.select(
+        ASOF,
+        USER,
+        ITEM,
+        F.col("first").getField(POSITION).alias(POSITION),
+        F.col("first").getField(PROPENSITY).alias(PROPENSITY),
+    )
+    for key, table in ((USER, 0), (ITEM, 1)):
+        heard = [profiles[asof][table].spark(session).select(F.lit(str(asof)).alias(ASOF), key) for asof in asofs]
+        shown = shown.join(reduce(DataFrame.unionByName, heard), [ASOF, key], "left_semi")
+    return shown
+
+
+def horizons(session: Any, asofs: list[Asof], horizon: timedelta) -> DataFrame:
+    """The horizon after each as-of: ``begin`` and ``end`` in seconds since 1970."""
+    spans = [(str(asof), asof.end.timestamp(), (asof + horizon).end.timestamp()) for asof in asofs]
+    return session.createDataFrame(spans, f"{ASOF} string, begin double, end double")
+
+
+def labels(positives: DataFrame, asofs: list[Asof], horizon: timedelta) -> DataFrame:
+    """Distinct (asof, user, item) with a positive in the horizon after the as-of that is not undone within it.
+
+    ``label`` is 1, ``label_weight`` the largest of the positives' weights.
+    """
+    spans = horizons(positives.sparkSession, asofs, horizon)
+    inside = (F.col(SECOND) >= F.col("begin")) & (F.col(SECOND) < F.col("end"))
+    stands = F.col(UNDONE_AT).isNull() | (F.col(UNDONE_AT) >= F.col("end"))
+    rows = positives.join(F.broadcast(spans), inside & stands).groupBy(ASOF, USER, ITEM)
+    return rows.agg(F.max(WEIGHT).alias(LABEL_WEIGHT)).withColumn(LABEL, F.lit(1))
 
 
 def sample(labelled: DataFrame, room: Examples) -> DataFrame:
     """All positives; of the negatives a share by the stage they reached, weighing its inverse."""
     share = F.when(F.col(STAGE_REACHED) == "recall", room.negative_share).otherwise(room.hard_share)
+    share = F.when(F.col(STAGE_REACHED) == EXPOSED, room.exposed_share).otherwise(share)
     drawn = F.pmod(F.xxhash64(USER, ITEM, ASOF), F.lit(STEPS)) < share * STEPS
     weight: Column = F.when(F.col(LABEL) == 1, F.lit(1.0)).otherwise(1.0 / share).cast("float")
     return labelled.withColumn(WEIGHT, weight).where((F.col(LABEL) == 1) | drawn)

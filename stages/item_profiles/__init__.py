@@ -12,6 +12,8 @@ from narrows.stage import Asof, Table, TableStage, room
 class ItemProfiles(TableStage):
     """Popularity over several windows, contexts and segments, recencies, repeats, prices and side information.
 
+    All of positives that nothing undid; who looked at the item is counted apart, in ``viewers`` and its like.
+
     Items of the source's items table have a row even before their first event.
     """
 

@@ -8,18 +8,32 @@ from typing import Any
 
 import polars as pl
 
-from features import item
+from features import item, viewed
 from features.ladder import GROUP_STEPS, STEPS
-from narrows.columns import CONTEXT, ITEM, PRICE, USER
-from narrows.engine.histories import SIDE, Scale, complete, dated, each_asof, everything, known_by, with_side
+from narrows.columns import CONTEXT, ITEM, KIND, PRICE, USER
+from narrows.engine.histories import (
+    OF_KINDS,
+    SIDE,
+    Scale,
+    complete,
+    dated,
+    each_asof,
+    everything,
+    known_by,
+    of_kind,
+    positives,
+    with_side,
+)
 from narrows.engine.spark import Parts
+from narrows.kinds import CONTEXT as CONTEXT_KIND
 from narrows.stage import Asof, Table
 
 
 def profile(session: Any, events: Table, items: Table, users: Table, asofs: list[Asof], scale: Scale) -> Parts:
     """One row per as-of and item."""
-    rows = dated(session, events, max(asofs), scale).select(ITEM, USER, "known", "second", PRICE, CONTEXT)
-    rows = with_side(rows, items.spark(session))
+    rows = dated(session, events, max(asofs), scale)
+    kinds = OF_KINDS if KIND in rows.columns else ()
+    rows = with_side(rows.select(ITEM, USER, "known", "second", PRICE, CONTEXT, *kinds), items.spark(session))
     sides = {USER: users.arrow()}
     return each_asof(rows, ITEM, sides, asofs, scale, partial(profiles, scale=scale))
 
@@ -27,10 +41,11 @@ def profile(session: Any, events: Table, items: Table, users: Table, asofs: list
 def profiles(rows: pl.DataFrame, asofs: list[Asof], scale: Scale) -> Iterator[pl.DataFrame]:
     """For each as-of one row per item it has heard of, in order; ``rows`` as ``each_asof`` says."""
     about = rows.filter(pl.col("known").is_null()).select(ITEM, *SIDE)
+    everyone, looked, rows = rows, of_kind(rows, CONTEXT_KIND), positives(rows)
     rows = rows.drop(SIDE).sort("second", USER, PRICE)  # sums of floats depend on the order
     for asof in asofs:
         known = known_by(rows, asof, scale)
-        result = everything(rows, asof).select(ITEM).unique().join(about, ITEM, "left")
+        result = everything(everyone, asof).select(ITEM).unique().join(about, ITEM, "left")
         pairs = known.group_by(ITEM, USER).agg(
             pl.col("period").n_unique().alias("visits"),
             (pl.col("age").max() - pl.col("age").min()).alias("span"),
@@ -41,6 +56,7 @@ def profiles(rows: pl.DataFrame, asofs: list[Asof], scale: Scale) -> Iterator[pl
             pairs.group_by(ITEM).agg(feature().alias(feature.__name__) for feature in item.BY_USER),
             popularity(known, CONTEXT),
             popularity(known, "segment"),
+            known_by(looked, asof, scale).group_by(ITEM).agg(each().alias(each.__name__) for each in viewed.OF_ITEM),
         ]
         for table in tables:
             result = result.join(table, ITEM, "left")

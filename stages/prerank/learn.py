@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.lookup import Array, codes, column
+from features.lookup import Array, codes, column, varying
 from features.pair import FEATURES
 from features.simple import best as simple_order
-from narrows.columns import ASOF, LABEL, USER, WEIGHT, stage_score
+from narrows.columns import ASOF, LABEL, LABEL_WEIGHT, USER, WEIGHT, stage_score
 from narrows.metrics import ndcg
 from stages.prerank.trees import TREES, PrerankModel, threads_of
 
@@ -30,11 +30,11 @@ def fit(room: Prerank, examples: pa.Table) -> PrerankModel:
 
     A list is an (as-of, user); lists without a positive are left out. A uniform sample of negatives leaves the order
     alone, one that prefers some does not (measured: it costs 2% of the recall), so negatives that were sampled more
-    densely are thinned to the sampling share of the others.
+    densely are thinned to the sampling share of the others. Features that have one value in all rows are left out.
 
     Args:
         room: the settings.
-        examples: one column for each pair feature, label, weight, asof and user_id.
+        examples: one column for each pair feature, label, weight, label_weight, asof and user_id.
 
     Raises:
         ValueError: the examples have no positive.
@@ -44,9 +44,14 @@ def fit(room: Prerank, examples: pa.Table) -> PrerankModel:
     if not len(rows):
         raise ValueError("examples: no row has label 1, so there is nothing to learn; give earlier or longer windows.")
     features = np.stack([column(examples, name)[rows] for name in names], 1)
+    if len(varies := varying(features)) < len(names):
+        names, features = [names[k] for k in varies], features[:, varies]
+    worth = column(examples, LABEL_WEIGHT)[rows]
+    weight = worth if (worth != 1).any() else None
     data = lightgbm.Dataset(
-        features, label[rows], group=sizes, feature_name=names, free_raw_data=False, params=_options(room)
-    )
+        features, label[rows], weight=weight, group=sizes, feature_name=names, free_raw_data=False,
+        params=_options(room),
+    )  # fmt: skip
     most = max(MIN_TREES, int(label[rows].sum()) // room.positives_per_tree)
     pointwise, lambdarank = min(room.pointwise_trees, most), min(room.lambdarank_trees, most)
     seeds = range(room.seed, room.seed + room.ensemble_size)
@@ -57,7 +62,8 @@ def fit(room: Prerank, examples: pa.Table) -> PrerankModel:
     best = np.sort(np.argsort(-gain, kind="stable")[: room.first_features])
     options = _options(room) | _pointwise(room, room.seed)
     options |= {"learning_rate": room.first_learning_rate, "feature_fraction": 1.0}
-    data = lightgbm.Dataset(features[:, best], label[rows], feature_name=[names[k] for k in best], params=options)
+    names = [names[k] for k in best]
+    data = lightgbm.Dataset(features[:, best], label[rows], weight=weight, feature_name=names, params=options)
     return PrerankModel(lightgbm.train(options, data, room.first_trees), ensemble, *against_simple(room, examples))
 
 

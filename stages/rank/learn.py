@@ -25,6 +25,8 @@ class Labels:
     """float32 [candidates]: 1 / the probability that the sample has the candidate, given its list."""
     request: Array
     """float32 [candidates]: 1 / the probability that the sample has the list, the same for all of it."""
+    label_weight: Array
+    """float32 [candidates]: of a positive the weight of its event type."""
 
 
 def device() -> torch.device:
@@ -51,7 +53,9 @@ def batches(
         yield tuple(torch.from_numpy(array).to(where) for array in arrays), rows, torch.from_numpy(real).to(where)
 
 
-def loss_of(logits: Tensor, label: Tensor, weight: Tensor, request: Tensor, real: Tensor, listwise: float) -> Tensor:
+def loss_of(
+    logits: Tensor, label: Tensor, weight: Tensor, request: Tensor, label_weight: Tensor, real: Tensor, listwise: float
+) -> Tensor:
     """Pointwise loss, for calibration, plus `listwise` times a listwise one, for the order.
 
     The first is the weighted logistic loss over all requests, the second a softmax over each user's list (joint ranking and calibration,
@@ -63,6 +67,8 @@ def loss_of(logits: Tensor, label: Tensor, weight: Tensor, request: Tensor, real
         weight: 1 / the probability that the sample has the row, given its list [users, list].
         request: 1 / the probability that the sample has the list [users, list]; only the first loss reads it, so that a
             list counts in the order as any other.
+        label_weight: of a positive the weight of its event type; it counts in the listwise loss, as a probability is one
+            of any positive [users, list].
         real: bool [users, list], False = padding.
         listwise: weight of the listwise loss.
     """
@@ -70,7 +76,8 @@ def loss_of(logits: Tensor, label: Tensor, weight: Tensor, request: Tensor, real
     logistic = functional.binary_cross_entropy_with_logits(logits, label, whole, reduction="sum")
     weighted = (logits + weight.log()).masked_fill(~real, -math.inf)
     positive = label * real
-    softmax = -(positive * weighted.masked_fill(~real, 0).sub(weighted.logsumexp(1, keepdim=True))).sum(1)
+    likelihood = weighted.masked_fill(~real, 0).sub(weighted.logsumexp(1, keepdim=True))
+    softmax = -(positive * label_weight * likelihood).sum(1)
     return logistic / whole.sum() + listwise * (softmax / positive.sum(1).clamp_min(1)).sum() / (
         positive.sum(1) > 0
     ).sum().clamp_min(1)
@@ -96,9 +103,9 @@ def train(
             arguments, rows, real = next(batches(lists, parts[at][1], size, where))
             with _autocast(where):
                 logits = net(*arguments).float()
-            given = (labels.label, labels.weight, labels.request)
-            label, weight, request = (torch.from_numpy(array[rows]).to(where) for array in given)
-            loss = loss_of(logits, label, weight, request, real, listwise)
+            given = (labels.label, labels.weight, labels.request, labels.label_weight)
+            label, weight, request, worth = (torch.from_numpy(array[rows]).to(where) for array in given)
+            loss = loss_of(logits, label, weight, request, worth, real, listwise)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -16,13 +16,13 @@ import pyarrow.compute as pc
 import torch
 from torch import nn
 
-from features.lookup import Array, Catalogue, Pairs, codes, column, flat
+from features.lookup import Array, Catalogue, Pairs, codes, column, flat, varying
 from features.pair import FEATURES, matrix
 from features.simple import best as simple_order
 from features.simple import order
 from narrows.asof import DAY
 from narrows.candidates import keep_best
-from narrows.columns import ASOF, ITEM, LABEL, REQUEST_WEIGHT, USER, WEIGHT, stage_rank, stage_score
+from narrows.columns import ASOF, ITEM, LABEL, LABEL_WEIGHT, REQUEST_WEIGHT, USER, WEIGHT, stage_rank, stage_score
 from narrows.metrics import expected_calibration_error, ndcg
 from narrows.stage import Asof, Narrowed, Past, Shard
 from stages.rank import learn, stack
@@ -100,7 +100,8 @@ class Window:
         """Some rows as the networks read them."""
         rows = self.rows.filter(pa.array(which))
         item = codes(rows[ITEM], catalogue.ids)
-        labels = learn.Labels(column(rows, LABEL), column(rows, WEIGHT), request_weight(rows))
+        weights = column(rows, WEIGHT), request_weight(rows), column(rows, LABEL_WEIGHT)
+        labels = learn.Labels(column(rows, LABEL), *weights)
         return encoder.lists(self.users, catalogue, self.user[which], item, encoder.dense(rows)), labels
 
 
@@ -119,6 +120,8 @@ def fit(
     catalogue, columns = Catalogue(items), tuple(FEATURES)
     ids = [_strings(w.rows[ITEM]) for w in windows] + [_strings(flat(w.users, "sequence_item")[1]) for w in windows]
     dense = np.concatenate([dense_columns(window.rows, columns) for window in windows])
+    if len(varies := varying(dense)) < len(columns):
+        columns, dense = tuple(columns[k] for k in varies), dense[:, varies]
     encoder = Encoder.fit(catalogue, pa.concat_arrays(ids), columns, dense, room.length, room.min_count, horizon / DAY)
     data = [window.part(encoder, catalogue, ~window.held) for window in windows]
     nets = []

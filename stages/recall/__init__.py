@@ -94,6 +94,7 @@ class Recall(NarrowingStage):
         self, events: Table, user_profiles: Table, item_profiles: Recent, recall: Past, horizon: timedelta, visit: timedelta,
     ) -> RecallModel:  # fmt: skip
         """What the channels learn, and from the flow of earlier as-ofs how many candidates each may give."""
+        from narrows.engine.undo import positives
         from narrows.sampling import some_users
         from stages.recall import quotas
         from stages.recall.channels import build
@@ -104,7 +105,7 @@ class Recall(NarrowingStage):
         users, items = user_profiles.arrow(where=who), item_profiles[asof].arrow()
         before = item_profiles[asof - horizon].arrow() if asof - horizon in item_profiles else None
         seen = quotas.read(recall, events, horizon, list(build(self.channels)))
-        return fit(self, events.arrow(columns, who), users, items, asof, horizon, visit, before, seen)
+        return fit(self, positives(events, columns, who), users, items, asof, horizon, visit, before, seen)
 
     def load(self, folder: Path) -> RecallModel:
         """What the model's ``save`` wrote."""

@@ -57,7 +57,7 @@ class Channel:
 
         Args:
             query: all items, and all users or, of very many, a sample (``[recall] fit_users``).
-            events: user_id, item_id, event_time of these users' events up to ``end``.
+            events: user_id, item_id, event_time of these users' positives up to ``end`` that were not undone.
             end: the first instant after the as-of, UTC.
         """
         return self

@@ -86,7 +86,20 @@ class Query:
         """Whether each pair is in `seen`: bool (pairs,)."""
         return np.asarray(self.seen[user, item]).ravel() if len(user) else np.empty(0, bool)  # SciPy: no empty look-up
 
+    def last_days(self, user: Array, item: Array) -> Array:
+        """Days since each user last took the item, infinite where never: float32 (pairs,). `item` may be -1."""
+        known, width = self.history >= 0, len(self.ids)
+        keys = self.owner[known].astype(np.int64) * width + self.history[known]
+        order = np.argsort(keys)
+        keys, days = np.append(keys[order], -1), np.append(self.of_history("last_days")[known][order], np.inf)
+        wanted = user.astype(np.int64) * width + item
+        at = np.searchsorted(keys[:-1], wanted)
+        return np.where((keys[at] == wanted) & (item >= 0), days[at], np.inf).astype(np.float32)
+
     @cached_property
     def age(self) -> Array:
-        """Days since the item's last event, float32, infinite where it has none."""
-        return np.nan_to_num(column(self.items, "days_since_last_event"), nan=np.inf)
+        """Days since the item was last taken or looked at, float32, infinite where it never was."""
+        age = np.nan_to_num(column(self.items, "days_since_last_event"), nan=np.inf)
+        if "days_since_last_view" not in self.items.column_names:
+            return age
+        return np.minimum(age, np.nan_to_num(column(self.items, "days_since_last_view"), nan=np.inf))

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from features.lookup import Array, codes
 from narrows.columns import EVENT_TIME, ITEM, REASON, USER, stage_rank
+from narrows.engine.undo import positives
 from narrows.stage import Past, Table
 
 BLOCK = 10
@@ -104,7 +105,7 @@ def read(flows: Past, events: Table, horizon: timedelta, names: Sequence[str]) -
 def _seen(table: Table, events: Table, begin: datetime, horizon: timedelta, names: Sequence[str]) -> Seen | None:
     time = pc.field(EVENT_TIME)
     first, last = (pa.scalar(instant, pa.timestamp("us", "UTC")) for instant in (begin, begin + horizon))
-    wanted = events.arrow([USER, ITEM], (time >= first) & (time < last))
+    wanted = positives(events, [USER, ITEM], (time >= first) & (time < last))
     if table.requests is not None:
         sample = table.requests.arrow([USER])[USER].combine_chunks()
         wanted = wanted.filter(pc.is_in(wanted[USER], value_set=sample))

@@ -14,6 +14,8 @@ from narrows.stage import Asof, Table, TableStage, room
 class UserProfiles(TableStage):
     """Counts and recencies over several windows, histories by item, category, subcategory and brand, and the sequence.
 
+    All of positives that nothing undid; what the user looked at stands apart, in the lists ``viewed_*``.
+
     Users of the source's users table have a row even before their first event.
     """
 
@@ -29,6 +31,8 @@ class UserProfiles(TableStage):
     """Events of a user that are kept in order."""
     visits_length: int = Field(100, ge=1)
     """Visits that are kept, newest first."""
+    viewed_length: int = Field(200, ge=1)
+    """Distinct items of a user's context events (views, carts) that are kept, newest first."""
 
     def transform(
         self, events: Table, items: Table, users: Table, *, session: Any, asofs: list[Asof], horizon: timedelta,

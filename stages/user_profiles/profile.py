@@ -11,9 +11,23 @@ import polars as pl
 from features import history, user
 from features.ladder import STEPS
 from narrows.columns import CONTEXT, ITEM, PRICE, USER, VALUE
-from narrows.engine.histories import ATTRIBUTES, Scale, complete, dated, each_asof, everything, known_by, with_side
+from narrows.engine.histories import (
+    ATTRIBUTES,
+    UNDONE,
+    Scale,
+    complete,
+    dated,
+    each_asof,
+    everything,
+    known_by,
+    of_kind,
+    positives,
+    with_side,
+)
 from narrows.engine.spark import Parts
+from narrows.kinds import CONTEXT as CONTEXT_KIND
 from narrows.stage import Asof, Table
+from stages.user_profiles.viewed import viewed_items
 
 if TYPE_CHECKING:
     from stages.user_profiles import UserProfiles
@@ -32,6 +46,7 @@ def profile(
 
 def profiles(rows: pl.DataFrame, asofs: list[Asof], room: UserProfiles, scale: Scale) -> Iterator[pl.DataFrame]:
     """For each as-of one row per user it has heard of, in order; ``rows`` as ``each_asof`` says."""
+    everyone, looked, rows = rows, of_kind(rows, CONTEXT_KIND), positives(rows)
     lengths = {ITEM: room.history_length} | dict.fromkeys(ATTRIBUTES, room.kinds_length)
     # newest first, of one instant by item: a group's first rows are its newest; the rest, as sums depend on the order
     rows = rows.sort("second", ITEM, VALUE, PRICE, descending=[True, False, False, False])
@@ -41,12 +56,13 @@ def profiles(rows: pl.DataFrame, asofs: list[Asof], room: UserProfiles, scale: S
     for asof in asofs:
         known = known_by(rows, asof, scale)
         visit = visits(known_by(visited, asof, scale))
-        result = everything(rows, asof).select(USER).unique()
+        result = everything(everyone, asof).select(USER).unique()
         tables = [
             segments,
             known.group_by(USER).agg(feature().alias(feature.__name__) for feature in user.FEATURES),
             favourite(known),
             sequences(known, room.sequence_length),
+            viewed_items(known_by(looked, asof, scale), room.viewed_length),
             visit.group_by(USER, maintain_order=True).agg(
                 visit_days=pl.col("age").cast(pl.Float32).head(room.visits_length)
             ),
@@ -61,10 +77,13 @@ def profiles(rows: pl.DataFrame, asofs: list[Asof], room: UserProfiles, scale: S
 
 
 def by_visit(rows: pl.DataFrame, *keys: str) -> pl.DataFrame:
-    """Per ``keys``, period and time of becoming known: ``second`` of the last event and the sum of the values, newest first."""
+    """Per ``keys``, period and time of becoming known (and being cancelled): ``second`` of the last event and the sum of the
+    values, newest first.
+    """
     rows = rows.filter(pl.all_horizontal(pl.col("known", *keys).is_not_null()))
     total = pl.when(pl.col(VALUE).count() > 0).then(pl.col(VALUE).sum())
-    visits = rows.group_by(*keys, PERIOD, "known").agg(pl.col("second").max(), total.alias(VALUE))
+    known = ["known", *[UNDONE] * (UNDONE in rows.columns)]
+    visits = rows.group_by(*keys, PERIOD, *known).agg(pl.col("second").max(), total.alias(VALUE))
     return visits.sort(*keys, PERIOD, descending=[False] * len(keys) + [True])
 
 

@@ -40,7 +40,12 @@ def examples(asked: Shard) -> pa.Table:
     columns = dict(zip(FEATURES, values.T, strict=True))
     label = (np.nan_to_num(columns["history_count"]) >= 5).astype(np.int32)
     asof = [str(ASOF - timedelta(days=7))] * len(label)
-    more = {"label": label, "weight": np.ones(len(label), np.float32), "asof": asof}
+    more = {
+        "label": label,
+        "weight": np.ones(len(label), np.float32),
+        "label_weight": np.ones(len(label), np.float32),
+        "asof": asof,
+    }
     return pa.table({**{name: pairs[name] for name in pairs.column_names}, **columns, **more})
 
 

@@ -33,7 +33,7 @@ def examples(asked: Shard, scored: bool = True) -> pa.Table:
     label = (np.nan_to_num(columns["history_count"]) >= 5).astype(np.int32)
     if not scored:
         columns |= {n: pa.nulls(len(label), pairs[n].type) for n in ("prerank_score", "prerank_rank")}
-    more = {"label": label, "weight": np.ones(len(label), np.float32)}
+    more = {"label": label, "weight": np.ones(len(label), np.float32), "label_weight": np.ones(len(label), np.float32)}
     return pa.concat_tables([pa.table({**columns, **more, "asof": [str(day)] * len(label)}) for day in DAYS])
 
 

@@ -27,7 +27,8 @@ ORDER = [
     "item_first_days", "item_last_days", "item_repeat_share", "item_gap_days",
     "item_visits_per_user", "item_due", "item_price", "item_price_ratio", "category_trend", "subcategory_trend",
     "subcategory_popularity_share", "context_users_4x", "context_users_4th", "user_events_4x", "user_events_1x", "user_events", "user_visits",
-    "user_last_days", "user_variety", "item_to_item_score", "ease_score", "two_tower_score",
+    "user_last_days", "user_variety", "viewed_count", "viewed_last_days", "viewed_since_taken", "item_viewers",
+    "item_viewers_long", "item_to_item_score", "ease_score", "two_tower_score",
 ]  # fmt: skip
 
 

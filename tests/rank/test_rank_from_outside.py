@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from features.lookup import Pairs
@@ -14,6 +15,7 @@ from narrows.settings import Settings, load_settings
 from stages.prerank import Prerank, learn
 from stages.rank import Rank
 from stages.rank import model as rank_model
+from stages.rank.inputs import dense_columns
 from stages.rank.rankers import BUILT_IN, RANKERS, ranker
 from tests.outside import imported, shown
 from tests.rank.small import DAYS, examples, small_shard
@@ -55,10 +57,18 @@ def test_a_pair_feature_from_outside_is_a_column_of_both_models(tmp_path):
         pairs = Pairs(asked.users, asked.items, asked.candidates)
         np.testing.assert_array_equal(FEATURES["my_price_gap"](pairs), np.ones(len(pairs), np.float32))
         rows = examples(asked)
+        assert "my_price_gap" not in learn.fit(PRERANK, rows).ensemble[0].feature_name(), "it has one value"
+        price = pa.array(np.arange(asked.items.num_rows) % 3 + 1, pa.float32())
+        at = asked.items.column_names.index("price")
+        asked = replace(asked, items=asked.items.set_column(at, "price", price))
+        rows = examples(asked)
         trees = learn.fit(PRERANK, rows)
-        assert trees.ensemble[0].feature_name() == list(FEATURES)
+        dense = dense_columns(rows, tuple(FEATURES))
+        varies = tuple(name for name, column in zip(FEATURES, dense.T, strict=True) if len(np.unique(column)) > 1)
+        assert varies[-1] == "my_price_gap"
+        assert trees.ensemble[0].feature_name() == list(varies)
         networks = rank_model.fit(RANK, rows, dict.fromkeys(DAYS, asked.users), asked.items, WEEK)
-        assert networks.encoder.columns == tuple(FEATURES)
+        assert networks.encoder.columns == varies
         for room, model in ((PRERANK, trees), (RANK, networks)):
             received = asked.candidates.drop_columns(["prerank_score", "prerank_rank"]) if room is PRERANK else None
             narrowed = room.narrow(model, replace(asked, candidates=received or asked.candidates))
