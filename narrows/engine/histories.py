@@ -72,7 +72,7 @@ def each_asof(rows: DataFrame, key: str, sides: dict[str, pa.Table], asofs: list
 
 def _stored(rows: DataFrame) -> int:
     """What Spark knows of the size of the files that a frame is read from, in bytes."""
-    return int(rows._jdf.queryExecution().optimizedPlan().stats().sizeInBytes())  # type: ignore[operator, union-attr]
+    return int(rows._jdf.queryExecution().optimizedPlan().stats().sizeInBytes())
 
 
 def joined_with(rows: pl.DataFrame, sides: dict[str, pa.Table]) -> pl.DataFrame:
