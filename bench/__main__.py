@@ -46,7 +46,8 @@ def main() -> None:
 def shard_of(runner: Runner, name: str, asof: date) -> tuple[Any, Any, Any]:
     """A narrowing room, its model and its first shard."""
     room = runner.room(name)
-    return room, runner.model(name, asof)[0], next(shards(runner.shard_tables(room, asof), asof))
+    tables, size = runner.shard_tables(room, asof), runner.settings.shard_users
+    return room, runner.model(name, asof)[0], next(shards(runner.pipeline, room, tables, asof, size))
 
 
 def prerank(runner: Runner, asof: date, bytes_: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Number
+
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -26,7 +28,7 @@ def results(room: str, data: object, docs: object) -> list[tuple]:
 
 def plain(value: object) -> str:
     """A whole number is one, however a frame holds it."""
-    return str(float(value)) if isinstance(value, (int, float)) else str(value)
+    return str(float(value)) if isinstance(value, Number) else str(value)
 
 
 def both_ways(room: str, rows: pa.Table, tmp_path, monkeypatch) -> tuple[list[tuple], list[tuple]]:

@@ -36,8 +36,9 @@ def memory(settings: Settings, counts: Counts | None) -> Check:
     free = psutil.virtual_memory().available / 1e6
     need = BASE_MB + size(heap(settings.spark, settings.engine)) / 2**20 - DEFAULT_HEAP_MB
     if counts:
-        windows = settings.pipeline_settings.windows
-        need += counts.events * MB_PER_EVENT + counts.users * windows * MB_PER_EXAMPLES
+        chosen = settings.pipeline_settings
+        learned = counts.users if chosen.mode == "staged" else min(counts.users, chosen.flow_users)
+        need += counts.events * MB_PER_EVENT + learned * chosen.windows * MB_PER_EXAMPLES
     text = f"{free / 1000:.1f} GB free, a run takes about {need / 1000:.1f} GB (estimate)"
     if need > free:
         return warns("memory", f"{text}. End other programs, take a larger machine, or lower [pipeline] windows")

@@ -55,6 +55,8 @@ class Scale:
 
 
 ATTRIBUTES = ("category", "subcategory", "brand")
+TASK_BYTES = 50_000_000
+"""Of the files of events that one task has in memory, several times larger: some two million events."""
 SIDE = [name for name in ITEM_COLUMNS if name != ITEM]
 UNDONE = "undone"
 """Of a cancelled positive: the number of the period by which that was known."""
@@ -100,7 +102,7 @@ def each_asof(
     with ``period`` (text as Enums in order; rows with a null ``known`` are of a side table) and the as-ofs; it yields
     one frame per as-of, with one row per ``key``.
     """
-    parts = int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions")))
+    parts = max(int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions"))), _stored(rows) // TASK_BYTES)
     kinds = dict(rows.dtypes)
 
     def work(batches: Iterator[pa.RecordBatch], folder: Path) -> None:
@@ -110,6 +112,11 @@ def each_asof(
 
     # by range: the files, in order, hold the keys in order, whatever the number of partitions (by hash it would be 2 s faster)
     return Parts(rows.repartitionByRange(parts, key), work)
+
+
+def _stored(rows: DataFrame) -> int:
+    """What Spark knows of the size of the files that a frame is read from, in bytes."""
+    return int(rows._jdf.queryExecution().optimizedPlan().stats().sizeInBytes())
 
 
 def marked(rows: pl.DataFrame, grain: timedelta) -> pl.DataFrame:

@@ -93,6 +93,11 @@ def test_an_edit_of_the_cut_remakes_everything(copy, before):
     assert edited == set(ROOMS)
 
 
+def test_an_edit_of_the_sampling_remakes_what_narrows(copy, before):
+    edited = changed(copy, before, "narrows/sampling.py", "LIKELY_SHARE = 0.8", "LIKELY_SHARE = 0.7")
+    assert edited == FLOW | {"recall"}
+
+
 def test_an_edit_of_a_room_remakes_it_and_what_follows(copy, before):
     edited = changed(copy, before, "stages/evaluation/metrics.py", "def coverage", "UNUSED = 1\n\n\ndef coverage")
     assert edited == {"evaluation"}
@@ -108,6 +113,9 @@ def test_settings_time_and_plug_ins_count(copy, before):
     assert differ("NARROWS_EVALUATION__RESAMPLES=7") == {"evaluation"}
     assert differ("NARROWS_SOURCE__HORIZON=1d") == set(ROOMS)
     assert differ("NARROWS_PIPELINE__WINDOWS=3") == FLOW - {"examples"} | {"prerank"}
+    sampled = FLOW - {"examples"} | {"recall"}  # examples have the version of what they read
+    assert differ("NARROWS_PIPELINE__FLOW_USERS=7") == sampled
+    assert differ("NARROWS_RECOMMENDATIONS__AUDIENCE=3") == sampled
     (copy / "mine.py").write_text(
         'from features.pair import feature\n\n\n@feature\ndef mine(pairs):\n    """M."""\n    return pairs.user\n'
     )
