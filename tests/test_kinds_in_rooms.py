@@ -113,7 +113,8 @@ def profiles(spark, folder: Path, rows: Rows, published: Asof, asofs: list[Asof]
     items, users = (Table(name, published, "v", folder / name, {}) for name in ("items", "users"))
     found: dict[Any, dict[str, Any]] = {}
     for room, key, wanted in ((UserProfiles(), "user_id", "u"), (ItemProfiles(), "item_id", "x")):
-        room.transform(table, items, users, session=spark, asofs=asofs).save(folder / room.name)
+        lengths = {"horizon": WEEK, "visit": timedelta(days=1)}
+        room.transform(table, items, users, session=spark, asofs=asofs, **lengths).save(folder / room.name)
         for asof in asofs:
             made = pq.read_table(folder / room.name / f"asof={asof}").to_pylist()
             found[room.name, asof] = next((row for row in made if row[key] == wanted), {})

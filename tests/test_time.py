@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from narrows.asof import Asof
+from narrows.asof import DAY, Asof
 from narrows.stage import Table
 from stages.item_profiles import ItemProfiles
 from stages.user_profiles import UserProfiles
@@ -20,7 +20,7 @@ from tests import random_events as world
 
 ASOF = Asof.parse("2024-03-20")
 END = datetime(2024, 3, 21, tzinfo=UTC)
-HOUR = timedelta(hours=1)
+HOUR, WEEK = timedelta(hours=1), timedelta(days=7)
 
 
 def profiles(
@@ -32,7 +32,7 @@ def profiles(
     events = dataclasses.replace(events, asof=max(asofs))
     tables = {}
     for room in (UserProfiles(), ItemProfiles()):
-        room.transform(events, items, users, session=spark, asofs=asofs).save(folder / room.name)
+        room.transform(events, items, users, session=spark, asofs=asofs, horizon=WEEK, visit=DAY).save(folder / room.name)
         for asof in asofs:
             (folder / room.name / str(asof)).mkdir()
             (folder / room.name / f"asof={asof}").rename(folder / room.name / str(asof) / "data")
