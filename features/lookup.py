@@ -56,12 +56,22 @@ class Catalogue:
     def __init__(self, items: pa.Table):
         self.items = items
         self.ids: pa.Array = items["item_id"].combine_chunks()
+        self._places: dict[str, Array] = {}
         self.vocabulary: dict[str, pa.Array] = {}
         self.code: dict[str, Array] = {}
         for name in ("category", "subcategory", "brand"):
             values = items[name].combine_chunks().cast(pa.string())
             self.vocabulary[name] = pc.unique(values.drop_null())
             self.code[name] = codes(values, self.vocabulary[name])
+
+    def place(self, name: str) -> Array:
+        """Each item's place by a column that counts, 1 = the largest, equal counts alike; NaN for 0: float32 (items,)."""
+        if name not in self._places:
+            count = np.nan_to_num(column(self.items, name))
+            ascending = np.sort(count)
+            place = (len(count) - np.searchsorted(ascending, count, "right") + 1).astype(np.float32)
+            self._places[name] = np.where(count > 0, place, np.float32(np.nan))
+        return self._places[name]
 
     @cached_property
     def contexts(self) -> tuple[pa.Array, Array, Array, Array]:

@@ -32,7 +32,9 @@ def profiles(
     events = dataclasses.replace(events, asof=max(asofs))
     tables = {}
     for room in (UserProfiles(), ItemProfiles()):
-        room.transform(events, items, users, session=spark, asofs=asofs, horizon=WEEK, visit=DAY).save(folder / room.name)
+        room.transform(events, items, users, session=spark, asofs=asofs, horizon=WEEK, visit=DAY).save(
+            folder / room.name
+        )
         for asof in asofs:
             (folder / room.name / str(asof)).mkdir()
             (folder / room.name / f"asof={asof}").rename(folder / room.name / str(asof) / "data")

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from features.registry import Feature
 
 
+PLACED = ("64th", "16th", "4th", "1x", "4x")
+"""Steps by which items are placed."""
+
+
 def _users_within(step: str) -> Feature:
     def users(pairs: Pairs) -> Array:
         return pairs.of_item(f"users_{step}")
@@ -32,8 +36,22 @@ def _trend(step: str, longer: str) -> Feature:
     return trend
 
 
+def _place(step: str) -> Feature:
+    def place(pairs: Pairs) -> Array:
+        return pairs.catalogue.place(f"users_{step}")[pairs.item]
+
+    place.__name__ = f"item_place_{step}"
+    place.__doc__ = (
+        f"The item's place by users of the last {words(step)}, 1 = most, which busy and quiet days have in common; "
+        "NaN without any."
+    )
+    return place
+
+
 for _step in STEPS:
     feature(_users_within(_step))
+for _step in PLACED:
+    feature(_place(_step))
 for _step, _longer in pairwise(STEPS):
     feature(_trend(_step, _longer))
 

@@ -31,6 +31,9 @@ class Examples(TableStage):
 
     scored_windows: int = Field(2, ge=1)
     """First run: of the earlier as-ofs that are learned from, the latest that carry the pre-ranker's scores."""
+    turnover: float = Field(0.25, ge=0, le=1)
+    """First run: where more of the latest window's demand is for items that the oldest one did not know, recall is fitted as of each
+    window, as it would have been; else the oldest window's model narrows at all of them, which is faster."""
     negative_share: float = Field(0.12, gt=0, le=1)
     """Share kept of the negatives that pre-rank removed or never saw."""
     hard_share: float = Field(0.5, gt=0, le=1)
@@ -63,4 +66,4 @@ class Examples(TableStage):
         """Make the windows that the run learns from and that no earlier run published."""
         from stages.examples.first_run import make_windows
 
-        make_windows(runner, asof, self.scored_windows)
+        make_windows(runner, asof, self.scored_windows, self.turnover)

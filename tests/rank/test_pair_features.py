@@ -9,6 +9,7 @@ import pytest
 from features.ladder import STEPS
 from features.lookup import Pairs, locate
 from features.pair import FEATURES, matrix
+from features.pair.item import PLACED
 from features.sequence import pad
 from tests.recall.tiny import shard
 
@@ -23,7 +24,7 @@ ORDER = [
     "category_decayed_16x", "category_decayed_1x", "category_visit_share", "subcategory_decayed_16x",
     "subcategory_decayed_1x", "subcategory_visit_share",
     "subcategory_due", "subcategory_due_visits", "subcategory_since_item",
-    *(f"item_users_{step}" for step in STEPS), *(f"item_trend_{step}" for step in list(STEPS)[:-1]),
+    *(f"item_users_{step}" for step in STEPS), *(f"item_place_{step}" for step in PLACED), *(f"item_trend_{step}" for step in list(STEPS)[:-1]),
     "item_first_days", "item_last_days", "item_repeat_share", "item_gap_days",
     "item_visits_per_user", "item_due", "item_price", "item_price_ratio", "category_trend", "subcategory_trend",
     "subcategory_popularity_share", "context_users_4x", "context_users_4th", "user_events_4x", "user_events_1x", "user_events", "user_visits",
@@ -57,6 +58,8 @@ def pairs() -> Pairs:
         "subcategory_visit_share": [1, 1, np.nan],
         "item_users_4x": [2, 1, 1],
         "item_repeat_share": [0.5, 0, 0],
+        "item_place_4x": [1, 2, 2],
+        "item_place_64th": [np.nan] * 3,
         "subcategory_popularity_share": [2 / 3, 1 / 3, 1],
         "context_users_4x": [2, 1, 0],
         "user_variety": [0.5, 0.5, 0.5],
