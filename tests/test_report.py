@@ -82,7 +82,7 @@ def test_the_report_says_what_the_tables_say():
     for words in (
         "completejourney · as of 2017-11-30 · judged on the 7 days after", "list of 20 · 1,344 users",
         ".3000 [.200, .400]", "+.0200 [+.010, +.030]", "off by 0.0123", "log loss 0.1200, constant's 0.1600",
-        "judged users without a list (worth 0) 3",
+        "judged users served the fallback 3",
         "every scoring stage orders at least as well", "4 more reasons",
         "no channel proposed it", "narrows show 1",
     ):  # fmt: skip

@@ -96,7 +96,7 @@ def judge(side: Side, settings: Any) -> Judged:
     profiles = side.table("user_profiles"), Recent({side.asof: side.table("item_profiles")})
     flow = {room: side.table(room) for room in rooms}
     run = read.run(settings, side.table(PUBLISHER), flow, *profiles, events.truth(side.asof), end)
-    lists = {"published": run.judge.lists(run.published)}
+    lists = {"published": run.judge.lists(run.shown)}
     for room, table in run.rooms.items():
         order = quality.orders(run.rooms, room)["stage", room]
         lists[room] = run.judge.candidates(table).top(order, run.depth)

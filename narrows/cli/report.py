@@ -138,7 +138,7 @@ def _tail(facts: Row) -> list[str]:
         shown = f"{100 * facts['coverage']:.1f}% of the catalogue shown · novelty {facts['novelty']:.1f} bits"
         rows.append(("variety", shown))
     without = int(facts["users_without_list"] or 0)
-    fallbacks = facts["fallbacks"] | ({"judged users without a list (worth 0)": without} if without else {})
+    fallbacks = facts["fallbacks"] | ({"judged users served the fallback": without} if without else {})
     for name, counts in (("quarantine", facts["quarantine"]), ("fallbacks", fallbacks)):
         rows.append((name, " · ".join(f"{reason} {n:,}" for reason, n in counts.items()) or "none"))
     rows += [("next" if not at else "", step) for at, step in enumerate(facts["next"])]

@@ -1,4 +1,4 @@
-"""Lists anybody could make without a cascade, from the profiles alone; they ignore eligibility and policy."""
+"""Lists anybody could make without a cascade, from the profiles alone, for known and unknown users; they ignore eligibility and policy."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def popular(judge: Judge, users: pa.Table, items: pa.Table, step: str, n: int, n
         new: leave out what the user has in their history; only for users who are judged.
     """
     if not new:
-        pool, rank = _most_popular(judge, users, items, step, n)
+        pool, rank = _most_popular(judge, np.arange(len(judge.users)), items, step, n)
         return pool.top(rank, n)
-    judged = judge.populations["all"].row[codes(users[USER], judge.users)] >= 0
-    users = users.filter(pa.array(judged))
-    longest = pc.max(pc.list_value_length(users["history_item"])).as_py() or 0
-    pool, rank = _most_popular(judge, users, items, step, n + longest)
+    judged = judge.populations["all"].row >= 0
+    mine = users.filter(pa.array(judged[codes(users[USER], judge.users)]))
+    longest = pc.max(pc.list_value_length(mine["history_item"])).as_py() or 0
+    pool, rank = _most_popular(judge, np.flatnonzero(judged), items, step, n + longest)
     return pool.top(rank, n, new=True)
 
 
@@ -49,7 +49,9 @@ def own_then_popular(
     history = users["history_item"].combine_chunks()
     owner = codes(users[USER], judge.users)[pc.list_parent_indices(history).to_numpy()]
     worth = users[by].combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(float)
-    fill, rank = _most_popular(judge, users, items, step, 2 * n)  # who has under n own items lacks n of 2n
+    fill, rank = _most_popular(
+        judge, np.arange(len(judge.users)), items, step, 2 * n
+    )  # who has under n own items lacks n of 2n
     lacks = fill.new
     user = np.concatenate([owner, fill.user[lacks]])
     item = np.concatenate([codes(history.flatten(), judge.items), fill.item[lacks]])
@@ -57,9 +59,10 @@ def own_then_popular(
     return Pool(user, item, np.zeros(len(user), bool)).top(np.concatenate([-worth, behind + rank[lacks]]), n)
 
 
-def _most_popular(judge: Judge, users: pa.Table, items: pa.Table, step: str, depth: int) -> tuple[Pool, np.ndarray]:
-    """The ``depth`` most popular items for every user, and their popularity rank (1 = best)."""
+def _most_popular(
+    judge: Judge, everyone: np.ndarray, items: pa.Table, step: str, depth: int
+) -> tuple[Pool, np.ndarray]:
+    """The ``depth`` most popular items for each of the coded users, and their popularity rank (1 = best)."""
     best = codes(items.sort_by(by_popularity(items, step))[ITEM][:depth], judge.items)
-    everyone = codes(users[USER], judge.users)
     user, item = np.repeat(everyone, len(best)), np.tile(best, len(everyone))
     return judge.pool(user, item), np.tile(np.arange(1.0, len(best) + 1), len(everyone))

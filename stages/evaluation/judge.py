@@ -92,6 +92,12 @@ class Judge:
         row[users] = np.arange(len(users))
         return Population(row, positives, keys)
 
+    def split(self, one: str, other: str, users: np.ndarray) -> None:
+        """Make two populations of ``all``: the coded ``users``, and the rest."""
+        keys = self.populations["all"].keys
+        mine = np.isin(keys // max(len(self.items), 1), users)
+        self.populations |= {one: self._population(keys[mine]), other: self._population(keys[~mine])}
+
     def lists(self, table: pa.Table) -> JudgedLists:
         """A table of lists (user_id, item_id, rank), as published.
 

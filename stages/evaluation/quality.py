@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from narrows.columns import KEPT, RANK
+from narrows.columns import KEPT, RANK, USER
 from stages.evaluation import baselines
 from stages.evaluation.cascade import own_rank
 from stages.evaluation.judge import JudgedLists
@@ -32,7 +33,19 @@ def judge(run: Run, out: MetricRows) -> None:
         worth(run, population, some, out)
     for population in ("all", "new"):
         differences(run, population, shown, out)
+    for population in _by_list(run):
+        worth(
+            run, population, {name: each for name, each in shown.items() if name[0] in ("published", "baseline")}, out
+        )
     spread(run, shown, out)
+
+
+def _by_list(run: Run) -> tuple[str, ...]:
+    """Two more populations, where somebody was served the fallback: ``listed`` and ``fallback``, users with and without a list."""
+    if run.sample is not None or run.fallback is None or not run.fallback.num_rows:
+        return ()
+    run.judge.split("listed", "fallback", codes(pc.unique(run.published[USER]), run.judge.users))
+    return ("listed", "fallback")
 
 
 def lists(run: Run) -> tuple[dict[Name, JudgedLists], dict[Name, JudgedLists]]:
@@ -41,8 +54,8 @@ def lists(run: Run) -> tuple[dict[Name, JudgedLists], dict[Name, JudgedLists]]:
     A stage's list is the first items of what it kept, by its own rank; a channel's is the first it proposed.
     """
     judge, n = run.judge, run.depth
-    shown = {PUBLISHED: judge.lists(run.published)}
-    fresh = {PUBLISHED: judge.candidates(run.published).top(run.published[RANK], n, new=True)}
+    shown = {PUBLISHED: judge.lists(run.shown)}
+    fresh = {PUBLISHED: judge.candidates(run.shown).top(run.shown[RANK], n, new=True)}
     for room, table in run.rooms.items():
         pool = judge.candidates(table)
         for name, rank in orders(run.rooms, room).items():
@@ -81,7 +94,7 @@ def worth(run: Run, population: str, judged: Mapping[Name, JudgedLists], out: Me
     """Recall, NDCG, MRR, hit rate and novelty of every list, with intervals over users.
 
     Novelty is the mean self-information of what a user was shown, so users without a list have none;
-    everywhere else they count as zero, and ``users_without_list`` says how many they are.
+    everywhere else they count as zero; ``users_without_list`` says how many have no list of their own.
     """
     judged_users, judge = run.judge.populations[population], run.judge
     users, weight = len(judged_users.positives), run.judged_weight(population)
@@ -107,8 +120,9 @@ def worth(run: Run, population: str, judged: Mapping[Name, JudgedLists], out: Me
         out.add(population, name, metric, value[at], users, k, low=low[at], high=high[at])
     if run.sample is not None:
         return
-    row = judged_users.row[judged[PUBLISHED].user]
-    missing = users - len(np.unique(row[row >= 0]))
+    own = codes(pc.unique(run.published[USER]), judge.users)
+    row = judged_users.row[own[own >= 0]]
+    missing = users - int((row >= 0).sum())
     out.add(population, PUBLISHED, "users_without_list", missing, users)
 
 

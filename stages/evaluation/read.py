@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from features.ladder import STEPS, best_step
 from narrows.columns import EVENT_TIME, ITEM, KEPT, RANK, REASON, REQUEST_WEIGHT, USER
 from narrows.engine.undo import positives
+from narrows.serving.schema import EVERYONE
 from narrows.stage import Asof, Recent, Table
 from stages.evaluation.run import Run
 
@@ -46,12 +47,16 @@ def run(
     if requests is None:
         users = user_profiles.arrow(of_users)
         tables = {name: _flow(table) for name, table in rooms.items()}
-        return Run(taken, users, items, tables, recommendations.arrow([USER, ITEM, RANK], scene), *drawn)
+        published = recommendations.arrow([USER, ITEM, RANK], scene)
+        fallback = _fallback(recommendations, published, taken, users, scene)
+        return Run(taken, users, items, tables, published, fallback, *drawn)
 
     def of(chosen: pa.Array, truth: pa.Table, tables: dict[str, pa.Table], **more: Any) -> Run:
         mine = pc.field(USER).isin(chosen)
         published = recommendations.arrow([USER, ITEM, RANK], mine if scene is None else mine & scene)
-        return Run(truth, user_profiles.arrow(of_users, mine), items, tables, published, *drawn, **more)
+        users = user_profiles.arrow(of_users, mine)
+        fallback = None if "sample" in more else _fallback(recommendations, published, truth, users, scene)
+        return Run(truth, users, items, tables, published, fallback, *drawn, **more)
 
     sample = requests.arrow()
     in_flow = pc.field(REQUEST_WEIGHT).is_valid()
@@ -67,6 +72,25 @@ def run(
     )
     items_shown, users_shown = _served(recommendations, scene)
     return replace(judged, flow=flow, served=(items_shown, users_shown))
+
+
+def _fallback(
+    recommendations: Table, published: pa.Table, truth: pa.Table, users: pa.Table, scene: Any
+) -> pa.Table | None:
+    """What the users of the truth are served who have no list: the fallback of their segment, else everyone's."""
+    if not recommendations.has_side("fallback"):
+        return None
+    rows = recommendations.side("fallback").arrow(["segment", RANK, ITEM], scene)
+    who = pc.unique(truth[USER])
+    who = who.filter(pc.invert(pc.is_in(who, value_set=pc.unique(published[USER]))))
+    segment = pa.nulls(len(who), pa.string())
+    if "segment" in users.column_names:
+        at = pc.index_in(who, value_set=users[USER].combine_chunks().cast(who.type))
+        segment = users["segment"].combine_chunks().cast(pa.string()).take(at)
+    known = pc.fill_null(pc.is_in(segment, value_set=pc.unique(rows["segment"])), False)
+    served = pc.if_else(pc.and_(known, segment.is_valid()), segment, EVERYONE)
+    joined = pa.table({USER: who, "segment": served}).join(rows, "segment", join_type="inner")
+    return joined.select([USER, ITEM, RANK]).cast(published.schema)
 
 
 def _flow(table: Table, where: Any = None) -> pa.Table:

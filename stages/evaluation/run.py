@@ -44,7 +44,10 @@ class Run:
     rooms: Mapping[str, pa.Table]
     """Per narrowing room, in order, its kept and removed rows."""
     published: pa.Table
-    """user_id, item_id, rank of the published lists: the headline comes from these rows and nothing else."""
+    """user_id, item_id, rank of the published lists."""
+    fallback: pa.Table | None = None
+    """The same of the judged users who have no list: the published fallback, of their segment where it has one. The headline
+    comes from these rows, those of ``published``, and nothing else."""
     step: str = "1x"
     """Of the ladder: the popularity whose list of a horizon before was worth most."""
     cutoffs: tuple[int, ...] = (5, 10, 20)
@@ -71,6 +74,11 @@ class Run:
     def judged_weight(self, population: str) -> np.ndarray:
         """The `weight` of each judged user of a population: f64 (judged users,)."""
         return self.weight(self.judge.users.filter(pa.array(self.judge.populations[population].row >= 0)))
+
+    @property
+    def shown(self) -> pa.Table:
+        """user_id, item_id, rank of what a service reads for each user: the own list, else the fallback."""
+        return self.published if self.fallback is None else pa.concat_tables([self.published, self.fallback])
 
     @cached_property
     def judge(self) -> Judge:

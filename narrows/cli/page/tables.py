@@ -40,7 +40,7 @@ def quarantine(facts: Row) -> Markup:
         else tag("p", "No source row was left out.")
     )
     without = int(facts["users_without_list"] or 0)
-    stood_in = dict(facts["fallbacks"]) | ({"judged users without a list (worth 0)": without} if without else {})
+    stood_in = dict(facts["fallbacks"]) | ({"judged users served the fallback": without} if without else {})
     more = table("Fallbacks", ["what", "how many"], [(what, f"{n:,}") for what, n in stood_in.items()], numbers=(1,))
     return section("quarantine", "Quarantine", said, more if stood_in else None)
 
