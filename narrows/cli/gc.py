@@ -82,7 +82,7 @@ def roots(settings: Settings, keep_runs: int) -> tuple[dict[int, Kept], dict[str
     from narrows.config.sections import PipelineSettings, length_of
     from narrows.durations import parse
     from narrows.run.needed import Kept, windows
-    from narrows.serving import reading
+    from narrows.serving import kept as in_database
     from narrows.store.partitions import VERSION_DIGITS
 
     runs = {}
@@ -92,7 +92,7 @@ def roots(settings: Settings, keep_runs: int) -> tuple[dict[int, Kept], dict[str
         asof = Asof.parse(made["asof"], length_of(made["grain"]))
         runs[made["number"]] = Kept(asof, parse(made["horizon"]), count, versions)
     releases = {}
-    for row in reading.releases(settings.serving_url):
+    for row in in_database.releases(settings.serving_url):
         try:
             asof = settings.asof(row["asof"])
         except ValueError:
