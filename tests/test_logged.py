@@ -244,3 +244,11 @@ def test_a_warning_needs_the_whole_interval_below_zero(high, warns, monkeypatch,
     assert bool(told["warning"]) == warns
     if warns:
         assert "narrows compare 1 2" in told["warning"]
+
+
+def test_it_says_which_models_stood_back():
+    record = a_record()
+    assert logged.tags(record)["stood_back"] == ""
+    record["facts"]["stood_back"] = [{"room": "prerank", "order": "popular_16th", "instead_of": "trees"}]
+    assert logged.tags(record)["stood_back"] == "prerank: popular_16th"
+    assert "**prerank orders by popular_16th**" in logged.note(record)

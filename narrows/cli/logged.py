@@ -94,6 +94,7 @@ def tags(record: Record) -> dict[str, Any]:
         "judged": str(bool(facts["users"])).lower(),
         "best_simple_list": f"{best['kind']} {best['list']}" if best else "",
         "cached": ", ".join(cached_rooms(record)),
+        "stood_back": ", ".join(f"{each['room']}: {each['order']}" for each in facts.get("stood_back", ())),
         "previous": record.get("against", {}).get("name", ""),
         "worse_than_previous": str(bool(record.get("against", {}).get("warning"))).lower(),
         "mlflow.note.content": note(record),
@@ -140,6 +141,10 @@ def note(record: Record) -> str:
         )
     else:
         lines.append(f"Not judged yet: the lists are judged when {facts['due']} has closed.")
+    lines += [
+        f"**{each['room']} orders by {each['order']}**: its model was not better."
+        for each in facts.get("stood_back", ())
+    ]
     if warning := record.get("against", {}).get("warning"):
         lines.append(f"**Warning: {warning}**")
     cost, spent = numbers["cost"], numbers["spent"]
