@@ -64,10 +64,11 @@ class Rank(NarrowingStage):
     """Of AdamW."""
     listwise: float = Field(1.0, ge=0)
     """Weight of the listwise loss, for the order, beside the pointwise one, for the probability."""
-    held_share: float = Field(0.25, ge=0, le=1)
+    held_share: float = Field(1.0, ge=0, le=1)
     """Share of the users whose latest windows only the stack and the calibration learn from."""
-    held_windows: int = Field(2, ge=0)
-    """How many of the latest windows these are."""
+    held_windows: int = Field(1, ge=0)
+    """How many of the latest windows these are. All users of the latest window, by default: what networks learned of a window's
+    items would look like skill on other users of the same window, and be gone by the next."""
     held_depth: int = Field(100, ge=0)
     """Candidates with a larger prerank_rank are not for the stack."""
     seed: int = Field(1, ge=0)

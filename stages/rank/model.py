@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from stages.rank import Rank
 
 
+SHARE_OF_SAME_WINDOW = 0.25
+"""Of the users, at most so many are held out where there is no older window to learn from."""
 PRERANK = "prerank"
 """The order that rank received."""
 
@@ -213,6 +215,8 @@ def narrow(room: Rank, model: RankModel, shard: Shard) -> Narrowed:
 def _windows(room: Rank, examples: pa.Table, profiles: dict[Asof, pa.Table]) -> list[Window]:
     """The examples by as-of, oldest first; held are a share of the users of the latest `held_windows` with scores."""
     windows, scored = [], 0
+    alone = len(examples[ASOF].unique()) <= room.held_windows  # then the networks need users of the same window
+    share = min(room.held_share, SHARE_OF_SAME_WINDOW) if alone else room.held_share
     for asof in sorted(profiles, reverse=True):
         rows = examples.filter(pc.equal(examples[ASOF], pa.scalar(str(asof))))
         users = profiles[asof].combine_chunks()
@@ -228,7 +232,7 @@ def _windows(room: Rank, examples: pa.Table, profiles: dict[Asof, pa.Table]) -> 
         if known.any() and scored < room.held_windows:
             scored += 1
             ids = users[USER].to_pylist()
-            chosen = np.array([zlib.crc32(text.encode()) % 1000 < 1000 * room.held_share for text in ids], bool)
+            chosen = np.array([zlib.crc32(text.encode()) % 1000 < 1000 * share for text in ids], bool)
             held = chosen[user] & known & (column(rows, stage_rank("prerank")) <= room.held_depth)
             out = chosen[user] & ~held  # rows below the list's depth: not for the stack, nor for the networks
             rows, user, held = rows.filter(pa.array(~out)), user[~out], held[~out]
