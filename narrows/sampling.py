@@ -76,7 +76,7 @@ def some_users(users: Table, most: int) -> ds.Expression | None:
     return ds.field(USER).isin(pa.chunked_array(chosen, pa.string()))
 
 
-def bounded(examples: Past, most: int) -> pa.Table:
+def bounded(partitions: Past, most: int) -> pa.Table:
     """The rows of all partitions, of a share of the lists where they are more than ``most``; a list is whole or left out.
 
     A list is an (as-of, user) and is drawn by its hash. Every list has the same chance, so no weight changes. The rows are
@@ -84,11 +84,11 @@ def bounded(examples: Past, most: int) -> pa.Table:
     """
     import pyarrow as pa
 
-    total = sum(table.rows for table in examples.values())
+    total = sum(table.rows for table in partitions.values())
     if total <= most:
-        return examples.arrow()
+        return partitions.arrow()
     parts = []
-    for table in examples.values():
+    for table in partitions.values():
         chosen = [_of_lists(batch, most / total) for batch in table.batches()]
         parts += [rows for rows in chosen if rows.num_rows]
     return pa.concat_tables(parts, promote_options="permissive").combine_chunks()

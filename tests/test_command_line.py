@@ -44,7 +44,7 @@ def refused(capsys, *argv: str) -> str:
     ("typed", "says"),
     [
         ("reprot", "there is no 'reprot'; did you mean 'report'?"),
-        ("xyz", "there is no 'xyz'. There are: demo, init, doctor, list, fit,"),
+        ("xyz", "there is no 'xyz'. There are: demo, world, init, doctor, list,"),
         ("show 1 --jsn", "there is no flag --jsn; did you mean '--json'?"),
         ("run --asfo 2017-11-30", "there is no flag --asfo; did you mean '--asof'?"),
         ("run --asfo=2017-11-30", "there is no flag --asfo; did you mean '--asof'?"),

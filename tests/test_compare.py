@@ -21,6 +21,7 @@ from narrows.cli.judged import Judged, Side, differences, judge, overlap
 from narrows.cli.layout import WIDTH
 from narrows.cli.main import main
 from narrows.settings import load_settings
+from narrows.stage import Recent
 from narrows.store.partitions import StoreError, open_store
 from narrows.store.write import write_table
 from stages.evaluation import read
@@ -63,7 +64,7 @@ def judged_again(settings, side) -> pa.Table:
     room, store = settings.rooms["evaluation"], open_store(settings)
     end = side.asof + settings.source.horizon_length
     events = store.current("events", end)
-    tables = [side.table(name) for name in ("user_profiles", "item_profiles")]
+    tables = [side.table("user_profiles"), Recent({side.asof: side.table("item_profiles")})]
     flow = {name: side.table(name) for name in side.record["facts"]["narrowing"]}
     published = store.current("recommendations", side.asof)
     return assess(read.run(room, published, flow, *tables, events.truth(side.asof), end), room.calibration_bins).data

@@ -168,7 +168,9 @@ def test_memory_and_disk_that_will_not_do_are_warnings(tmp_path, monkeypatch):
     ],
 )
 def test_the_estimate_of_memory_fits_what_was_measured(windows, counts, measured, tmp_path):
-    said = check_machine.memory(settings(tmp_path, f"[pipeline]\nwindows = {windows}"), counts).message
+    said = check_machine.memory(
+        settings(tmp_path, f'[pipeline]\nwindows = {windows}\n[spark]\ndriver_memory = "2g"'), counts
+    ).message
     estimate = float(re.search(r"a run takes about ([\d.]+) GB", said)[1])
     assert 0.9 * measured < estimate < 1.2 * measured
 

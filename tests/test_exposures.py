@@ -21,7 +21,7 @@ ROWS = [("u1", "x", 5), ("u1", "y", 1), ("u2", "z", 4), ("u2", "x", 9)]
 def stored(folder: Path, name: str, table: pa.Table) -> Table:
     (folder / name / "data").mkdir(parents=True)
     pq.write_table(table, folder / name / "data" / "part-00000.parquet")
-    return Table(name, ASOF, "v", folder / name, {})
+    return Table(name, ASOF, "v", folder / name, {"rows": 10})
 
 
 def examples(

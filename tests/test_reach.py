@@ -177,7 +177,7 @@ def test_a_command_without_an_asof_takes_it_and_says_why(tmp_path, monkeypatch, 
 
 def test_the_quick_look_has_the_rules_of_the_cleaning():
     from narrows.source import instants
-    from stages.events import clean
+    from stages.events import clean, rows
 
     assert reach.FOLLOWING_HORIZONS == clean.FOLLOWING_HORIZONS
-    assert instants.MILLISECONDS_FROM == clean.MILLISECONDS_FROM
+    assert instants.MILLISECONDS_FROM == rows.MILLISECONDS_FROM

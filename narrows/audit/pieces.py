@@ -168,9 +168,9 @@ def _added(one: Any, other: Any) -> Any:
     for name in COUNTS:
         if name in both or name in more:
             both[name] = both.get(name, 0) + more.get(name, 0)
-    examples = [*both.get("partial_unexpected_list", []), *more.get("partial_unexpected_list", [])]
-    if examples:
-        both["partial_unexpected_list"] = examples[:EXAMPLES]
+    unexpected = [*both.get("partial_unexpected_list", []), *more.get("partial_unexpected_list", [])]
+    if unexpected:
+        both["partial_unexpected_list"] = unexpected[:EXAMPLES]
     _shares(both)
     if not other.success and one.success:
         one.exception_info = other.exception_info
@@ -186,6 +186,6 @@ def _shares(result: dict[str, Any]) -> None:
         ("unexpected_percent_total", rows),
     ):  # fmt: skip
         if name in result:
-            result[name] = 100 * unexpected / of if of else 0.0
+            result[name] = 100 * unexpected / of if of else None
     if "missing_percent" in result:
         result["missing_percent"] = 100 * missing / rows if rows else 0.0

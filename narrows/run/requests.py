@@ -60,11 +60,11 @@ def _likely(runner: Runner, rows: pa.Table, asof: Asof) -> Any:
     import pyarrow.dataset as ds
 
     if runner.making_past:
-        events = reads.known(runner, runner.source_room, asof + runner.horizon)
+        log = reads.known(runner, runner.source_room, asof + runner.horizon)
         time = ds.field(EVENT_TIME)
         active = [
             batch[USER].unique()
-            for batch in events.batches([USER], (time >= asof.end) & (time < asof.end + runner.horizon))
+            for batch in log.batches([USER], (time >= asof.end) & (time < asof.end + runner.horizon))
         ]
         return pc.is_in(rows[USER], value_set=_union(active)).combine_chunks().to_numpy(zero_copy_only=False)
     if LAST_EVENT not in rows.column_names:

@@ -16,7 +16,7 @@ REAL = torch.tensor([[True, True, True], [True, True, False]])
 def loss(request: list[float], listwise: float, rows: list[int] | None = None) -> float:
     some = rows or [0, 1]
     each = torch.tensor([request[row] for row in some])[:, None].expand(-1, 3)
-    return float(loss_of(LOGITS[some], LABEL[some], WEIGHT[some], each, REAL[some], listwise))
+    return float(loss_of(LOGITS[some], LABEL[some], WEIGHT[some], each, torch.ones_like(each), REAL[some], listwise))
 
 
 def test_the_pointwise_loss_is_that_of_the_lists_written_so_often():

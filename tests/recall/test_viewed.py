@@ -48,7 +48,7 @@ def test_an_item_that_was_looked_at_and_never_taken_is_eligible():
     query = Query(known.users, known.items)
     proposals = {"viewed": Viewed().propose(query, 5)}
     for again, kept in ((True, ["i4", "i1"]), (False, ["i4"])):
-        narrowed = merge(query, {"viewed": Viewed()}, proposals, 10, 60, 365, again)
+        narrowed = merge(query, {"viewed": Viewed()}, proposals, {"viewed": 20}, 10, 60, 365, again)
         assert narrowed.kept["item_id"].to_pylist() == kept
         assert set(narrowed.kept["recall_reason"].to_pylist()) == {"because_viewed"}
 

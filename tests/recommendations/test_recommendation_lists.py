@@ -134,7 +134,7 @@ def test_lists_of_a_flow_sample_stand_among_the_others_in_the_order_of_users(tmp
     named = {"scene": "home", "release_id": "r1", "batch_id": "b", "expires_at": lists.expiry(ASOF, WEEK, 0)}
     rows = [lists.rows(piece, USERS, **named) for piece in pieces]
     assert pa.concat_tables(rows)["user_id"].to_pylist() == [*"aabbccddeeffgg"]
-    fallback = lists.fallback(ITEMS, USERS, ITEMS["item_id"].combine_chunks(), "home", 4)
+    fallback = lists.fallback(ITEMS, USERS, ITEMS["item_id"].combine_chunks(), "1x", "home", 4)
     held = []
     for name, given in (("whole", pa.concat_tables(rows)), ("pieces", lambda: iter(rows))):
         engine = schema.open_engine(f"sqlite:///{tmp_path / name}.db")
