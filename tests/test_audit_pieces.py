@@ -52,7 +52,11 @@ def test_a_sound_table_passes_in_pieces(room, tmp_path, monkeypatch):
 def test_a_broken_row_is_found_in_pieces(room, change, told, tmp_path, monkeypatch):
     good = GOOD[room]
     rows = table([*good[:-1], {**good[-1], **change}])
-    whole, parts = both_ways(room, rows.cast(table(good).schema, safe=False), tmp_path, monkeypatch)
+    known = table(good).schema
+    kinds = pa.schema(
+        [own if pa.types.is_null(known.field(own.name).type) else known.field(own.name) for own in rows.schema]
+    )
+    whole, parts = both_ways(room, rows.cast(kinds, safe=False), tmp_path, monkeypatch)
     assert parts == whole
     assert not all(held for _, held, *_ in parts)
 

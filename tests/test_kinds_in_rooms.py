@@ -44,7 +44,7 @@ def events(folder: Path, rows: Rows, asof: Asof, weights: dict[str, float] | Non
             )  # fmt: skip
     table = pa.Table.from_pylist(made, SCHEMA.append(pa.field("known", pa.string())))
     pq.write_to_dataset(table, folder / "data", partition_cols=["known"])
-    return Table("events", asof, "v", folder, {"partitioned_by": "known"})
+    return Table("events", asof, "v", folder, {"partitioned_by": "known", "rows": len(made)})
 
 
 def at(kind: str, days: float, arrived: float | None = None, item: str = "x", user: str = "u") -> tuple:

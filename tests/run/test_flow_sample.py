@@ -129,7 +129,12 @@ def test_fused_lists_are_the_staged_ones(sampled_line, tmp_path: Path):
     last = fuse(models, Shard(users, items, None, asof))[-1]
     staged = frame(flow(last)).filter(pl.col("kept"))
     order = ["user_id", "rank"]
-    assert found.drop(REQUEST_WEIGHT).sort(order).equals(staged.sort(order))
+    one, other = found.drop(REQUEST_WEIGHT).sort(order), staged.sort(order)
+    scores = [name for name in one.columns if name.endswith("_score")]  # a matrix product rounds by its shape
+    assert one.drop(scores).equals(other.drop(scores))
+    for name in scores:
+        assert one[name].is_null().equals(other[name].is_null())
+        np.testing.assert_allclose(one[name].drop_nulls(), other[name].drop_nulls(), rtol=1e-4, atol=1e-6)
 
 
 def test_several_processes_write_what_one_writes(sampled_line, tmp_path: Path):
