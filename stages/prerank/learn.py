@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import lightgbm
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 from features.lookup import Array, codes, column, varying
 from features.pair import FEATURES
 from features.simple import best as simple_order
+from features.simple import order
 from narrows.columns import ASOF, LABEL, LABEL_WEIGHT, USER, WEIGHT, stage_score
 from narrows.metrics import ndcg
 from stages.prerank.trees import TREES, PrerankModel, threads_of
@@ -70,7 +72,9 @@ def fit(room: Prerank, examples: pa.Table) -> PrerankModel:
 def against_simple(room: Prerank, examples: pa.Table) -> tuple[str, dict[str, float]]:
     """Whether trees order a user's candidates better than any order that needs no model: do no harm.
 
-    Judged are the latest examples that carry a score, which trees gave that knew nothing of their labels: by NDCG@20.
+    Judged are the latest examples that carry a score, which trees gave that knew nothing of their labels: by NDCG@20. The
+    simple order is the best one of the window before, where that has scores too: the best of many on the judged window itself
+    would be so by chance.
 
     Returns:
         The simple order that takes the trees' place, empty where they are better or nothing can be said; and the NDCG of
@@ -82,17 +86,18 @@ def against_simple(room: Prerank, examples: pa.Table) -> tuple[str, dict[str, fl
     scored = examples.filter(examples[name].is_valid())
     if not scored.num_rows:
         return "", {}
-    latest = scored.filter(pc.equal(scored[ASOF], pc.max(scored[ASOF])))
-    label, weight, query = column(latest, LABEL), column(latest, WEIGHT), _queries(latest)
-    if not label.any():
+    is_latest = pc.equal(scored[ASOF], pc.max(scored[ASOF]))
+    latest, earlier = scored.filter(is_latest), scored.filter(pc.invert(is_latest))
+    if not column(latest, LABEL).any():
         return "", {}
-
-    def worth(score: Array) -> float:
-        return float(ndcg(score, label, weight, query).mean())
-
-    simple, best = simple_order(lambda feature: column(latest, feature), worth)
-    trees = worth(column(latest, name))
+    on = earlier if earlier.num_rows and column(earlier, LABEL).any() else latest
+    simple, _ = simple_order(partial(column, on), partial(_worth, on))
+    trees, best = _worth(latest, column(latest, name)), _worth(latest, order(simple, partial(column, latest)))
     return "" if trees > best else simple, {TREES: trees, simple: best}
+
+
+def _worth(rows: pa.Table, score: Array) -> float:
+    return float(ndcg(score, column(rows, LABEL), column(rows, WEIGHT), _queries(rows)).mean())
 
 
 def rows_to_learn(examples: pa.Table, seed: int) -> tuple[Array, Array]:

@@ -136,7 +136,19 @@ def fit(
         nets.append(net)
     model = RankModel(encoder, nets, stack.Stack())
     held = [window for window in windows if window.held.any()]
-    return _stacked(model, held, catalogue) if held else model
+    return _stacked(model, held, catalogue, _best_simple(windows)) if held else model
+
+
+def _best_simple(windows: list[Window]) -> str:
+    """The simple order that is worth most on the newest rows that are not held out, else on those that are.
+
+    On the held-out rows, which judge it, the best of many would be so by chance.
+    """
+    rows = next((part for w in windows[::-1] if (part := w.rows.filter(pa.array(~w.held))).num_rows), None)
+    rows = rows if rows is not None and column(rows, LABEL).any() else windows[-1].rows
+    label, weight = column(rows, LABEL), column(rows, WEIGHT)
+    group = codes(rows[USER], rows[USER].combine_chunks().unique())
+    return simple_order(partial(column, rows), lambda score: _worth(score, label, weight, group))[0]
 
 
 def sequences_of(examples: pa.Table, profiles: Past) -> dict[Asof, pa.Table]:
@@ -158,7 +170,7 @@ def request_weight(rows: pa.Table) -> Array:
     return np.nan_to_num(column(rows, REQUEST_WEIGHT), nan=1.0)
 
 
-def _stacked(model: RankModel, windows: list[Window], catalogue: Catalogue) -> RankModel:
+def _stacked(model: RankModel, windows: list[Window], catalogue: Catalogue, simple: str) -> RankModel:
     """The model with the stack fitted on the held-out rows, and its calibration error on them by cross-fitting."""
     logit, score, label, weight, request, group, rows = [], [], [], [], [], [], []
     for k, window in enumerate(windows):
@@ -171,14 +183,12 @@ def _stacked(model: RankModel, windows: list[Window], catalogue: Catalogue) -> R
         request.append(labels.request)
         group.append(window.user[window.held] + k * window.users.num_rows)
     x, z, y, w, r, g = (np.concatenate(part) for part in (score, logit, label, weight, request, group))
-    simple, best = simple_order(
-        lambda feature: np.concatenate([column(each, feature) for each in rows]), lambda score: _worth(score, y, w, g)
-    )
-    worth = {PRERANK: _worth(x, y, w, g), simple: best}
-    if worth[PRERANK] > best:
+    plain = np.concatenate([order(simple, partial(column, each)) for each in rows])
+    worth = {PRERANK: _worth(x, y, w, g), simple: _worth(plain, y, w, g)}
+    if worth[PRERANK] > worth[simple]:
         simple = ""
     else:
-        x = np.concatenate([order(simple, partial(column, each)) for each in rows])
+        x = plain
     model.stack = stack.fit(x, z, y, w, g, r, simple)
     fold = g % 2 == 1  # calibrated on one half of the users, judged on the other
     errors = []
