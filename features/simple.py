@@ -1,11 +1,12 @@
-"""Orders that need no model: what a trained stage must beat on the latest complete horizon, or else stands back for.
+"""Orders that need no model: what a trained stage must beat on the latest complete horizons, or else stands back for.
 
 Each is computed from pair features, so that a stage can use it for candidates as well as judge it on examples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -40,17 +41,38 @@ def order(name: str, column: Column) -> Array:
     return popular
 
 
-def best(column: Column, worth: Callable[[Array], float], given: Iterable[str] = ()) -> tuple[str, float]:
-    """The simple order that is worth most, and its worth; the first of equals.
+@dataclass(frozen=True)
+class Judged:
+    """The rows of one window, by which orders are held against each other."""
+
+    column: Column
+    worth: Callable[[Array], Array]
+    """Of an order what each list of the window is worth, such as its NDCG: (lists,)."""
+
+
+def against(windows: Sequence[Judged], score: str) -> tuple[str, float, float]:
+    """A score held against the simple orders.
+
+    On each window stands the simple order that is best on the other ones (on itself, where it is alone): the best of many on
+    the window that judges it would be so by chance.
 
     Args:
-        column: of the judged rows.
-        worth: of an order, such as the mean NDCG of the lists.
-        given: the names of the orders; all by default.
+        windows: at least one.
+        score: the column of the score, which knew nothing of the labels of these windows.
+
+    Returns:
+        The simple order that is best on all windows; the mean worth of the score's lists and of the simple ones'.
     """
-    found = {name: worth(order(name, column)) for name in (given or names())}
-    name = max(found, key=lambda each: found[each])
-    return name, found[name]
+    found = {name: [each.worth(order(name, each.column)) for each in windows] for name in names()}
+
+    def best_on(which: Sequence[int]) -> str:
+        return max(found, key=lambda name: float(np.concatenate([found[name][k] for k in which]).mean()))
+
+    everywhere = range(len(windows))
+    stands = [best_on([k for k in everywhere if k != at] or [at]) for at in everywhere]
+    simple = np.concatenate([found[name][at] for at, name in enumerate(stands)])
+    own = np.concatenate([each.worth(each.column(score)) for each in windows])
+    return best_on(everywhere), float(own.mean()), float(simple.mean())
 
 
 def _users(column: Column, step: str) -> Array:

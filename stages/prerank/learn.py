@@ -10,10 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features import simple
 from features.lookup import Array, codes, column, varying
 from features.pair import FEATURES
-from features.simple import best as simple_order
-from features.simple import order
 from narrows.columns import ASOF, LABEL, LABEL_WEIGHT, USER, WEIGHT, stage_score
 from narrows.metrics import ndcg
 from stages.prerank.trees import TREES, PrerankModel, threads_of
@@ -72,32 +71,29 @@ def fit(room: Prerank, examples: pa.Table) -> PrerankModel:
 def against_simple(room: Prerank, examples: pa.Table) -> tuple[str, dict[str, float]]:
     """Whether trees order a user's candidates better than any order that needs no model: do no harm.
 
-    Judged are the latest examples that carry a score, which trees gave that knew nothing of their labels: by NDCG@20. The
-    simple order is the best one of the window before, where that has scores too: the best of many on the judged window itself
-    would be so by chance.
+    Judged, by NDCG@20, are the examples that carry a score: those of the latest complete horizons, which trees scored that
+    knew nothing of their labels.
 
     Returns:
         The simple order that takes the trees' place, empty where they are better or nothing can be said; and the NDCG of
-        the ``trees`` and of the best simple order.
+        the ``trees`` and of the simple order.
     """
     name = stage_score("prerank")
     if not room.stand_back or name not in examples.column_names:
         return "", {}
     scored = examples.filter(examples[name].is_valid())
-    if not scored.num_rows:
+    parts = [scored.filter(pc.equal(scored[ASOF], asof)) for asof in sorted(scored[ASOF].unique().to_pylist())]
+    windows = [
+        simple.Judged(partial(column, part), partial(_worth, part)) for part in parts if column(part, LABEL).any()
+    ]
+    if not windows:
         return "", {}
-    is_latest = pc.equal(scored[ASOF], pc.max(scored[ASOF]))
-    latest, earlier = scored.filter(is_latest), scored.filter(pc.invert(is_latest))
-    if not column(latest, LABEL).any():
-        return "", {}
-    on = earlier if earlier.num_rows and column(earlier, LABEL).any() else latest
-    simple, _ = simple_order(partial(column, on), partial(_worth, on))
-    trees, best = _worth(latest, column(latest, name)), _worth(latest, order(simple, partial(column, latest)))
-    return "" if trees > best else simple, {TREES: trees, simple: best}
+    order, trees, plain = simple.against(windows, name)
+    return "" if trees > plain else order, {TREES: trees, order: plain}
 
 
-def _worth(rows: pa.Table, score: Array) -> float:
-    return float(ndcg(score, column(rows, LABEL), column(rows, WEIGHT), _queries(rows)).mean())
+def _worth(rows: pa.Table, score: Array) -> Array:
+    return ndcg(score, column(rows, LABEL), column(rows, WEIGHT), _queries(rows))
 
 
 def rows_to_learn(examples: pa.Table, seed: int) -> tuple[Array, Array]:

@@ -16,10 +16,9 @@ import pyarrow.compute as pc
 import torch
 from torch import nn
 
+from features import simple
 from features.lookup import Array, Catalogue, Pairs, codes, column, flat, varying
 from features.pair import FEATURES, matrix
-from features.simple import best as simple_order
-from features.simple import order
 from narrows.asof import DAY
 from narrows.candidates import keep_best
 from narrows.columns import ASOF, ITEM, LABEL, LABEL_WEIGHT, REQUEST_WEIGHT, USER, WEIGHT, stage_rank, stage_score
@@ -136,19 +135,27 @@ def fit(
         nets.append(net)
     model = RankModel(encoder, nets, stack.Stack())
     held = [window for window in windows if window.held.any()]
-    return _stacked(model, held, catalogue, _best_simple(windows)) if held else model
+    return _stacked(model, held, catalogue, against_simple(room, examples)) if held else model
 
 
-def _best_simple(windows: list[Window]) -> str:
-    """The simple order that is worth most on the newest rows that are not held out, else on those that are.
+def against_simple(room: Rank, examples: pa.Table) -> tuple[str, dict[str, float]]:
+    """Whether the order that rank receives is better than any that needs no model: as prerank's ``against_simple``."""
+    name = stage_score("prerank")
+    scored = examples.filter(examples[name].is_valid())
+    scored = scored.filter(pc.less_equal(scored[stage_rank("prerank")], room.held_depth))
+    parts = [scored.filter(pc.equal(scored[ASOF], asof)) for asof in sorted(scored[ASOF].unique().to_pylist())]
+    windows = [
+        simple.Judged(partial(column, part), partial(_worth, part)) for part in parts if column(part, LABEL).any()
+    ]
+    if not windows:
+        return "", {}
+    order, received, plain = simple.against(windows, name)
+    return "" if received > plain else order, {PRERANK: received, order: plain}
 
-    On the held-out rows, which judge it, the best of many would be so by chance.
-    """
-    rows = next((part for w in windows[::-1] if (part := w.rows.filter(pa.array(~w.held))).num_rows), None)
-    rows = rows if rows is not None and column(rows, LABEL).any() else windows[-1].rows
-    label, weight = column(rows, LABEL), column(rows, WEIGHT)
+
+def _worth(rows: pa.Table, score: Array) -> Array:
     group = codes(rows[USER], rows[USER].combine_chunks().unique())
-    return simple_order(partial(column, rows), lambda score: _worth(score, label, weight, group))[0]
+    return ndcg(score, column(rows, LABEL), column(rows, WEIGHT), group)
 
 
 def sequences_of(examples: pa.Table, profiles: Past) -> dict[Asof, pa.Table]:
@@ -170,7 +177,9 @@ def request_weight(rows: pa.Table) -> Array:
     return np.nan_to_num(column(rows, REQUEST_WEIGHT), nan=1.0)
 
 
-def _stacked(model: RankModel, windows: list[Window], catalogue: Catalogue, simple: str) -> RankModel:
+def _stacked(
+    model: RankModel, windows: list[Window], catalogue: Catalogue, judged: tuple[str, dict[str, float]]
+) -> RankModel:
     """The model with the stack fitted on the held-out rows, and its calibration error on them by cross-fitting."""
     logit, score, label, weight, request, group, rows = [], [], [], [], [], [], []
     for k, window in enumerate(windows):
@@ -183,13 +192,10 @@ def _stacked(model: RankModel, windows: list[Window], catalogue: Catalogue, simp
         request.append(labels.request)
         group.append(window.user[window.held] + k * window.users.num_rows)
     x, z, y, w, r, g = (np.concatenate(part) for part in (score, logit, label, weight, request, group))
-    plain = np.concatenate([order(simple, partial(column, each)) for each in rows])
-    worth = {PRERANK: _worth(x, y, w, g), simple: _worth(plain, y, w, g)}
-    if worth[PRERANK] > worth[simple]:
-        simple = ""
-    else:
-        x = plain
-    model.stack = stack.fit(x, z, y, w, g, r, simple)
+    order, worth = judged
+    if order:
+        x = np.concatenate([simple.order(order, partial(column, each)) for each in rows])
+    model.stack = stack.fit(x, z, y, w, g, r, order)
     fold = g % 2 == 1  # calibrated on one half of the users, judged on the other
     errors = []
     for half in (fold, ~fold):
@@ -203,10 +209,6 @@ def _stacked(model: RankModel, windows: list[Window], catalogue: Catalogue, simp
     return model
 
 
-def _worth(score: Array, label: Array, weight: Array, group: Array) -> float:
-    return float(ndcg(score, label, weight, group).mean())
-
-
 def narrow(room: Rank, model: RankModel, shard: Shard) -> Narrowed:
     """Score every candidate and keep the n best of each user."""
     candidates, encoder = shard.candidates, model.encoder
@@ -217,7 +219,7 @@ def narrow(room: Rank, model: RankModel, shard: Shard) -> Narrowed:
     logit = model.logits(encoder.lists(shard.users, pairs.catalogue, pairs.user, pairs.item, dense))
     prerank = np.nan_to_num(pairs.of_candidate(stage_score("prerank")))
     if model.stack.simple:
-        prerank = order(model.stack.simple, lambda name: FEATURES[name](pairs))
+        prerank = simple.order(model.stack.simple, lambda name: FEATURES[name](pairs))
     probability = model.stack.probability(prerank, logit, pairs.user)
     return keep_best("rank", candidates, pairs.user, model.stack.order(prerank, logit), probability, room.n)
 
