@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import polars as pl
 import pyarrow as pa
+import pytest
 
 from tests import world
 from tests.fixtures import run_line
@@ -32,6 +33,7 @@ def awkward() -> pa.Table:
     return pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
 
 
+@pytest.mark.slow
 def test_an_awkward_shop_runs_to_its_lists(tmp_path):
     table = pl.from_arrow(awkward())
     assert table.filter(pl.col("household") == "h0").height > table.height / 2
