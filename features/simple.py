@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.ladder import NAMES
+from features.lookup import codes, column
 
 Array = np.ndarray
 Column = Callable[[str], Array]
@@ -26,7 +30,7 @@ def names() -> tuple[str, ...]:
     return (*(f"popular_{step}" for step in NAMES), *(f"own_then_popular_{step}" for step in NAMES))
 
 
-def order(name: str, column: Column) -> Array:
+def order(name: str, values: Column) -> Array:
     """Larger is better, float64 (rows,); comparable within a user.
 
     Raises:
@@ -35,9 +39,9 @@ def order(name: str, column: Column) -> Array:
     if name not in names():
         raise ValueError(f"{name!r} is no simple order; there are {', '.join(names())}")
     step = name.rpartition("_")[2]
-    popular = _users(column, step) + TIE * _users(column, NAMES[min(NAMES.index(step) + 1, len(NAMES) - 1)])
+    popular = _users(values, step) + TIE * _users(values, NAMES[min(NAMES.index(step) + 1, len(NAMES) - 1)])
     if name.startswith("own"):
-        return OWN * np.nan_to_num(column("history_decayed_16x").astype(np.float64)) + popular
+        return OWN * np.nan_to_num(values("history_decayed_16x").astype(np.float64)) + popular
     return popular
 
 
@@ -75,5 +79,33 @@ def against(windows: Sequence[Judged], score: str) -> tuple[str, float, float]:
     return best_on(everywhere), float(own.mean()), float(simple.mean())
 
 
-def _users(column: Column, step: str) -> Array:
-    return np.nan_to_num(column(f"item_users_{step}").astype(np.float64))
+def by_window(rows: pa.Table, score: str, ndcg: Callable[..., Array]) -> tuple[str, float, float]:
+    """`against` over the windows of examples that carry the score; ``("", 0, 0)`` where none has a positive.
+
+    Args:
+        rows: asof, user_id, label, weight, the score, and the pair features of the simple orders.
+        score: the name of the score's column.
+        ndcg: of scores, labels, weights and groups (rows,) what each list is worth.
+    """
+    needed = [
+        "asof",
+        "user_id",
+        "label",
+        "weight",
+        score,
+        "history_decayed_16x",
+        *(f"item_users_{step}" for step in NAMES),
+    ]
+    rows = rows.select(needed).filter(rows[score].is_valid())
+    windows = []
+    for asof in sorted(rows["asof"].unique().to_pylist()):
+        part = rows.filter(pc.equal(rows["asof"], asof))
+        label, weight = column(part, "label"), column(part, "weight")
+        if label.any():
+            group = codes(part["user_id"], part["user_id"].combine_chunks().unique())
+            windows.append(Judged(partial(column, part), partial(ndcg, label=label, weight=weight, group=group)))
+    return against(windows, score) if windows else ("", 0.0, 0.0)
+
+
+def _users(values: Column, step: str) -> Array:
+    return np.nan_to_num(values(f"item_users_{step}").astype(np.float64))

@@ -15,7 +15,6 @@ from stages import PIPELINE
 
 ROOMS = [room.name for room in PIPELINE]
 TERMS = {room.name: contract(room) for room in PIPELINE}
-
 ASOF = "2017-11-30"
 CANDIDATE = {"user_id": "u", "item_id": "a", "kept": True, "reason": None}
 REMOVED = {"user_id": "u", "item_id": "b", "kept": False, "reason": "cut"}

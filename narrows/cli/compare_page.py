@@ -135,7 +135,10 @@ def _quality(facts: Row) -> str:
     k = facts["k"]
     about = f"Differences to A with {facts['confidence']:.0%} intervals; in colour where the interval does not hold 0."
     header = ("list", "run", f"ndcg@{k}", "less A's", f"recall@{k}", "less A's")
-    names = lambda name: "published" if name == "published" else f"after {name}"  # noqa: E731
+
+    def names(name: str) -> str:
+        return name if name == "published" else f"after {name}"
+
     return _table("Quality", about, header, _grouped(list(found.values()), "list", names, cells))
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import lightgbm
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from features import simple
 from features.lookup import Array, codes, column, varying
@@ -81,19 +79,10 @@ def against_simple(room: Prerank, examples: pa.Table) -> tuple[str, dict[str, fl
     name = stage_score("prerank")
     if not room.stand_back or name not in examples.column_names:
         return "", {}
-    scored = examples.filter(examples[name].is_valid())
-    parts = [scored.filter(pc.equal(scored[ASOF], asof)) for asof in sorted(scored[ASOF].unique().to_pylist())]
-    windows = [
-        simple.Judged(partial(column, part), partial(_worth, part)) for part in parts if column(part, LABEL).any()
-    ]
-    if not windows:
+    order, trees, plain = simple.by_window(examples, name, ndcg)
+    if not order:
         return "", {}
-    order, trees, plain = simple.against(windows, name)
     return "" if trees > plain else order, {TREES: trees, order: plain}
-
-
-def _worth(rows: pa.Table, score: Array) -> Array:
-    return ndcg(score, column(rows, LABEL), column(rows, WEIGHT), _queries(rows))
 
 
 def rows_to_learn(examples: pa.Table, seed: int) -> tuple[Array, Array]:

@@ -141,21 +141,11 @@ def fit(
 def against_simple(room: Rank, examples: pa.Table) -> tuple[str, dict[str, float]]:
     """Whether the order that rank receives is better than any that needs no model: as prerank's ``against_simple``."""
     name = stage_score("prerank")
-    scored = examples.filter(examples[name].is_valid())
-    scored = scored.filter(pc.less_equal(scored[stage_rank("prerank")], room.held_depth))
-    parts = [scored.filter(pc.equal(scored[ASOF], asof)) for asof in sorted(scored[ASOF].unique().to_pylist())]
-    windows = [
-        simple.Judged(partial(column, part), partial(_worth, part)) for part in parts if column(part, LABEL).any()
-    ]
-    if not windows:
+    near = pc.less_equal(examples[stage_rank("prerank")], room.held_depth)
+    order, received, plain = simple.by_window(examples.filter(near), name, ndcg)
+    if not order:
         return "", {}
-    order, received, plain = simple.against(windows, name)
     return "" if received > plain else order, {PRERANK: received, order: plain}
-
-
-def _worth(rows: pa.Table, score: Array) -> Array:
-    group = codes(rows[USER], rows[USER].combine_chunks().unique())
-    return ndcg(score, column(rows, LABEL), column(rows, WEIGHT), group)
 
 
 def sequences_of(examples: pa.Table, profiles: Past) -> dict[Asof, pa.Table]:
