@@ -18,9 +18,13 @@ STEPS: dict[str, float] = {
 """The steps by name, shortest first, in horizons."""
 GROUP_STEPS = ("4th", "1x", "4x", "16x")
 """The steps for which an item's users are counted by context and segment."""
+CONTEXT_STEP = "1x"
+"""That by which contexts are compared."""
 NAMES = tuple(STEPS)
 DEMAND = "users_1x"
 """The item column that says what was wanted in the last horizon."""
+EXPECTED = "expected"
+"""Beside the steps, the forecast of the coming horizon's demand: the item column ``expected_demand``."""
 DEPTH = 20
 """Items of the lists by which the steps are compared."""
 
@@ -39,14 +43,22 @@ def slower(step: str, among: Sequence[str] = NAMES) -> str:
     return min(among, key=lambda name: abs(NAMES.index(name) - place))
 
 
+def counted(step: str) -> str:
+    """The item column by which a step, or the forecast, orders items."""
+    return "expected_demand" if step == EXPECTED else f"users_{step}"
+
+
 def by_popularity(items: pa.Table, step: str) -> list[tuple[str, str]]:
-    """Sort keys of an item table: most users within the step first, ties by the longer steps, then by the item's id."""
-    steps = NAMES[NAMES.index(step) :]
+    """Sort keys of an item table: most users within the step first (of the forecast: the largest share), ties by the longer
+    steps, then by the item's id.
+    """
+    names = (EXPECTED, *NAMES) if step == EXPECTED else NAMES[NAMES.index(step) :]
     have = set(items.column_names)
-    return [(f"users_{name}", "descending") for name in steps if f"users_{name}" in have] + [("item_id", "ascending")]
+    keys = [(counted(name), "descending") for name in names if counted(name) in have]
+    return [*keys, ("item_id", "ascending")]
 
 
-def best_step(before: pa.Table | None, now: pa.Table, default: str = "1x") -> str:
+def best_step(before: pa.Table | None, now: pa.Table, among: Sequence[str] = NAMES, default: str = "1x") -> str:
     """The step whose most popular items, a horizon ago, were most wanted since: what suits the data.
 
     Each step's list of 20 is worth the sum over its places p of (users of the item in the last horizon) / log2(p + 1).
@@ -54,6 +66,7 @@ def best_step(before: pa.Table | None, now: pa.Table, default: str = "1x") -> st
     Args:
         before: item_profiles a horizon before; None = there is none, and the default is the answer.
         now: item_profiles; their ``users_1x`` is what was wanted.
+        among: the steps that are compared; the forecast may be one.
         default: where nothing can be compared.
     """
     import numpy as np
@@ -67,8 +80,8 @@ def best_step(before: pa.Table | None, now: pa.Table, default: str = "1x") -> st
     if not demand.any():
         return default
     worth = {}
-    for step in (name for name in NAMES if f"users_{name}" in before.column_names):
-        counts = before[f"users_{step}"].to_numpy()
+    for step in (name for name in among if counted(name) in before.column_names):
+        counts = np.nan_to_num(before[counted(step)].to_numpy())
         order = pc.sort_indices(before, sort_keys=by_popularity(before, step)).to_numpy()[:DEPTH]
         order = order[counts[order] > 0]
         worth[step] = float((demand[order] / np.log2(np.arange(len(order)) + 2)).sum())

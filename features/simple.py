@@ -1,4 +1,4 @@
-"""Orders that need no model: what a trained stage must beat on the latest complete horizons, or else stands back for.
+"""Orders that need no model of the pair of user and item: what a trained stage must beat on the latest complete horizons, or else stands back for.
 
 Each is computed from pair features, so that a stage can use it for candidates as well as judge it on examples.
 """
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.ladder import NAMES
+from features.ladder import EXPECTED, NAMES
 from features.lookup import codes, column
 
 Array = np.ndarray
@@ -26,8 +26,9 @@ OWN = 1e6
 
 
 def names() -> tuple[str, ...]:
-    """The orders: popularity within each step of the ladder, and the user's own items, then those."""
-    return (*(f"popular_{step}" for step in NAMES), *(f"own_then_popular_{step}" for step in NAMES))
+    """The orders: popularity within each step of the ladder and as it is forecast, and the user's own items, then those."""
+    steps = (*NAMES, EXPECTED)
+    return (*(f"popular_{step}" for step in steps), *(f"own_then_popular_{step}" for step in steps))
 
 
 def order(name: str, values: Column) -> Array:
@@ -39,7 +40,10 @@ def order(name: str, values: Column) -> Array:
     if name not in names():
         raise ValueError(f"{name!r} is no simple order; there are {', '.join(names())}")
     step = name.rpartition("_")[2]
-    popular = _users(values, step) + TIE * _users(values, NAMES[min(NAMES.index(step) + 1, len(NAMES) - 1)])
+    if step == EXPECTED:
+        popular = np.nan_to_num(values("item_expected").astype(np.float64))
+    else:
+        popular = _users(values, step) + TIE * _users(values, NAMES[min(NAMES.index(step) + 1, len(NAMES) - 1)])
     if name.startswith("own"):
         return OWN * np.nan_to_num(values("history_decayed_16x").astype(np.float64)) + popular
     return popular
@@ -95,6 +99,7 @@ def by_window(rows: pa.Table, score: str, ndcg: Callable[..., Array]) -> tuple[s
         score,
         "history_decayed_16x",
         *(f"item_users_{step}" for step in NAMES),
+        "item_expected",
     ]
     rows = rows.select(needed).filter(rows[score].is_valid())
     windows = []

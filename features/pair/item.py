@@ -57,6 +57,22 @@ for _step, _longer in pairwise(STEPS):
 
 
 @feature
+def item_expected(pairs: Pairs) -> Array:
+    """The item's expected share of what is wanted in the coming horizon, a forecast; NaN where there is none."""
+    if "expected_demand" not in pairs.items.column_names:  # profiles of another pipeline
+        return np.full(len(pairs), np.nan, np.float32)
+    return pairs.of_item("expected_demand")
+
+
+@feature
+def item_place_expected(pairs: Pairs) -> Array:
+    """The item's place by that share, 1 = largest; NaN without one."""
+    if "expected_demand" not in pairs.items.column_names:
+        return np.full(len(pairs), np.nan, np.float32)
+    return pairs.catalogue.place("expected_demand")[pairs.item]
+
+
+@feature
 def item_first_days(pairs: Pairs) -> Array:
     """Age of the item's first event: how long ago the item was new."""
     return pairs.of_item("days_since_first_event")

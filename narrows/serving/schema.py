@@ -19,8 +19,14 @@ METADATA = MetaData()
 LIVE, KEPT, STAGED = "live", "kept", "staged"
 EVERYONE = "all"
 """The segment of the fallback list for users of no segment or of an unknown one."""
+CONTEXT_PREFIX = "context="
 FALLBACK = {"fallback": "popular now, where the user has no list of their own or a short one"}
 """The reason of what a fallback list fills in, and its meaning."""
+
+
+def of_context(name: str) -> str:
+    """The segment by which a service asks for the fallback list of a context: ``context=<name>``."""
+    return f"{CONTEXT_PREFIX}{name}"
 
 
 class ServingError(StoreError):

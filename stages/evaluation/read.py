@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.ladder import STEPS, best_step
-from narrows.columns import EVENT_TIME, ITEM, KEPT, RANK, REASON, REQUEST_WEIGHT, USER
+from narrows.columns import CONTEXT, EVENT_TIME, ITEM, KEPT, RANK, REASON, REQUEST_WEIGHT, USER
 from narrows.engine.undo import positives
-from narrows.serving.schema import EVERYONE
+from narrows.serving.schema import CONTEXT_PREFIX, EVERYONE
 from narrows.stage import Asof, Recent, Table
 from stages.evaluation.run import Run
 
@@ -40,7 +40,7 @@ def run(
     scene = pc.field("scene") == settings.scene if "scene" in recommendations.columns else None
     items = _catalogue(item_profiles[truth.asof])
     before = next((_catalogue(table) for asof, table in item_profiles.items() if asof < truth.asof), None)
-    taken = positives(truth, [USER, ITEM], horizon_of(truth.asof, last))
+    taken = positives(truth, [USER, ITEM, EVENT_TIME, CONTEXT], horizon_of(truth.asof, last))
     drawn = (best_step(before, items), settings.cutoffs, settings.resamples, settings.confidence, settings.seed)
     requests = next(iter(rooms.values())).requests if rooms else None
     of_users = [name for name in user_profiles.columns if name in PROFILE]
@@ -77,7 +77,9 @@ def run(
 def _fallback(
     recommendations: Table, published: pa.Table, truth: pa.Table, users: pa.Table, scene: Any
 ) -> pa.Table | None:
-    """What the users of the truth are served who have no list: the fallback of their segment, else everyone's."""
+    """What the users of the truth are served who have no list: the fallback of their segment, else of the context of their
+    first event, which a service knows when they ask, else everyone's.
+    """
     if not recommendations.has_side("fallback"):
         return None
     rows = recommendations.side("fallback").arrow(["segment", RANK, ITEM], scene)
@@ -87,10 +89,21 @@ def _fallback(
     if "segment" in users.column_names:
         at = pc.index_in(who, value_set=users[USER].combine_chunks().cast(who.type))
         segment = users["segment"].combine_chunks().cast(pa.string()).take(at)
-    known = pc.fill_null(pc.is_in(segment, value_set=pc.unique(rows["segment"])), False)
+    lists = pc.unique(rows["segment"])
+    segment = pc.if_else(pc.is_in(segment, value_set=lists), segment, _first_context(truth, who))
+    known = pc.fill_null(pc.is_in(segment, value_set=lists), False)
     served = pc.if_else(pc.and_(known, segment.is_valid()), segment, EVERYONE)
     joined = pa.table({USER: who, "segment": served}).join(rows, "segment", join_type="inner")
     return joined.select([USER, ITEM, RANK]).cast(published.schema)
+
+
+def _first_context(truth: pa.Table, who: pa.Array) -> pa.Array:
+    """Of each user the segment that names the context of the first event of ``truth``; null where it has none."""
+    if CONTEXT not in truth.column_names:
+        return pa.nulls(len(who), pa.string())
+    rows = truth.sort_by([(EVENT_TIME, "ascending"), (CONTEXT, "ascending")])
+    first = rows[CONTEXT].cast(pa.string()).take(pc.index_in(who, value_set=rows[USER].combine_chunks()))
+    return pc.binary_join_element_wise(CONTEXT_PREFIX.removesuffix("="), first, "=").combine_chunks()
 
 
 def _flow(table: Table, where: Any = None) -> pa.Table:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from narrows.stage import Asof, Table, TableStage, room
 
 
@@ -14,18 +16,30 @@ class ItemProfiles(TableStage):
 
     All of positives that nothing undid; who looked at the item is counted apart, in ``viewers`` and its like.
 
-    Items of the source's items table have a row even before their first event.
+    Items of the source's items table have a row even before their first event. ``expected_demand`` is a forecast: the
+    item's share of what will be wanted in the coming horizon.
     """
 
     name: ClassVar[str] = "item_profiles"
 
     with_windows: ClassVar[bool] = True
 
+    demand_cuts: int = Field(24, ge=0)
+    """Earlier instants, an eighth of the horizon apart, that the forecast of the demand learns from; 0 = no forecast."""
+    demand_events: int = Field(5_000_000, ge=1)
+    """About so many events at most are read for a forecast; of more, those of a share of the users, drawn by a hash."""
+
     def transform(
         self, events: Table, items: Table, users: Table, *, session: Any, asofs: list[Asof], horizon: timedelta,
         visit: timedelta,
     ) -> Any:  # fmt: skip
         from narrows.engine.histories import Scale
+        from stages.item_profiles.demand import expected
         from stages.item_profiles.profile import profile
 
-        return profile(session, events, items, users, asofs, Scale(horizon, visit))
+        forecasts = {
+            asof: expected(events, asof, horizon, self.demand_cuts, self.demand_events)
+            for asof in asofs
+            if self.demand_cuts
+        }
+        return profile(session, events, items, users, asofs, Scale(horizon, visit), forecasts)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
 from features import item, viewed
 from features.ladder import GROUP_STEPS, STEPS
@@ -28,17 +29,27 @@ from narrows.engine.spark import Parts
 from narrows.kinds import CONTEXT as CONTEXT_KIND
 from narrows.stage import Asof, Table
 
+Forecasts = Mapping[Asof, pa.Table | None]
+"""Of each as-of item_id and expected_demand of the items that are forecast; None = nothing could be learned."""
 
-def profile(session: Any, events: Table, items: Table, users: Table, asofs: list[Asof], scale: Scale) -> Parts:
+
+def profile(
+    session: Any, events: Table, items: Table, users: Table, asofs: list[Asof], scale: Scale, forecasts: Forecasts
+) -> Parts:
     """One row per as-of and item."""
     rows = dated(session, events, max(asofs), scale)
     kinds = OF_KINDS if KIND in rows.columns else ()
     rows = with_side(rows.select(ITEM, USER, "known", "second", PRICE, CONTEXT, *kinds), items.spark(session))
     sides = {USER: users.arrow()}
-    return each_asof(rows, ITEM, sides, asofs, scale, partial(profiles, scale=scale))
+    return each_asof(rows, ITEM, sides, asofs, scale, partial(profiles, scale=scale, forecasts=forecasts))
 
 
-def profiles(rows: pl.DataFrame, asofs: list[Asof], scale: Scale) -> Iterator[pl.DataFrame]:
+def profiles(
+    rows: pl.DataFrame,
+    asofs: list[Asof],
+    scale: Scale,
+    forecasts: Forecasts = {},  # noqa: B006 (only read)
+) -> Iterator[pl.DataFrame]:
     """For each as-of one row per item it has heard of, in order; ``rows`` as ``each_asof`` says."""
     about = rows.filter(pl.col("known").is_null()).select(ITEM, *SIDE)
     everyone, looked, rows = rows, of_kind(rows, CONTEXT_KIND), positives(rows)
@@ -60,7 +71,15 @@ def profiles(rows: pl.DataFrame, asofs: list[Asof], scale: Scale) -> Iterator[pl
         ]
         for table in tables:
             result = result.join(table, ITEM, "left")
-        yield complete(result.sort(ITEM))
+        yield complete(with_forecast(result, forecasts.get(asof)).sort(ITEM))
+
+
+def with_forecast(items: pl.DataFrame, forecast: pa.Table | None) -> pl.DataFrame:
+    """The items with ``expected_demand``: 0 for those that are not forecast, null where nothing could be learned."""
+    if forecast is None:
+        return items.with_columns(expected_demand=pl.lit(None, pl.Float32))
+    known = pl.DataFrame(pl.from_arrow(forecast)).with_columns(pl.col(ITEM).cast(items.schema[ITEM], strict=False))
+    return items.join(known.drop_nulls(), ITEM, "left").with_columns(pl.col("expected_demand").fill_null(0))
 
 
 def popularity(known: pl.DataFrame, group: str) -> pl.DataFrame:

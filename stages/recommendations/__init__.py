@@ -34,6 +34,9 @@ class Recommendations(TableStage):
     fallback. 0 = everybody."""
     fallback_n: int = Field(50, ge=1)
     """Items of every fallback list."""
+    fallback_contexts: int = Field(50, ge=0)
+    """So many contexts at most, those with the most users, have a fallback list of their own, if such lists would have been worth
+    more than everyone's a horizon ago. A service asks for it by the segment ``context=<name>``."""
     grace_hours: float = Field(24.0, ge=0)
     """Hours that a list may be served after its horizon has ended, for the case that the next one is late."""
     keep: int = Field(3, ge=0)
@@ -48,33 +51,36 @@ class Recommendations(TableStage):
         """The published rows, without what is taken down; a release id comes from the versions that were read and the
         room's settings.
         """
-        from features.ladder import best_step
         from narrows.serving import reading, schema
         from narrows.serving.gates import FALLBACK_PLACE, without
         from stages.recommendations import lists
+        from stages.recommendations.fallback import contexts_of_use, fallback, orders_that_suit
 
         catalogues = list(item_profiles.values())
         versions = [rerank.version, *(table.version for table in catalogues), user_profiles.version]
         release = lists.release_id(rerank.asof, versions, settings_of(self))
         users = lists.read_users(user_profiles)
         *before, items = map(lists.read_items, catalogues)
-        step = best_step(before[0] if before else None, items)
+        earlier = before[0] if before else None
+        step, order = orders_that_suit(earlier, items)
+        contexts = contexts_of_use(earlier, items, order, self.fallback_contexts)
         of_release: dict[str, Any] = {
             "scene": self.scene, "release_id": release, "batch_id": str(rerank.asof),
             "expires_at": lists.expiry(rerank.asof, horizon, self.grace_hours),
         }  # fmt: skip
         offered = lists.offered(rerank.parts(["item_id", "reason"]))
-        fallback = lists.fallback(items, users, offered, step, self.scene, self.fallback_n)
+        filling = fallback(items, users, offered, step, self.scene, self.fallback_n, order, contexts)
         engine = schema.open_engine(settings.serving_url)
         try:
             schema.create(engine)
             gone = reading.taken_down(engine)
         finally:
             engine.dispose()
-        fallback = without(fallback, gone, FALLBACK_PLACE)
-        notes: dict[str, Any] = {"release_id": release, "fallback_rows": fallback.num_rows}
+        filling = without(filling, gone, FALLBACK_PLACE)
+        notes: dict[str, Any] = {"release_id": release, "fallback_rows": filling.num_rows, "fallback_order": order}
+        notes |= {"fallback_contexts": len(contexts)}
         pieces = (lists.rows(piece, users, **of_release) for piece in lists.read_lists(rerank))
-        return Output(lists.Release(pieces, gone, notes), notes, {"fallback": fallback})
+        return Output(lists.Release(pieces, gone, notes), notes, {"fallback": filling})
 
     def publish(self, draft: Table, *, rerank: Table, settings: Settings, asof: Asof, hold: str = "") -> dict[str, Any]:
         """Write the release to the serving database and make it live: what the audited ``draft`` holds.

@@ -1,4 +1,4 @@
-"""The rows of a release, and the popularity lists to fall back on."""
+"""The rows of a release."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.ladder import GROUP_STEPS, STEPS, by_popularity, slower
+from features.ladder import CONTEXT_STEP, EXPECTED, GROUP_STEPS, STEPS, counted
 from narrows.columns import ITEM, PROPENSITY, RANK, REASON, REQUEST_WEIGHT, SCORE, USER
 from narrows.serving.gates import PLACE, without
-from narrows.serving.schema import EVERYONE
 from narrows.stage import Asof, Table
 from narrows.store.table import part_name
 from narrows.store.write import write_file
@@ -25,7 +23,9 @@ from narrows.store.write import write_file
 BLOCKED = "policy:block"
 """The reason by which the rerank table marks an item that the policy never shows."""
 LIST = (USER, ITEM, RANK, SCORE, PROPENSITY, REASON)
-GROUPS = ("segment_name", *(f"segment_users_{step}" for step in GROUP_STEPS))
+GROUPS = (
+    "segment_name", *(f"segment_users_{step}" for step in GROUP_STEPS), "context_name", f"context_users_{CONTEXT_STEP}",
+)  # fmt: skip
 
 
 def release_id(asof: Asof, versions: list[str], settings: dict[str, Any]) -> str:
@@ -90,8 +90,8 @@ def read_users(profiles: Table) -> pa.Table:
 
 
 def read_items(profiles: Table) -> pa.Table:
-    """item_id and its popularity, overall and by segment."""
-    wanted = (ITEM, *(f"users_{step}" for step in STEPS), *GROUPS)
+    """item_id and its popularity, overall, as it is forecast, by segment and by context."""
+    wanted = (ITEM, *(counted(step) for step in (*STEPS, EXPECTED)), *GROUPS)
     return profiles.arrow([name for name in profiles.columns if name in wanted])
 
 
@@ -150,52 +150,3 @@ def rows(
     same = {name: pa.repeat(value, lists.num_rows) for name, value in fixed.items()}
     own = {name: lists[name] for name in LIST} | {RANK: lists[RANK].cast(pa.int32()), "segment": segment}
     return pa.table({**same, **own})
-
-
-def fallback(items: pa.Table, users: pa.Table, allowed: pa.Array, step: str, scene: str, n: int) -> pa.Table:
-    """The most popular items for everyone and for each segment.
-
-    For everyone by users within the ``step`` that suits the data, then the longer ones; for a segment by its users within
-    the next longer step, then the longer ones, then by everyone's order. The score is the share of the users (of the
-    segment) that had the item within that step.
-
-    Args:
-        items: item_id, ``users_<step>`` and the parallel lists ``segment_name``, ``segment_users_<step>``.
-        users: user_id and optionally segment: the sizes of the segments.
-        allowed: the items that may be offered.
-        step: of the ladder.
-        scene: of every row.
-        n: items per list.
-
-    Returns:
-        scene, segment (``all`` = everyone), rank int32, item_id, score f64.
-    """
-    items = items.filter(pc.is_in(items[ITEM], value_set=allowed.cast(items[ITEM].type)))
-    items = items.sort_by(by_popularity(items, step)).combine_chunks()
-    lately = pc.fill_null(items[f"users_{step}"], 0).to_numpy()
-    lists = [_list(items, np.arange(items.num_rows)[:n], lately, users.num_rows, scene, EVERYONE)]
-    if "segment" in users.column_names and set(GROUPS) <= set(items.column_names):
-        size = {each["values"]: each["counts"] for each in pc.value_counts(users["segment"].drop_null()).to_pylist()}
-        item = pc.list_parent_indices(items["segment_name"]).to_numpy()
-        name = pc.list_flatten(items["segment_name"])
-        first = GROUP_STEPS.index(slower(step, GROUP_STEPS))
-        counts = [pc.list_flatten(items[f"segment_users_{each}"]).to_numpy() for each in GROUP_STEPS[first:]]
-        for segment in sorted(size):
-            here = np.flatnonzero(pc.equal(name, segment).to_numpy(zero_copy_only=False))
-            best = here[np.lexsort((item[here], *(-count[here] for count in reversed(counts))))][:n]
-            takers = np.zeros(items.num_rows)
-            takers[item[best]] = counts[0][best]
-            lists.append(_list(items, item[best], takers, size[segment], scene, segment))
-    return pa.concat_tables(lists)
-
-
-def _list(items: pa.Table, at: np.ndarray, users: np.ndarray, of: int, scene: str, segment: str) -> pa.Table:
-    return pa.table(
-        {
-            "scene": pa.array([scene] * len(at), pa.string()),
-            "segment": pa.array([segment] * len(at), pa.string()),
-            RANK: pa.array(np.arange(1, len(at) + 1), pa.int32()),
-            ITEM: items[ITEM].take(pa.array(at, pa.int64())).combine_chunks(),
-            SCORE: pa.array(users[at] / max(of, 1), pa.float64()),
-        }
-    )

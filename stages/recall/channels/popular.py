@@ -87,3 +87,23 @@ class Popular64x(Popular):
     name, step = "popular_64x", "64x"
 
     quota: int = Field(10, ge=0)
+
+
+@channel
+class Expected(Channel):
+    """Proposes the items with the largest expected share of the coming horizon's demand, of those that the user did not have."""
+
+    name = "expected"
+    reason = "popular_soon"
+    meaning = "many users are expected to want it next"
+
+    quota: int = Field(30, ge=0)
+
+    def propose(self, query: Query, n: int) -> Proposals:
+        """At most ``n`` items, the same for everyone up to what each user had; none where nothing is forecast."""
+        from features.ladder import EXPECTED, counted
+        from stages.recall.popularity import most_users
+        from stages.recall.query import Proposals
+
+        column = counted(EXPECTED)
+        return most_users(query, column, n) if column in query.items.column_names else Proposals.none()
