@@ -98,6 +98,7 @@ def test_a_simple_order_is_chosen_on_another_window_than_the_one_that_judges_it(
     def window(good: str) -> simple.Judged:
         columns = {f"item_users_{step}": np.full(1, float(step == good)) for step in simple.NAMES} | {
             "history_decayed_16x": np.zeros(1),
+            "item_expected": np.zeros(1),
             "score": np.full(1, 0.5),
         }
         return simple.Judged(columns.__getitem__, lambda order: np.minimum(order, 1.0))

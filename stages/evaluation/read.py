@@ -40,7 +40,8 @@ def run(
     scene = pc.field("scene") == settings.scene if "scene" in recommendations.columns else None
     items = _catalogue(item_profiles[truth.asof])
     before = next((_catalogue(table) for asof, table in item_profiles.items() if asof < truth.asof), None)
-    taken = positives(truth, [USER, ITEM, EVENT_TIME, CONTEXT], horizon_of(truth.asof, last))
+    read = [name for name in (USER, ITEM, EVENT_TIME, CONTEXT) if name in truth.columns]
+    taken = positives(truth, read, horizon_of(truth.asof, last))
     drawn = (best_step(before, items), settings.cutoffs, settings.resamples, settings.confidence, settings.seed)
     requests = next(iter(rooms.values())).requests if rooms else None
     of_users = [name for name in user_profiles.columns if name in PROFILE]

@@ -54,7 +54,7 @@ class Recommendations(TableStage):
         from narrows.serving import reading, schema
         from narrows.serving.gates import FALLBACK_PLACE, without
         from stages.recommendations import lists
-        from stages.recommendations.fallback import contexts_of_use, fallback, orders_that_suit
+        from stages.recommendations.fallback import contexts_of_use, fallback_lists, orders_that_suit
 
         catalogues = list(item_profiles.values())
         versions = [rerank.version, *(table.version for table in catalogues), user_profiles.version]
@@ -69,7 +69,7 @@ class Recommendations(TableStage):
             "expires_at": lists.expiry(rerank.asof, horizon, self.grace_hours),
         }  # fmt: skip
         offered = lists.offered(rerank.parts(["item_id", "reason"]))
-        filling = fallback(items, users, offered, step, self.scene, self.fallback_n, order, contexts)
+        filling = fallback_lists(items, users, offered, step, self.scene, self.fallback_n, order, contexts)
         engine = schema.open_engine(settings.serving_url)
         try:
             schema.create(engine)

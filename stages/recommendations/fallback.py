@@ -20,7 +20,7 @@ PRIOR_USERS = 50.0
 """An item is believed to have so many users beside its own, spread over contexts as all users are: damps chance."""
 
 
-def fallback(
+def fallback_lists(
     items: pa.Table, users: pa.Table, allowed: pa.Array, step: str, scene: str, n: int, order: str = "",
     contexts: Sequence[str] = (),
 ) -> pa.Table:  # fmt: skip

@@ -40,6 +40,7 @@ def test_every_pair_comes_once_best_first_with_the_scores_of_all_who_proposed_it
     names = (
         "own",
         *(f"popular_{step}" for step in STEPS),
+        "expected",
         "segment",
         "context",
         "item_to_item",

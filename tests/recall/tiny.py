@@ -106,7 +106,7 @@ ITEMS = pa.schema(
         (c, pa.float32())
         for c in (
             "days_since_first_event", "days_since_last_event", "repeat_share", "mean_gap_days", "visits_per_user",
-            "price", "recent_price",
+            "price", "recent_price", "expected_demand",
         )
     ]
     + [(f"{g}_name", STRING) for g in ("context", "segment")]
@@ -162,6 +162,7 @@ def _user(name: str, rows: list[tuple[str, int]]) -> dict[str, object]:
 def _item(name: str, rows: list[tuple[str, int]]) -> dict[str, object]:
     row: dict[str, object] = {"item_id": name, **{k: KEYS[k](name) for k in ("category", "subcategory", "brand")}}
     row |= {f"users_{step}": len({u for u, ago in rows if within(ago, step)}) for step in STEPS}
+    row["expected_demand"] = sum(0.5 ** (ago / HORIZON) for _, ago in rows) / 1000  # any forecast will do
     if rows:
         ages = [ago for _, ago in rows]
         row |= {"days_since_last_event": min(ages) + 0.5, "days_since_first_event": max(ages) + 0.5}

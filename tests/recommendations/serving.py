@@ -12,6 +12,7 @@ from narrows.asof import Asof
 from narrows.serving import publication
 from narrows.serving.releases import newest_first
 from stages.recommendations import lists
+from stages.recommendations.fallback import fallback_lists
 
 ASOF = Asof.parse("2017-11-30")
 WEEK = timedelta(days=7)
@@ -49,7 +50,7 @@ def release(
     )
     named: dict[str, Any] = {"scene": "home", "release_id": name, "batch_id": str(asof)}
     rows = lists.rows(listed, USERS, **named, expires_at=lists.expiry(asof, WEEK, grace))
-    return rows, lists.fallback(ITEMS, USERS, ITEMS["item_id"].combine_chunks(), "1x", "home", 4)
+    return rows, fallback_lists(ITEMS, USERS, ITEMS["item_id"].combine_chunks(), "1x", "home", 4)
 
 
 def publish(engine: Any, name: str = "r1", asof: Asof = ASOF, **changes: Any) -> dict[str, Any]:

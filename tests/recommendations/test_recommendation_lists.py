@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,6 +21,7 @@ from narrows.stage import Output, Recent, Table
 from narrows.store.write import write_table
 from stages import PIPELINE
 from stages.recommendations import Recommendations, lists
+from stages.recommendations.fallback import contexts_of_use, fallback_lists, lifts, orders_that_suit
 
 
 def of(table: pa.Table, segment: str) -> list[str]:
@@ -27,7 +29,7 @@ def of(table: pa.Table, segment: str) -> list[str]:
 
 
 def test_fallback_is_popularity_overall_and_by_segment():
-    made = lists.fallback(ITEMS, USERS, ITEMS["item_id"].combine_chunks(), "1x", "home", 3)
+    made = fallback_lists(ITEMS, USERS, ITEMS["item_id"].combine_chunks(), "1x", "home", 3)
     assert of(made, "all") == ["i3", "i2", "i4"]  # 7 days, then 28
     assert of(made, "young") == ["i0", "i5", "i1"]  # the segment's 28 days, then 112
     assert of(made, "old") == ["i3", "i0"]
@@ -39,18 +41,64 @@ def test_fallback_offers_only_what_the_policy_lets_pass():
     reasons = pa.table(
         {"item_id": ["i3", "i3", "i0", "i1"], "reason": ["policy:block", "policy:block", "popular", "x"]}
     )
-    made = lists.fallback(ITEMS, USERS, lists.offered([reasons]), "1x", "home", 3)
+    made = fallback_lists(ITEMS, USERS, lists.offered([reasons]), "1x", "home", 3)
     assert of(made, "all") == ["i1", "i0"]
     assert lists.blocked([reasons]) == {"i3"}
 
 
 def test_fallback_without_segments():
     plain = ITEMS.select(["item_id", "users_1x", "users_4x"])
-    made = lists.fallback(plain, USERS.select(["user_id"]), ITEMS["item_id"].combine_chunks(), "1x", "home", 2)
+    made = fallback_lists(plain, USERS.select(["user_id"]), ITEMS["item_id"].combine_chunks(), "1x", "home", 2)
     assert made.select(["segment", "item_id"]).to_pylist() == [
         {"segment": "all", "item_id": "i3"},
         {"segment": "all", "item_id": "i2"},
     ]
+
+
+def in_contexts(first: list[int], second: list[int], share: list[float] | None = None) -> pa.Table:
+    """Items with users in the contexts ``app`` and ``web``, and the forecast."""
+    size = len(first)
+    columns: dict[str, Any] = {
+        "item_id": [f"i{k}" for k in range(size)],
+        "users_1x": [a + b for a, b in zip(first, second, strict=True)],
+        "context_name": [["app", "web"]] * size,
+        "context_users_1x": [list(pair) for pair in zip(first, second, strict=True)],
+    }
+    if share is not None:
+        columns["expected_demand"] = pa.array(share, pa.float32())
+    return pa.table(columns)
+
+
+def test_a_lift_is_how_much_more_an_item_is_wanted_in_a_context_damped():
+    items = in_contexts([90, 10], [10, 90])
+    lift = lifts(items, pa.array(["app", "web"]))
+    np.testing.assert_allclose(lift, [[115 / 150 * 2, 35 / 150 * 2], [35 / 150 * 2, 115 / 150 * 2]])
+
+
+def test_contexts_have_lists_of_their_own_where_these_were_worth_more_a_horizon_ago():
+    before = in_contexts([900] * 20 + [10] * 20, [10] * 20 + [899] * 20)
+    assert contexts_of_use(before, before, "1x", 50) == ["app", "web"]  # what was wanted in each then is wanted again
+    assert contexts_of_use(before, before, "1x", 1) == []  # the larger one's list is everyone's
+    assert contexts_of_use(before, before, "1x", 0) == []
+    assert contexts_of_use(None, before, "1x", 50) == []
+    turned = in_contexts([10] * 20 + [900] * 20, [899] * 20 + [10] * 20)  # and here the other way round
+    assert contexts_of_use(before, turned, "1x", 50) == []
+    plain = before.drop_columns(["context_name", "context_users_1x"])
+    assert contexts_of_use(plain, plain, "1x", 50) == []
+
+
+def test_the_fallback_goes_by_the_forecast_where_that_was_worth_more_a_horizon_ago():
+    share = [0.0] * 20 + [0.05] * 20
+    before = in_contexts([9] * 20 + [1] * 20, [0] * 40, share)
+    now = in_contexts([1] * 20 + [9] * 20, [0] * 40, share)
+    assert orders_that_suit(before, now) == ("1x", "expected")
+    assert orders_that_suit(before, before) == ("1x", "1x")
+    assert orders_that_suit(None, now) == ("1x", "1x")
+    everything, nobody = now["item_id"].combine_chunks(), pa.table({"user_id": ["u"]})
+    made = fallback_lists(now, nobody, everything, "1x", "home", 2, "expected", ["web"])
+    assert of(made, "all") == ["i20", "i21"]
+    assert made["score"].to_pylist()[:2] == pytest.approx([0.05, 0.05])
+    assert len(of(made, "context=web")) == 2
 
 
 def test_a_list_expires_after_its_horizon_and_the_grace():
@@ -134,7 +182,7 @@ def test_lists_of_a_flow_sample_stand_among_the_others_in_the_order_of_users(tmp
     named = {"scene": "home", "release_id": "r1", "batch_id": "b", "expires_at": lists.expiry(ASOF, WEEK, 0)}
     rows = [lists.rows(piece, USERS, **named) for piece in pieces]
     assert pa.concat_tables(rows)["user_id"].to_pylist() == [*"aabbccddeeffgg"]
-    fallback = lists.fallback(ITEMS, USERS, ITEMS["item_id"].combine_chunks(), "1x", "home", 4)
+    fallback = fallback_lists(ITEMS, USERS, ITEMS["item_id"].combine_chunks(), "1x", "home", 4)
     held = []
     for name, given in (("whole", pa.concat_tables(rows)), ("pieces", lambda: iter(rows))):
         engine = schema.open_engine(f"sqlite:///{tmp_path / name}.db")
