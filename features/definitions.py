@@ -39,7 +39,7 @@ def _tables() -> Iterable[tuple[str, ModuleType, Iterable[Any]]]:
         ("User", user, user.FEATURES),
         ("User, by item, category, subcategory and brand (lists)", history, history.FEATURES),
         ("Of what users looked at", viewed, (*viewed.BY_ITEM, *viewed.OF_ITEM)),
-        ("Item", item, (*item.BY_EVENT, *item.BY_USER)),
+        ("Item", item, (*item.OF_TABLE, *item.BY_EVENT, *item.BY_USER)),
         ("Pair of a user and an item", pair, tuple(pair.FEATURES.values())),
     )
 

@@ -2,7 +2,8 @@
 
 BY_EVENT aggregates the item's known events (columns ``age``: days, fractional, to the end of the as-of; ``horizons``: the
 same in horizons; ``user_id``; ``price``). BY_USER aggregates one row per item and user: ``horizons`` of the user's newest
-event with the item, ``visits`` (distinct visits with it) and ``span`` (days from the first event to the last).
+event with the item, ``visits`` (distinct visits with it) and ``span`` (days from the first event to the last). OF_TABLE is read off
+the row of the items table, at the end of the as-of in seconds since 1970.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from collections.abc import Callable
 import polars as pl
 
 from features.ladder import STEPS, words
+
+SECONDS_A_DAY = 86_400.0
 
 
 def _users_within(step: str) -> Callable[[], pl.Expr]:
@@ -26,6 +29,12 @@ def _events_within(step: str) -> Callable[[], pl.Expr]:
 
     events.__name__, events.__doc__ = f"events_{step}", f"Events of the last {words(step)}."
     return events
+
+
+def days_since_available(end: float) -> pl.Expr:
+    """Days since the item became available (``available_at`` of the items table); null where that is not known, or not yet."""
+    at = pl.col("available_at")
+    return pl.when(at < end).then((end - at) / SECONDS_A_DAY).cast(pl.Float32).alias("days_since_available")
 
 
 def days_since_last_event() -> pl.Expr:
@@ -70,3 +79,4 @@ BY_EVENT = (
     recent_price,
 )  # fmt: skip
 BY_USER = (*(_users_within(step) for step in STEPS), repeat_share, mean_gap_days, visits_per_user)
+OF_TABLE = (days_since_available,)

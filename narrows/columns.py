@@ -32,7 +32,12 @@ EVENT_COLUMNS = (
     USER, ITEM, EVENT_TIME, INGESTED_AT, EVENT_TYPE, VALUE, PRICE, CONTEXT, SESSION, POSITION, PROPENSITY,
 )  # fmt: skip
 """What a source may say of an event."""
-ITEM_COLUMNS = (ITEM, "title", "category", "subcategory", "brand", "department")
+AVAILABLE_AT = "available_at"
+"""When an item could be had first: published, put on sale, released."""
+
+ITEM_TEXTS = ("title", "category", "subcategory", "brand", "department")
+ITEM_COLUMNS = (ITEM, *ITEM_TEXTS, AVAILABLE_AT)
+"""What a source may say of an item."""
 USER_COLUMNS = (USER, "segment")
 
 

@@ -111,13 +111,17 @@ def item_profiles(events: list[Row], items: list[Row], users: list[Row], asof: d
     segment = {user["user_id"]: user["segment"] for user in users}
     about = {item["item_id"]: item for item in items}
     groups = by(known(events, asof), "item_id")
+    end = datetime(asof.year, asof.month, asof.day, tzinfo=UTC) + timedelta(days=1)
+    at = {item: row["available_at"] for item, row in about.items()}
     made = []
-    for item in sorted({*groups, *about}):
+    for item in sorted({*groups, *(item for item in about if at[item] is None or at[item] < end)}):
         mine = groups.get(item, [])
         row: Row = {"item_id": item}
         row |= {
             key: about.get(item, {}).get(key) for key in ("title", "category", "subcategory", "brand", "department")
         }
+        since = (end - at[item]).total_seconds() / 86_400 if at.get(item) else -1.0
+        row["days_since_available"] = since if since > 0 else None
         for step, length in DAYS.items():
             row[f"users_{step}"] = len({e["user_id"] for e in mine if e["age"] <= length})
             if length >= 7:

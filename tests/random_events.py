@@ -53,11 +53,12 @@ def events(seed: int, users: int = 12, count: int = 900) -> list[dict[str, Any]]
 
 
 def items() -> list[dict[str, Any]]:
-    """Items 0 to 24 and one that nobody ever met; some lack a category or a brand."""
+    """Items 0 to 24 and three that nobody ever met; some lack a category or a brand, one in three the day it is available."""
     return [
         {"item_id": f"i{n}", "title": None, "category": None if n % 7 == 0 else f"c{n % 4}", "subcategory": f"s{n % 9}",
-         "brand": f"b{n % 5}" if n % 3 else None, "department": None}
-        for n in [*range(25), 99]
+         "brand": f"b{n % 5}" if n % 3 else None, "department": None,
+         "available_at": START + timedelta(days=5 * n - 40) if n % 3 else None}
+        for n in [*range(25), 26, 28, 99]
     ]  # fmt: skip
 
 
@@ -68,7 +69,7 @@ def users() -> list[dict[str, Any]]:
 
 def table(rows: list[dict[str, Any]]) -> pa.Table:
     """The rows with their types, also of columns that are all null."""
-    kinds = {"event_time": pa.timestamp("us", "UTC"), "ingested_at": pa.timestamp("us", "UTC")}
+    kinds = dict.fromkeys(("event_time", "ingested_at", "available_at"), pa.timestamp("us", "UTC"))
     schema = [(name, pa.string() if name in STRINGS else kinds.get(name, pa.float64())) for name in rows[0]]
     return pa.Table.from_pylist(rows, pa.schema(schema))
 

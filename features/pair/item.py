@@ -73,6 +73,14 @@ def item_place_expected(pairs: Pairs) -> Array:
 
 
 @feature
+def item_available_days(pairs: Pairs) -> Array:
+    """Days since the item became available, also before its first event; NaN where that is not known."""
+    if "days_since_available" not in pairs.items.column_names:  # profiles of another pipeline
+        return np.full(len(pairs), np.nan, np.float32)
+    return pairs.of_item("days_since_available")
+
+
+@feature
 def item_first_days(pairs: Pairs) -> Array:
     """Age of the item's first event: how long ago the item was new."""
     return pairs.of_item("days_since_first_event")

@@ -84,6 +84,9 @@ def _columns(settings: Settings, source: Source, table: str) -> Check:
         rows = judged(typed(rows, source.settings), skew, datetime(2200, 1, 1, tzinfo=UTC))
         broken = F.col("reason")
     else:
+        from stages.events.side_tables import with_instant
+
+        rows = with_instant(rows)
         have = [name for name in COLUMNS[key] if name in rows.columns]
         broken = F.when(F.col(have[0]).isNull(), F.lit(f"no {have[0]}"))
     rows = rows.select(broken.alias("reason"), *have)

@@ -102,7 +102,7 @@ class SourceSettings:
     event_columns: dict[str, str] = Field(default_factory=dict)
     """files: our name = your name; user_id, item_id and event_time are needed, the rest is optional."""
     item_columns: dict[str, str] = Field(default_factory=dict)
-    """files: our name = your name, for item_id, title, category, subcategory, brand, department."""
+    """files: our name = your name, for item_id, title, category, subcategory, brand, department, available_at."""
     user_columns: dict[str, str] = Field(default_factory=dict)
     """files: our name = your name, for user_id, segment."""
     time_format: Literal["auto", "iso", "seconds", "milliseconds"] = "auto"

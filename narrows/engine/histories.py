@@ -21,7 +21,7 @@ from narrows.columns import (
     EVENT_TYPE,
     INGESTED_AT,
     ITEM,
-    ITEM_COLUMNS,
+    ITEM_TEXTS,
     KIND,
     PRICE,
     SESSION,
@@ -57,7 +57,7 @@ class Scale:
 ATTRIBUTES = ("category", "subcategory", "brand")
 TASK_BYTES = 50_000_000
 """Of the files of events that one task has in memory, several times larger: some two million events."""
-SIDE = [name for name in ITEM_COLUMNS if name != ITEM]
+SIDE = list(ITEM_TEXTS)
 UNDONE = "undone"
 """Of a cancelled positive: the number of the period by which that was known."""
 OF_KINDS = (KIND, EVENT_TYPE, SESSION, KNOWN_AT)

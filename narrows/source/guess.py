@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from narrows.columns import (
+    AVAILABLE_AT,
     CONTEXT,
     EVENT_TIME,
     EVENT_TYPE,
@@ -62,12 +63,17 @@ ITEM_WORDS: dict[str, tuple[str, ...]] = {
     "brand": ("brand", "manufacturer", "vendor", "maker", "publisher", "author", "artist", "studio", "seller", "producer",
               "channel", "creator", "store"),
     "department": ("department", "dept", "division", "departement"),
+    AVAILABLE_AT: ("available", "published", "created", "released", "release date", "publish date", "published date",
+                   "publication date", "available from", "available since", "published time", "publish time", "publication time",
+                   "created time", "creation date", "created date", "release time", "launch date", "launched", "first available",
+                   "date first available", "on sale since", "upload date", "uploaded", "date added", "added"),
 }  # fmt: skip
 USER_WORDS: dict[str, tuple[str, ...]] = {
     USER: EVENT_WORDS[USER],
     "segment": ("segment", "household comp", "group", "user group", "customer group", "tier", "plan", "membership",
                 "occupation", "age group", "age", "gender", "income", "city", "country", "region"),
 }  # fmt: skip
+TIMES = (EVENT_TIME, INGESTED_AT, AVAILABLE_AT)
 IDS = (USER, ITEM, SESSION)
 NUMBERS = (VALUE, PRICE, POSITION, PROPENSITY)
 ENDINGS = {"id", "ids", "at", "no", "key", "code", "number", "num", "nr", "utc", "ms"}
@@ -140,7 +146,7 @@ def _guessed(
 ) -> Guesses:
     guesses = Guesses({ours: Guess(theirs, why) for ours, theirs in given.items()})
     for ours, guess in list(guesses.found.items()):
-        if ours in (EVENT_TIME, INGESTED_AT):
+        if ours in TIMES:
             guesses.found[ours] = Guess(guess.column, guess.why, written=written(sample[guess.column]))
     taken = set(given.values())
     ranked: list[tuple[float, int, str, str]] = []
@@ -156,7 +162,7 @@ def _guessed(
         elif column not in taken:
             taken.add(column)
             found[ours] = []
-            times = written(sample[column]) if ours in (EVENT_TIME, INGESTED_AT) else None
+            times = written(sample[column]) if ours in TIMES else None
             guesses.found[ours] = Guess(column, "by its name" + (f": {times.words}" if times else ""), written=times)
     for ours, others in found.items():
         guess = guesses.found[ours]
@@ -194,8 +200,8 @@ def _fits(values: pl.Series, ours: str) -> bool:
     if not given.len():
         return False
     distinct = given.n_unique()
-    if ours in (EVENT_TIME, INGESTED_AT):
-        return (times := written(given)) is not None and times.share >= READABLE
+    if ours in TIMES:  # of old items the dates may be older than what is sure to be one
+        return (times := written(given)) is not None and (ours == AVAILABLE_AT or times.share >= READABLE)
     if ours in NUMBERS:
         import polars as pl
 

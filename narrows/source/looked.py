@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from narrows.columns import EVENT_TIME, EVENT_TYPE, ITEM, PRICE, USER, VALUE
+from narrows.columns import AVAILABLE_AT, EVENT_TIME, EVENT_TYPE, ITEM, PRICE, USER, VALUE
 from narrows.source.delimited import quoted
 from narrows.source.errors import SourceError
 from narrows.source.frames import rows, scan
@@ -176,6 +176,9 @@ def items_table(place: Location, url: str, events: Looked) -> Looked:
     if category and (separator := _separator(sample[category.column])):
         expressions["category"] = f"trim(split({quoted_if_needed(category.column)}, '[{separator}]')[0])"
         guesses.found.setdefault("subcategory", Guess(category.column, "the whole of the category"))
+    available = guesses.found.get(AVAILABLE_AT)
+    if available and available.written and available.written.spark:
+        expressions[AVAILABLE_AT] = available.written.expression(available.column)
     guesses.found = {ours: guesses.found[ours] for ours in ITEM_WORDS if ours in guesses.found}
     return Looked(url or events.url, files, sample, guesses, expressions)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from narrows.columns import (
+    AVAILABLE_AT,
     EVENT_COLUMNS,
     EVENT_TIME,
     INGESTED_AT,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 COLUMNS = {"event_columns": EVENT_COLUMNS, "item_columns": ITEM_COLUMNS, "user_columns": USER_COLUMNS}
 NEEDED = {"event_columns": (USER, ITEM, EVENT_TIME), "item_columns": (ITEM,), "user_columns": (USER,)}
-NUMBERS = (EVENT_TIME, INGESTED_AT, VALUE, PRICE, POSITION, PROPENSITY)
+NUMBERS = (EVENT_TIME, INGESTED_AT, VALUE, PRICE, POSITION, PROPENSITY, AVAILABLE_AT)
 """Columns that keep the file's type until `events` types them; all others are text."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -51,8 +52,11 @@ class Catalogue:
         age = np.maximum(day - self.born, 0) / np.float32(world.freshness_days)
         return np.float32(world.freshness) * np.exp(-age, dtype=np.float32)
 
-    def table(self) -> pa.Table:
-        """The file of items: item_id, title, category, subcategory, brand, born, price."""
+    def table(self, begin: datetime) -> pa.Table:
+        """The file of items: item_id, title, category, subcategory, brand, born_day, available_at, price.
+
+        ``begin`` is the first instant of the log: an item is available from the first instant of the day of its birth.
+        """
         import pyarrow as pa
 
         def named(prefix: str, codes: NDArray[np.integer], count: int) -> pa.DictionaryArray:
@@ -61,6 +65,7 @@ class Catalogue:
             )
 
         category = self.category[self.group]
+        at = np.datetime64(begin.replace(tzinfo=None), "us") + self.born.astype("timedelta64[D]")
         titles = [f"Item {item} of kind {group + 1}" for item, group in enumerate(self.group.tolist())]
         return pa.table({
             "item_id": np.arange(len(self.group), dtype=np.int32),
@@ -69,6 +74,7 @@ class Catalogue:
             "subcategory": named("subcategory", self.group, len(self.category)),
             "brand": named("brand", self.brand, int(self.brand.max()) + 1),
             "born_day": self.born,
+            "available_at": pa.array(at, pa.timestamp("us", "UTC")),
             "price": self.price,
         })  # fmt: skip
 

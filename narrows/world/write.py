@@ -92,7 +92,7 @@ def write(
     for part in (LOG, PURCHASES):
         (draft / part).mkdir(parents=True)
     items = catalogue(world)
-    pq.write_table(items.table(), draft / ITEMS_FILE, compression="zstd")
+    pq.write_table(items.table(world.begin), draft / ITEMS_FILE, compression="zstd")
     nobody = users(world, items, 0, 0)
     Truth(world, items, nobody).save_items(draft / FOLDER)
     _make_room(world, nobody, draft / FOLDER / USERS)

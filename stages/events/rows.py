@@ -166,15 +166,18 @@ def judged(rows: DataFrame, max_clock_skew_hours: float, limit: datetime) -> Dat
     return rows.withColumn("reason", reason)
 
 
-def instant(raw: DataFrame, name: str, time_format: str) -> Column:
-    """A UTC timestamp out of seconds, milliseconds, ISO 8601 or a timestamp column; null if it cannot be read."""
+def instant(raw: DataFrame, name: str, time_format: str, key: str = "event_columns") -> Column:
+    """A UTC timestamp out of seconds, milliseconds, ISO 8601 or a timestamp column; null if it cannot be read.
+
+    ``key`` is the column map that a message names.
+    """
     if name not in raw.columns:
-        raise SourceError(f"[source] event_columns has no {name}. Map it to the column that holds it.")
+        raise SourceError(f"[source] {key} has no {name}. Map it to the column that holds it.")
     kind, column = raw.schema[name].dataType, F.col(name)
     if isinstance(kind, TimestampType | TimestampNTZType | DateType):
         return column.cast("timestamp")
     if not isinstance(kind, NumericType | StringType):
-        raise SourceError(f"[source] event_columns.{name} is {kind.simpleString()}. Map a timestamp, a number or text.")
+        raise SourceError(f"[source] {key}.{name} is {kind.simpleString()}. Map a timestamp, a number or text.")
     number = column.cast("double") if isinstance(kind, NumericType) else F.expr(f"try_cast(`{name}` as double)")
     seconds = number / 1000 if time_format == "milliseconds" else number
     if time_format == "auto":

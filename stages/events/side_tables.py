@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from narrows.columns import ITEM_COLUMNS, USER_COLUMNS
+from narrows.columns import AVAILABLE_AT, ITEM_COLUMNS, USER_COLUMNS
 from narrows.engine.spark import Parts, write_part
 from narrows.source.tabular import reading
 from narrows.stage import Output
+from stages.events.rows import instant
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,6 +27,10 @@ LOG = logging.getLogger(__name__)
 COLUMNS = {"items": ITEM_COLUMNS, "users": USER_COLUMNS}
 """The side tables; the first column is the id."""
 QUARANTINE = "quarantine"
+UNREAD = "unread"
+"""Whether an item's ``available_at`` was given and is no instant."""
+YEARS = (1970, 2200)
+"""The first and the last that an instant may lie in."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,8 @@ class SideTable:
     """Raw rows with ``reason``: why a row breaks the contract, null where it does not. None where the source has no table."""
     counts: dict[str | None, int]
     """Rows by reason."""
+    unread: int = 0
+    """Good rows whose ``available_at`` is null, as what the source has is no instant between 1970 and 2200."""
 
     @property
     def broken(self) -> dict[str, int]:
@@ -46,14 +53,16 @@ class SideTable:
 def with_side_tables(output: Output, source: Source, session: Any) -> Output:
     """``output`` with the tables ``items`` and ``users`` beside it, their broken rows in its quarantine, and their counts.
 
-    The tables are always there, with all their columns (text, null where the source lacks them), if need be empty. The
-    note ``side_tables`` has for each the rows ``received`` and the ``quarantine`` (rows by reason).
+    The tables are always there, with all their columns (text and one instant, null where the source lacks them), if need be
+    empty. The note ``side_tables`` has for each the rows ``received`` and the ``quarantine`` (rows by reason), and, where
+    there are any, the values of a column that are ``unread``: no instant, so that the row has none.
 
     Raises:
         SourceError: a table cannot be read.
     """
     tables = _judged({"items": source.items(session), "users": source.users(session)})
-    published, notes = dict(output.side_tables), {}
+    published: dict[str, Any] = dict(output.side_tables)
+    notes: dict[str, dict[str, Any]] = {}
     for table in tables:
         if table.rows is not None and table.broken:
             LOG.warning("[source] %s: broken rows go to the quarantine: %s", table.name, table.broken)
@@ -61,37 +70,61 @@ def with_side_tables(output: Output, source: Source, session: Any) -> Output:
             published[QUARANTINE] = published[QUARANTINE].unionByName(broken) if QUARANTINE in published else broken
         published[table.name] = _clean(table)
         notes[table.name] = {"received": sum(table.counts.values()), "quarantine": table.broken}
+        if table.unread:
+            LOG.warning("[source] %s: %s rows have no readable %s", table.name, table.unread, AVAILABLE_AT)
+            notes[table.name][UNREAD] = {AVAILABLE_AT: table.unread}
     return Output(output.data, {**output.notes, "side_tables": notes}, published)
 
 
 def one_row_per_id(rows: DataFrame, columns: tuple[str, ...]) -> DataFrame:
-    """``columns`` as text, one row per id (the first of them), in its order within a partition.
+    """``columns`` as text (``available_at`` as it is), one row per id (the first of them), in its order within a partition.
 
     Of several rows the smallest is kept, where any value is less than none. Columns that ``rows`` lack are null.
     """
     key, *others = columns
-    text = [(F.col(name) if name in rows.columns else F.lit(None)).cast("string").alias(name) for name in columns]
+    kinds = {name: "timestamp" if name == AVAILABLE_AT else "string" for name in columns}
+    given = {name: F.col(name) if name in rows.columns else F.lit(None) for name in columns}
+    typed = [given[name].cast(kind).alias(name) for name, kind in kinds.items()]
     # which of several rows is kept must not depend on the order of reading; a struct's nulls would come first
     ranked = [part for name in others for part in (F.isnull(name).alias(f"no_{name}"), F.col(name))]
     one = F.min(F.struct(*ranked)).alias("one")
     kept = [F.col(f"one.{name}") for name in others]
-    return rows.select(*text).groupBy(key).agg(one).select(key, *kept).sortWithinPartitions(key)
+    return rows.select(*typed).groupBy(key).agg(one).select(key, *kept).sortWithinPartitions(key)
+
+
+def with_instant(rows: DataFrame) -> DataFrame:
+    """Raw rows with ``available_at`` as an instant, null where there is none, and whether one was given and is ``unread``.
+
+    Raises:
+        SourceError: the column is of a type that has no instants.
+    """
+    if AVAILABLE_AT not in rows.columns:
+        return rows.withColumn(UNREAD, F.lit(False))
+    read = instant(rows, AVAILABLE_AT, "auto", "item_columns")
+    read = F.when(F.year(read).between(*YEARS), read)
+    given = F.coalesce(F.trim(F.col(AVAILABLE_AT).cast("string")), F.lit("")) != ""
+    return rows.withColumns({AVAILABLE_AT: read, UNREAD: given & read.isNull()})
 
 
 def _judged(tables: dict[str, DataFrame | None]) -> list[SideTable]:
     """The tables with their counts, which one job finds."""
     given = {
-        name: rows.withColumn("reason", _reason(rows, COLUMNS[name][0]))
+        name: with_instant(rows).withColumn("reason", _reason(rows, COLUMNS[name][0]))
         for name, rows in tables.items()
         if rows is not None
     }
     counts: dict[str, dict[str | None, int]] = {name: {} for name in tables}
+    unread = dict.fromkeys(tables, 0)
     if given:
-        reasons = [rows.select(F.lit(name).alias("table"), "reason") for name, rows in given.items()]
+        reasons = [rows.select(F.lit(name).alias("table"), "reason", UNREAD) for name, rows in given.items()]
+        counted = reduce(DataFrame.unionByName, reasons).groupBy("table", "reason")
         with reading():
-            for row in reduce(DataFrame.unionByName, reasons).groupBy("table", "reason").count().collect():
-                counts[row["table"]][row["reason"]] = row["count"]
-    return [SideTable(name, given.get(name), dict(sorted(counts[name].items(), key=str))) for name in tables]
+            for row in counted.agg(F.count("*").alias("rows"), F.count_if(UNREAD).alias(UNREAD)).collect():
+                counts[row["table"]][row["reason"]] = row["rows"]
+                unread[row["table"]] += row[UNREAD] if row["reason"] is None else 0
+    return [
+        SideTable(name, given.get(name), dict(sorted(counts[name].items(), key=str)), unread[name]) for name in tables
+    ]
 
 
 def _reason(rows: DataFrame, key: str) -> Column:
@@ -109,7 +142,8 @@ def _quarantine(name: str, rows: DataFrame) -> DataFrame:
 def _clean(table: SideTable) -> Any:
     import pyarrow as pa
 
-    schema = pa.schema([(name, pa.string()) for name in COLUMNS[table.name]])
+    at = pa.timestamp("us", "UTC")
+    schema = pa.schema([(name, at if name == AVAILABLE_AT else pa.string()) for name in COLUMNS[table.name]])
     if table.rows is None or not table.counts.get(None):
         return schema.empty_table()  # Spark writes no file for a table without partitions
     good = table.rows.where(F.col("reason").isNull())

@@ -16,7 +16,8 @@ class ItemProfiles(TableStage):
 
     All of positives that nothing undid; who looked at the item is counted apart, in ``viewers`` and its like.
 
-    Items of the source's items table have a row even before their first event. ``expected_demand`` is a forecast: the
+    Items of the source's items table have a row even before their first event, from the instant on at which they are
+    available, where the table says it. ``expected_demand`` is a forecast: the
     item's share of what will be wanted in the coming horizon.
     """
 

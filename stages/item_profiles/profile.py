@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from features import item, viewed
 from features.ladder import GROUP_STEPS, STEPS
-from narrows.columns import CONTEXT, ITEM, KIND, PRICE, USER
+from narrows.columns import AVAILABLE_AT, CONTEXT, ITEM, KIND, PRICE, USER
 from narrows.engine.histories import (
     OF_KINDS,
     SIDE,
@@ -39,7 +39,8 @@ def profile(
     """One row per as-of and item."""
     rows = dated(session, events, max(asofs), scale)
     kinds = OF_KINDS if KIND in rows.columns else ()
-    rows = with_side(rows.select(ITEM, USER, "known", "second", PRICE, CONTEXT, *kinds), items.spark(session))
+    about = items.spark(session).selectExpr(ITEM, *SIDE, f"cast({AVAILABLE_AT} as double) as {AVAILABLE_AT}")
+    rows = with_side(rows.select(ITEM, USER, "known", "second", PRICE, CONTEXT, *kinds), about)
     sides = {USER: users.arrow()}
     return each_asof(rows, ITEM, sides, asofs, scale, partial(profiles, scale=scale, forecasts=forecasts))
 
@@ -50,13 +51,20 @@ def profiles(
     scale: Scale,
     forecasts: Forecasts = {},  # noqa: B006 (only read)
 ) -> Iterator[pl.DataFrame]:
-    """For each as-of one row per item it has heard of, in order; ``rows`` as ``each_asof`` says."""
-    about = rows.filter(pl.col("known").is_null()).select(ITEM, *SIDE)
+    """For each as-of one row per item it has heard of, in order; ``rows`` as ``each_asof`` says.
+
+    The rows of the items table have ``available_at`` in seconds since 1970. Before that instant an as-of has not heard of the
+    item, unless somebody had it.
+    """
+    about = rows.filter(pl.col("known").is_null()).select(ITEM, *SIDE, AVAILABLE_AT)
     everyone, looked, rows = rows, of_kind(rows, CONTEXT_KIND), positives(rows)
-    rows = rows.drop(SIDE).sort("second", USER, PRICE)  # sums of floats depend on the order
+    rows = rows.drop(*SIDE, AVAILABLE_AT).sort("second", USER, PRICE)  # sums of floats depend on the order
     for asof in asofs:
         known = known_by(rows, asof, scale)
-        result = everything(everyone, asof).select(ITEM).unique().join(about, ITEM, "left")
+        end = asof.end.timestamp()
+        heard_of = everything(everyone, asof).filter(pl.col(AVAILABLE_AT).is_null() | (pl.col(AVAILABLE_AT) < end))
+        result = heard_of.select(ITEM).unique().join(about, ITEM, "left")
+        result = result.with_columns(item.days_since_available(end)).drop(AVAILABLE_AT)
         pairs = known.group_by(ITEM, USER).agg(
             pl.col("period").n_unique().alias("visits"),
             (pl.col("age").max() - pl.col("age").min()).alias("span"),

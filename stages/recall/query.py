@@ -98,8 +98,25 @@ class Query:
 
     @cached_property
     def age(self) -> Array:
-        """Days since the item was last taken or looked at, float32, infinite where it never was."""
-        age = np.nan_to_num(column(self.items, "days_since_last_event"), nan=np.inf)
-        if "days_since_last_view" not in self.items.column_names:
-            return age
-        return np.minimum(age, np.nan_to_num(column(self.items, "days_since_last_view"), nan=np.inf))
+        """Days since the item was last taken or looked at; of one that never was, since it became available.
+
+        float32, infinite where that is not known either.
+        """
+        met = np.minimum(self._days("days_since_last_event"), self._days("days_since_last_view"))
+        return np.where(np.isfinite(met), met, self.available)
+
+    @cached_property
+    def born(self) -> Array:
+        """Days since the item became available; where that is not known, since its first event: float32, else infinite."""
+        return np.where(np.isfinite(self.available), self.available, self._days("days_since_first_event"))
+
+    @cached_property
+    def available(self) -> Array:
+        """Days since the item became available, float32, infinite where that is not known."""
+        return self._days("days_since_available")
+
+    def _days(self, name: str) -> Array:
+        """An item column of days, infinite where it is null or, in profiles of another pipeline, not there."""
+        if name not in self.items.column_names:
+            return np.full(len(self.ids), np.inf, np.float32)
+        return np.nan_to_num(column(self.items, name), nan=np.inf)

@@ -25,11 +25,12 @@ ORDER = [
     "subcategory_decayed_1x", "subcategory_visit_share",
     "subcategory_due", "subcategory_due_visits", "subcategory_since_item",
     *(f"item_users_{step}" for step in STEPS), *(f"item_place_{step}" for step in PLACED), *(f"item_trend_{step}" for step in list(STEPS)[:-1]),
-    "item_expected", "item_place_expected", "item_first_days", "item_last_days", "item_repeat_share", "item_gap_days",
+    "item_expected", "item_place_expected", "item_available_days", "item_first_days", "item_last_days", "item_repeat_share", "item_gap_days",
     "item_visits_per_user", "item_due", "item_price", "item_price_ratio", "category_trend", "subcategory_trend",
     "subcategory_popularity_share", "context_users_4x", "context_users_4th", "user_events_4x", "user_events_1x", "user_events", "user_visits",
     "user_last_days", "user_variety", "viewed_count", "viewed_last_days", "viewed_since_taken", "item_viewers",
     "item_viewers_long", "item_to_item_score", "ease_score", "two_tower_score",
+    "new_items_score",
 ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from stages.recall.channel import CHANNELS, Channel, channel
 
 __all__ = ["BUILT_IN", "CHANNELS", "Channel", "build", "channel"]
 
-BUILT_IN = ("own", "popular", "popular_in_group", "item_to_item", "ease", "two_tower", "viewed")
+BUILT_IN = ("own", "popular", "popular_in_group", "item_to_item", "ease", "two_tower", "viewed", "new_items")
 """The modules of this package that register a channel or two each."""
 
 for _module in BUILT_IN:
