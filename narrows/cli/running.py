@@ -42,8 +42,11 @@ def run_line(settings: Settings, asof: Asof, force: bool = False) -> None:
     runner, journal = connect(settings, run_id, asof, force)
     with runner.store.lock(f"narrows run --asof {asof}"):
         try:
-            for room in settings.pipeline.names:
+            names = settings.pipeline.names
+            for number, room in enumerate(names, 1):
                 make(runner, room, asof)
+                if not any(runner.asks_spark(later) for later in names[number:]):
+                    runner.end_session()
         except BaseException:
             if runner.new_versions:
                 journal.finish({}, "FAILED")

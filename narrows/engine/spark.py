@@ -90,6 +90,22 @@ def spark_session(
     return session
 
 
+def end_session() -> None:
+    """Stop the process's session and end its JVM and Python workers; `spark_session` starts others."""
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    session, gateway = SparkSession.getActiveSession(), SparkContext._gateway
+    if session:
+        session.stop()
+    spark_session.cache_clear()
+    if gateway and (process := getattr(gateway, "proc", None)):
+        gateway.shutdown()
+        SparkContext._gateway = SparkContext._jvm = None
+        process.stdin.close()  # the JVM waits for this end
+        process.wait()
+
+
 def _start_quietly(conf: SparkConf) -> None:
     """Start the process's JVM, if it has none yet, without the lines that every start of Spark prints.
 
@@ -157,7 +173,6 @@ def write_part(table: pa.Table, folder: Path) -> None:
 
 def keep_classes(path: Path = CLASSES) -> None:
     """Do a little of what the rooms do with Spark and let the JVM keep the classes that this took, as it ends."""
-    from pyspark import SparkContext
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
@@ -181,10 +196,7 @@ def keep_classes(path: Path = CLASSES) -> None:
         columns = joined.repartition(2, "day").sortWithinPartitions("time").select("id", "time", "n")
         columns.mapInArrow(same, columns.schema).toArrow()
         session.createDataFrame([("a", 1.0)], "name string, number double").collect()
-        session.stop()
-        process = SparkContext._gateway.proc  # type: ignore[union-attr]
-        process.stdin.close()  # the JVM ends, and writes the file
-        process.wait()
+        end_session()  # the JVM writes the file
     draft.replace(path)
 
 

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property, partial
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from narrows.asof import KNOWN, Asof
@@ -82,6 +83,18 @@ class Runner:
         from narrows.engine.spark import spark_session
 
         return spark_session(self.settings.spark, self.settings.engine)
+
+    def asks_spark(self, name: str) -> bool:
+        """Whether a room's work takes a Spark session."""
+        room = self.room(name)
+        return hasattr(room, "transform") and "session" in signature(room.transform).parameters
+
+    def end_session(self) -> None:
+        """Free the memory of Spark, if it was started; it starts again where it is asked for."""
+        if self.__dict__.pop("session", None):
+            from narrows.engine.spark import end_session
+
+            end_session()
 
     @property
     def source_room(self) -> str:
