@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from narrows.asof import Asof
 from narrows.columns import USER
 from narrows.engine.cost import Cost, meter
-from narrows.engine.memory import workers
+from narrows.engine.memory import give_back, workers
 from narrows.run import fused
 from narrows.run.fingerprint import merged
 from narrows.run.narrowing import check, flow, shards, user_shards
@@ -50,9 +50,12 @@ def transform(runner: Runner, room: TableStage, todo: list[Work]) -> dict[Asof, 
                 write_table(output.data, drafts[asofs[-1]] / "data", folders)
             for name, data in output.side_tables.items():
                 write_table(data, drafts[asofs[-1]] / name)
+        notes = output.notes
+        del output
+        give_back()
         share = Cost(cost.seconds / len(group), cost.cpu_seconds / len(group), cost.peak_mb)
         for asof, fingerprint, tables in group:
-            runner.publisher.audit(_draft(runner, room, asof, drafts[asof], fingerprint, tables, share, output.notes))
+            runner.publisher.audit(_draft(runner, room, asof, drafts[asof], fingerprint, tables, share, notes))
     return _finish(runner)
 
 
@@ -76,12 +79,14 @@ def narrow(runner: Runner, room: NarrowingStage, todo: list[Work], model: Any = 
                 kept += narrowed.survivors.num_rows
                 write_file(flow(narrowed, requests), draft / "data" / part_name(parts))
                 parts += 1
+            del shard, narrowed
             notes = {"received": received, "kept": kept, **(fitted[1].notes if fitted[1] else {})}
             if requests is not None:
                 write_table(requests, draft / REQUESTS)
                 notes["flow_users"] = requests.num_rows
                 if room.name == runner.pipeline.narrowing[-1] and not runner.making_past:
                     notes["fused"] = _others(runner, room, tables, asof, requests, draft / "data", parts)
+        give_back()
         if fitted[1] and fitted[1].asof == asof:  # an earlier model was paid for then
             notes["fit_cost"] = fitted[1].meta["cost"]
         runner.publisher.audit(_draft(runner, room, asof, draft, fingerprint, tables, cost, notes))
