@@ -17,7 +17,7 @@ from narrows.markup import style
 from narrows.settings import load_settings
 from tests.browser import browser
 from tests.pages import check
-from tests.test_report import COSTS, GIVEN, ROOMS, evaluation, row
+from tests.test_report import COSTS, GIVEN, ROOMS, evaluation, row, steps
 
 EVIL = "<script>alert('x')</script>"
 NARROWING = ("recall", "prerank", "rank", "rerank")
@@ -74,6 +74,17 @@ def test_a_page_has_every_part_and_can_be_read_aloud():
     links = [given["href"] for _, given in tree.all("a")]
     assert f"../data_docs/validations/rank/{'0' * 16}/20171130T000000.000000Z/rank.html" in links
     assert "http://127.0.0.1:8080/dags/daily/runs/manual__2017-11-30T00%3A00%3A00%2B00%3A00" in links
+
+
+def test_the_drawing_has_the_best_step_of_a_channel_and_the_table_all():
+    record = made()
+    said = summary([*steps(), *bins()], COSTS, rooms=ROOMS, narrowing=NARROWING, **GIVEN, kinds={"positive": 7, "undo": 2})
+    tree = check(page.html(record | {"facts": record["facts"] | json.loads(json.dumps(said))}))
+    drawn = [tree.texts[at] for at, _ in tree.all("text")]
+    assert [name for name in drawn if "popular_" in name] == ["channel popular_4x, best of 3"]
+    assert "channel viewed" not in drawn
+    heads = [tree.texts[at] for at, given in tree.all("th") if given.get("scope") == "row"]
+    assert {"channel popular_1x", "channel popular_4x", "channel popular_16th", "channel viewed", "undo"} <= set(heads)
 
 
 def test_the_drawings_show_the_numbers():

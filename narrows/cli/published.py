@@ -86,7 +86,7 @@ def facts_of(settings: Settings, asof: Asof) -> dict[str, Any]:
         asof=str(asof), source=settings.source.name, horizon=in_words(horizon), due=str(due),
         known_until=max((table.meta["notes"].get("ends", "") for table in events), default=""),
         serving=serving_state(settings, notes["recommendations"].get("release_id", "")),
-        quarantine=notes.get("events", {}).get("quarantine"),
+        kinds=notes.get("events", {}).get("kinds"), quarantine=notes.get("events", {}).get("quarantine"),
         stood_back=stood_back(notes),
         next_steps=next_steps(settings, tables["recommendations"]),
     )  # fmt: skip

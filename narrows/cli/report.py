@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 from narrows.cli.layout import WIDTH, Block, Row, bar, count, cut, interval, print_blocks, seconds, short
+from narrows.cli.shown import folded, silent
 from narrows.cli.summary import COSTS
 
 REASONS = 8
@@ -65,12 +66,19 @@ def _stages(facts: Row) -> Block:
 
 def _lists(facts: Row) -> Block:
     k, rows = facts["k"], []
-    for each in facts["lists"]:
+    for each, stands_for in folded(facts["lists"]):
         name = each["list"] if each["kind"] == "published" else f"{each['kind']} {each['list']}"
+        name += f" best of {stands_for}" if stands_for > 1 else ""
         numbers = (interval(each["recall"]), interval(each["ndcg"]), short(each["new_recall"]["value"]))
         rows.append((cut(name, 30), *numbers, interval(each["lead"], signed=True)))
     header = (f"list of {k} · {facts['users']:,} users", f"recall@{k}", f"ndcg@{k}", "new", "lead (recall)")
-    return Block(widths=(-31, -20, -20, -7, -22), header=header, rows=rows, notes=verdicts(facts))
+    return Block(widths=(-31, -20, -20, -7, -22), header=header, rows=rows, notes=[*_silent(facts), *verdicts(facts)])
+
+
+def _silent(facts: Row) -> list[str]:
+    """The line that names the channels which proposed nothing; none where all did."""
+    names = silent(facts["lists"])
+    return textwrap.wrap(f"proposed nothing: channel {', '.join(names)}", WIDTH) if names else []
 
 
 def verdicts(facts: Row) -> list[str]:
@@ -137,6 +145,8 @@ def _tail(facts: Row) -> list[str]:
     if facts["coverage"] is not None and facts["novelty"] is not None:
         shown = f"{100 * facts['coverage']:.1f}% of the catalogue shown · novelty {facts['novelty']:.1f} bits"
         rows.append(("variety", shown))
+    if len(kinds := facts.get("kinds") or {}) > 1:
+        rows.append(("events", " · ".join(f"{kind} {n:,}" for kind, n in kinds.items())))
     without = int(facts["users_without_list"] or 0)
     fallbacks = facts["fallbacks"] | ({"judged users served the fallback": without} if without else {})
     for name, counts in (("quarantine", facts["quarantine"]), ("fallbacks", fallbacks)):

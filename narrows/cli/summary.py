@@ -41,6 +41,7 @@ def summary(
     due: str = "",
     known_until: str = "",
     serving: Mapping[str, Any] | None = None,
+    kinds: Mapping[str, int] | None = None,
     quarantine: Mapping[str, int] | None = None,
     stood_back: Sequence[Row] = (),
     fallbacks: Mapping[str, int] | None = None,
@@ -61,6 +62,7 @@ def summary(
         due: the last as-of of the horizon; the lists are judged when it has closed.
         known_until: the last day or hour with events.
         serving: of ``reading.state``, and ``release_id``.
+        kinds: events known at the as-of, by kind.
         quarantine: bad source rows by reason.
         stood_back: the rooms whose model gave way to a simple order: ``room``, ``order``, and the NDCG of both.
         fallbacks: what a person should know was replaced, e.g. ``users without candidates``, by count.
@@ -99,6 +101,7 @@ def summary(
     facts |= {name: rows.get(key, NOTHING)["value"] for name, key in keys.items()}
     facts["users"] = rows.get(("all", "published", "published", "recall", k, ""), NOTHING)["users"]
     return facts | {
+        "kinds": dict(kinds or {}),
         "quarantine": dict(quarantine or {}),
         "stood_back": [dict(each) for each in stood_back],
         "fallbacks": dict(fallbacks or {}),

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from narrows.cli.layout import Row, interval, short
 from narrows.cli.page.drawing import dot, figure, line, linear, plain, text, ticks
 from narrows.cli.report import verdicts
+from narrows.cli.shown import folded, silent
 from narrows.markup import section, table, tag
 
 KINDS = {"stage": "main", "published": "good", "channel": "plain", "baseline": "other"}
@@ -18,9 +19,11 @@ TOP, STEP = 34.0, 23.0
 
 def quality(facts: Row) -> Markup | None:
     """The part of the page; None where nothing is judged."""
-    rows = [each for each in (*facts.get("orders", ()), *facts["lists"]) if each["recall"]["value"] is not None]
-    if not rows:
+    every = [each for each in (*facts.get("orders", ()), *facts["lists"]) if each["recall"]["value"] is not None]
+    if not every:
         return None
+    shown = folded(every)
+    rows = [each for each, _ in shown]
     k, bottom = facts["k"], TOP + STEP * len(rows)
     parts: list[Any] = []
     for metric, (start, end) in PANELS.items():
@@ -38,11 +41,11 @@ def quality(facts: Row) -> Markup | None:
             if number["low"] is not None:
                 parts.append(line(place(number["low"]), y, place(number["high"]), y, kind))
             parts.append(dot(place(number["value"]), y, kind))
-    parts += [text(0, TOP + STEP * at + 12, name_of(each)) for at, each in enumerate(rows)]
+    parts += [text(0, TOP + STEP * at + 12, name_of(each, of)) for at, (each, of) in enumerate(shown)]
     what = (
         f"Each dot is a list of {k} items a user, each line its 95% interval, over {facts['users']:,} users who took "
         "something in the horizon. A stage's list is its best items, had the cascade ended there; a channel's list and a "
-        "baseline's are theirs alone."
+        "baseline's are theirs alone. Of a channel's steps of time the best one is drawn; the numbers below have all."
     )
     numbers = table(
         f"Quality of lists of {k}",
@@ -50,18 +53,22 @@ def quality(facts: Row) -> Markup | None:
         [
             (name_of(each), interval(each["recall"]), interval(each["ndcg"]), short(each["new_recall"]["value"]),
              interval(each["lead"], signed=True))
-            for each in rows
+            for each in every
         ],
         numbers=(1, 2, 3, 4),
     )  # fmt: skip
     drawing = figure("quality-drawing", "Quality by list", what, bottom + 24, parts, numbers)
-    remarks = tag("ul", *(tag("li", remark.removeprefix("!! ")) for remark in joined(verdicts(facts))))
+    told = [remark.removeprefix("!! ") for remark in joined(verdicts(facts))]
+    if names := silent(every):
+        told.append(f"proposed nothing: channel {', '.join(names)}")
+    remarks = tag("ul", *(tag("li", remark) for remark in told))
     return section("quality", "Quality of each stage", remarks, drawing)
 
 
-def name_of(each: Row) -> str:
-    """What to call a list: ``stage rank``, ``channel own``, ``published list``."""
-    return "published list" if each["kind"] == "published" else f"{each['kind']} {each['list']}"
+def name_of(each: Row, stands_for: int = 1) -> str:
+    """What to call a list: ``stage rank``, ``channel own``, ``published list``, ``channel popular_4x, best of 7``."""
+    name = "published list" if each["kind"] == "published" else f"{each['kind']} {each['list']}"
+    return name if stands_for == 1 else f"{name}, best of {stands_for}"
 
 
 def joined(lines: list[str]) -> list[str]:

@@ -32,17 +32,21 @@ def serving(facts: Row) -> Markup | None:
 
 
 def quarantine(facts: Row) -> Markup:
-    """Source rows left out, and what stood in for a missing list, each with its reason."""
+    """Source rows left out, what stood in for a missing list, each with its reason, and the events by kind where there are several."""
     bad = [(reason, f"{n:,}") for reason, n in sorted(facts["quarantine"].items(), key=lambda each: -each[1])]
     said: Any = (
         table("Source rows left out", ["reason", "rows"], bad, numbers=(1,))
         if bad
         else tag("p", "No source row was left out.")
     )
+    kinds = facts.get("kinds") or {}
+    counted = table("Events by kind", ["kind", "events"], [(kind, f"{n:,}") for kind, n in kinds.items()], numbers=(1,))
     without = int(facts["users_without_list"] or 0)
     stood_in = dict(facts["fallbacks"]) | ({"judged users served the fallback": without} if without else {})
     more = table("Fallbacks", ["what", "how many"], [(what, f"{n:,}") for what, n in stood_in.items()], numbers=(1,))
-    return section("quarantine", "Quarantine", said, more if stood_in else None)
+    return section(
+        "quarantine", "Quarantine", said, more if stood_in else None, counted if len(kinds) > 1 else None
+    )
 
 
 def design(record: Row) -> Markup:
