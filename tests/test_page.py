@@ -78,7 +78,9 @@ def test_a_page_has_every_part_and_can_be_read_aloud():
 
 def test_the_drawing_has_the_best_step_of_a_channel_and_the_table_all():
     record = made()
-    said = summary([*steps(), *bins()], COSTS, rooms=ROOMS, narrowing=NARROWING, **GIVEN, kinds={"positive": 7, "undo": 2})
+    said = summary(
+        [*steps(), *bins()], COSTS, rooms=ROOMS, narrowing=NARROWING, **GIVEN, kinds={"positive": 7, "undo": 2}
+    )
     tree = check(page.html(record | {"facts": record["facts"] | json.loads(json.dumps(said))}))
     drawn = [tree.texts[at] for at, _ in tree.all("text")]
     assert [name for name in drawn if "popular_" in name] == ["channel popular_4x, best of 3"]

@@ -44,9 +44,7 @@ def quarantine(facts: Row) -> Markup:
     without = int(facts["users_without_list"] or 0)
     stood_in = dict(facts["fallbacks"]) | ({"judged users served the fallback": without} if without else {})
     more = table("Fallbacks", ["what", "how many"], [(what, f"{n:,}") for what, n in stood_in.items()], numbers=(1,))
-    return section(
-        "quarantine", "Quarantine", said, more if stood_in else None, counted if len(kinds) > 1 else None
-    )
+    return section("quarantine", "Quarantine", said, more if stood_in else None, counted if len(kinds) > 1 else None)
 
 
 def design(record: Row) -> Markup:
