@@ -71,6 +71,7 @@ def test_the_parent_row_holds_what_a_person_compares(settings, request):
     run_log.finish(**logged.closing(a_record()))
     run = parent_of(settings, run_log)
     assert run.info.run_name == "2017-11-30 rank.n=40"
+    assert run_log.place == {"experiment": run.info.experiment_id, "run": run.info.run_id, "server": ""}
     assert run.data.params == {"asof": "2017-11-30", "source": "files", "horizon": "7d", "grain": "day", "rank.n": "40"}
     numbers = run.data.metrics
     assert numbers["ndcg_at_20"] == 0.3

@@ -89,6 +89,13 @@ def test_the_drawing_has_the_best_step_of_a_channel_and_the_table_all():
     assert {"channel popular_1x", "channel popular_4x", "channel popular_16th", "channel viewed", "undo"} <= set(heads)
 
 
+def test_the_page_leads_to_its_run_in_mlflow():
+    for server, address in (("", "http://127.0.0.1:8081"), ("https://mlflow.example/", "https://mlflow.example")):
+        text = page.html(made() | {"mlflow": {"experiment": "3", "run": "abc", "server": server}})
+        assert f'href="{address}/#/experiments/3/runs/abc"' in text
+    assert 'href="http://127.0.0.1:8081/"' in page.html(made())
+
+
 def test_the_drawings_show_the_numbers():
     text = page.html(made())
     ledger = sum(each["count"] for each in made()["facts"]["ledger"])
@@ -184,7 +191,9 @@ def test_every_run_has_a_page_and_a_line_in_the_index(state, line, tmp_path, cap
 def test_the_last_room_leaves_the_page_and_attaches_it_where_something_is_new(state, line, new):
     told = []
     log = SimpleNamespace(
-        finish=lambda **given: told.append("finish"), attach=lambda file, name: told.append((file.name, name))
+        place={"experiment": "3", "run": "abc", "server": ""},
+        finish=lambda **given: told.append("finish"),
+        attach=lambda file, name: told.append((file.name, name)),
     )
     runner = SimpleNamespace(
         pipeline=line.runner.pipeline, settings=state, run_id=line.runner.run_id, log=log,
@@ -196,6 +205,10 @@ def test_the_last_room_leaves_the_page_and_attaches_it_where_something_is_new(st
     make(runner, line.runner.pipeline.names[-1], line.asof)
     assert (state.state / "reports" / "1.html").exists()
     assert told == (["finish", ("1.html", "report.html")] if new else [])
+    led = "http://127.0.0.1:8081/#/experiments/3/runs/abc" in (state.state / "reports" / "1.html").read_text()
+    assert led == new
+    listed = (state.state / "reports" / "index.html").read_text()
+    assert ("http://127.0.0.1:8081/#/experiments/3/runs?" in listed) == new
 
 
 def test_a_browser_shows_the_page_whole_at_every_width_and_asks_for_nothing_else(tmp_path):

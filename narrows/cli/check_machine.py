@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from narrows.cli.check import Check, Counts, fails, ok, warns
-from narrows.engine.memory import heap, size
+from narrows.engine.memory import SHARD_BYTES, WORKER_BYTES, heap, size, workers
 from narrows.source.urls import redacted
 
 if TYPE_CHECKING:
     from narrows.settings import Settings
 
-BASE_MB, MB_PER_EVENT, MB_PER_EXAMPLES = 2_500, 0.0005, 0.04
-"""Peak of a run's memory with the default heap: for each event, and for each user's examples of each window (some 75 rows
-of 70 numbers, twice in memory). Peaks of `narrows run` on two cores: 2,580 MB for 48,509 events of 300 users in 5 windows
-(the demo), 2,990 MB for 100,000 events of 943 users in 8 (MovieLens); of the largest task of `narrows dag` 3,610 MB for
-1.42 million events of 2,463 users in 8 (completejourney). More users than that are not measured."""
+BASE_MB, MB_PER_EVENT, MB_PER_EXAMPLE = 2_500, 0.0005, 0.0007
+"""Peak of a run's memory with the default heap: for each event of the users that the models learn from, and for each example
+(some 80 numbers, twice in memory). Peaks of all processes of `narrows run` on two cores: 2,810 MB for 48,509 events of 300 users
+in 5 windows (the demo), 3,160 MB for 100,000 events of 943 users in 8 (MovieLens), 6,700 MB for 1.77 million events of
+253,550 users in 5 (news); of the largest task of `narrows dag` 4,610 MB for 1.42 million events of 2,463 users in 8
+(completejourney)."""
+EXAMPLES_PER_USER = 75
+"""Of a user and window."""
 DEFAULT_HEAP_MB = 2_048
 BASE_DISK_MB, DISK_MB_PER_EVENT = 60, 0.0004
 """What a first run writes. Measured: 550 MB for 1.42 million events (completejourney)."""
@@ -30,19 +33,36 @@ SECONDS = 5
 
 
 def memory(settings: Settings, counts: Counts | None) -> Check:
-    """What is free against an estimate from two measured runs."""
+    """What is free against an estimate from measured runs."""
     import psutil
 
     free = psutil.virtual_memory().available / 1e6
     need = BASE_MB + size(heap(settings.spark, settings.engine)) / 2**20 - DEFAULT_HEAP_MB
-    if counts:
-        chosen = settings.pipeline_settings
-        learned = counts.users if chosen.mode == "staged" else min(counts.users, chosen.flow_users)
-        need += counts.events * MB_PER_EVENT + learned * chosen.windows * MB_PER_EXAMPLES
+    need += max(_learning(settings, counts), _narrowing(settings, counts)) if counts else 0
     text = f"{free / 1000:.1f} GB free, a run takes about {need / 1000:.1f} GB (estimate)"
     if need > free:
-        return warns("memory", f"{text}. End other programs, take a larger machine, or lower [pipeline] windows")
+        return warns(
+            "memory", f"{text}. End other programs, set [engine] memory to what is free, or lower [pipeline] windows"
+        )
     return ok("memory", text)
+
+
+def _learning(settings: Settings, counts: Counts) -> float:
+    """MB on top while models learn: histories and examples, both bounded by settings where users are many."""
+    chosen, most = settings.pipeline_settings, getattr(settings.rooms.get("recall"), "fit_users", counts.users)
+    events = counts.events * min(1.0, most / max(counts.users, 1))
+    users = counts.users if chosen.mode == "staged" else min(counts.users, chosen.flow_users)
+    examples = min(users * chosen.windows * EXAMPLES_PER_USER, chosen.example_rows)
+    return events * MB_PER_EVENT + examples * MB_PER_EXAMPLE
+
+
+def _narrowing(settings: Settings, counts: Counts) -> float:
+    """MB on top while the users outside the flow sample are narrowed, each process with a shard; 0 where all are in it."""
+    chosen = settings.pipeline_settings
+    if chosen.mode == "staged" or counts.users <= chosen.flow_users:
+        return 0.0
+    shard = min(settings.shard_users, counts.users - chosen.flow_users)
+    return workers(settings.engine, shard) * (WORKER_BYTES + shard * SHARD_BYTES) / 1e6
 
 
 def disk(settings: Settings, counts: Counts | None) -> Check:

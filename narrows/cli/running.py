@@ -133,6 +133,8 @@ def close(runner: Runner, asof: Asof, table: Table | None) -> None:
         record.amend(state, entry, against=found)
         if found["warning"]:
             LOG.warning("!! %s", found["warning"])
+    if runner.log:
+        record.amend(state, entry, mlflow=runner.log.place)
     file = page.publish(runner.settings, entry)
     if runner.log:
         runner.log.finish(**logged.closing(entry))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from narrows.cli import saved_view
 from narrows.cli.layout import Row, interval
 from narrows.cli.page.cost import spent
 from narrows.cli.page.quality import best_baseline
@@ -19,13 +20,19 @@ def index(settings: Settings, records: Sequence[Row]) -> str:
     above = together([
         link("Data docs", "../data_docs/index.html"),
         link("Airflow", f"http://127.0.0.1:{PORT}/"),
-        link("MLflow", f"http://127.0.0.1:{PORT + 1}/"),
+        link("MLflow", compared(records)),
     ])  # fmt: skip
     header = ["run", "as of", "design", "recall", "NDCG", "lead in NDCG", "seconds", "lists", "judged"]
     rows = [row(record, live) for record in sorted(records, key=lambda record: -record["number"])]
     what = f"{len(rows)} run{'s' if len(rows) > 1 else ''}, newest first. Intervals are 95%; seconds include earlier windows"
     body = table(what, header, rows, numbers=(3, 4, 5, 6)) if rows else tag("p", "No run has been recorded yet.")
     return page("Runs", tag("section", body), above=above)
+
+
+def compared(records: Sequence[Row]) -> str:
+    """MLflow's saved view of all runs; its first page where no record says in which experiment they are."""
+    server, known = f"http://127.0.0.1:{PORT + 1}/", [record["mlflow"] for record in records if record.get("mlflow")]
+    return saved_view.link(known[-1]["server"] or server, known[-1]["experiment"]) if known else server
 
 
 def row(record: Row, live: set[str]) -> tuple[Any, ...]:

@@ -90,5 +90,12 @@ def others(record: Row, state: str, port: int = PORT) -> Markup:
         link("All runs", f"{state}/reports/index.html"),
         link("Data docs", f"{state}/data_docs/index.html"),
         link("Airflow", f"http://127.0.0.1:{port}/{in_airflow}"),
-        link("MLflow", f"http://127.0.0.1:{port + 1}/"),
+        link("MLflow", in_mlflow(record, port)),
     ])  # fmt: skip
+
+
+def in_mlflow(record: Row, port: int = PORT) -> str:
+    """The run's page in MLflow; the first page where the record does not say which run it is."""
+    at = record.get("mlflow", {})
+    server = (at.get("server") or f"http://127.0.0.1:{port + 1}").rstrip("/")
+    return f"{server}/#/experiments/{at['experiment']}/runs/{at['run']}" if at else f"{server}/"
