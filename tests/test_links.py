@@ -36,7 +36,7 @@ def pages(tmp_path):
 
 
 def test_a_table_leads_to_what_was_logged_when_it_was_made(pages):
-    assert pages.mlflow_run("recall", VERSION) == f"{MLFLOW}#/experiments/3/runs/new"
+    assert pages.mlflow_run("recall", VERSION) == f"{MLFLOW}#/experiments/3/runs/new?workflowType=machine_learning"
     where = f"validations/recall/{VERSION}/20171130T000000.000000Z/recall.html"
     assert pages.data_docs("recall", VERSION) == f"{DOCUMENTS}data_docs/{where}"
     assert pages.report("recall", VERSION) == f"{DOCUMENTS}reports/10.html"

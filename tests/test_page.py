@@ -92,7 +92,7 @@ def test_the_drawing_has_the_best_step_of_a_channel_and_the_table_all():
 def test_the_page_leads_to_its_run_in_mlflow():
     for server, address in (("", "http://127.0.0.1:8081"), ("https://mlflow.example/", "https://mlflow.example")):
         text = page.html(made() | {"mlflow": {"experiment": "3", "run": "abc", "server": server}})
-        assert f'href="{address}/#/experiments/3/runs/abc"' in text
+        assert f'href="{address}/#/experiments/3/runs/abc?workflowType=machine_learning"' in text
     assert 'href="http://127.0.0.1:8081/"' in page.html(made())
 
 
@@ -205,7 +205,10 @@ def test_the_last_room_leaves_the_page_and_attaches_it_where_something_is_new(st
     make(runner, line.runner.pipeline.names[-1], line.asof)
     assert (state.state / "reports" / "1.html").exists()
     assert told == (["finish", ("1.html", "report.html")] if new else [])
-    led = "http://127.0.0.1:8081/#/experiments/3/runs/abc" in (state.state / "reports" / "1.html").read_text()
+    led = (
+        "http://127.0.0.1:8081/#/experiments/3/runs/abc?workflowType=machine_learning"
+        in (state.state / "reports" / "1.html").read_text()
+    )
     assert led == new
     listed = (state.state / "reports" / "index.html").read_text()
     assert ("http://127.0.0.1:8081/#/experiments/3/runs?" in listed) == new

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from narrows.cli.saved_view import run_link
+
 VARIABLE = "NARROWS_PAGES"
 """The environment variable in which `narrows ui` tells its Airflow where the other pages are."""
 
@@ -52,7 +54,7 @@ class Pages:
                 found = database.execute(query, (f"{version}%",)).fetchone()
         except sqlite3.Error:  # a version of MLflow with other tables
             return self.mlflow
-        return f"{self.mlflow}#/experiments/{found[0]}/runs/{found[1]}" if found else self.mlflow
+        return run_link(self.mlflow, found[0], found[1]) if found else self.mlflow
 
     def data_docs(self, room: str, version: str) -> str:
         """The page of the audit of this version; the index where there is none."""

@@ -81,6 +81,11 @@ def link(address: str, experiment: str) -> str:
     )
 
 
+def run_link(address: str, experiment: object, run: str) -> str:
+    """A run's address on an MLflow server, on the pages for models."""
+    return f"{address.rstrip('/')}/#/experiments/{experiment}/runs/{run}?workflowType=machine_learning"
+
+
 def address(server: str, experiment: str) -> str:
     """The view's address on a server that runs; the server's own where it does not know the experiment yet."""
     query = urllib.parse.urlencode({"experiment_name": experiment})

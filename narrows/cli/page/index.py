@@ -22,10 +22,10 @@ def index(settings: Settings, records: Sequence[Row]) -> str:
         link("Airflow", f"http://127.0.0.1:{PORT}/"),
         link("MLflow", compared(records)),
     ])  # fmt: skip
-    header = ["run", "as of", "design", "recall", "NDCG", "lead in NDCG", "seconds", "lists", "judged"]
+    header = ["run", "as of", "design", "recall", "NDCG", "lead over", "seconds", "lists", "users"]
     rows = [row(record, live) for record in sorted(records, key=lambda record: -record["number"])]
-    what = f"{len(rows)} run{'s' if len(rows) > 1 else ''}, newest first. Intervals are 95%; seconds include earlier windows"
-    body = table(what, header, rows, numbers=(3, 4, 5, 6)) if rows else tag("p", "No run has been recorded yet.")
+    what = f"{len(rows)} run{'s' if len(rows) > 1 else ''}, newest first. Intervals are 95%; leads are in NDCG; seconds include earlier windows"
+    body = table(what, header, rows, numbers=(3, 4, 5, 6, 8)) if rows else tag("p", "No run has been recorded yet.")
     return page("Runs", tag("section", body), above=above)
 
 
@@ -43,10 +43,10 @@ def row(record: Row, live: set[str]) -> tuple[Any, ...]:
     baseline = best_baseline(facts)
     lead: Any = ""
     if baseline and (ahead := baseline.get("ndcg_lead")) and ahead["value"] is not None:
-        lead = together([number(ahead, signed=True), tag("small", f"over {baseline['list']}")])
+        lead = together([number(ahead, signed=True), tag("small", baseline["list"])])
     serves = facts["serving"].get("release_id") in live
     state = tag("strong", "live", class_="good") if serves else "kept"
-    judged = f"yes, {facts['users']:,} users" if facts["users"] else "not yet"
+    judged = f"{facts['users']:,}" if facts["users"] else "not yet"
     design = record["name"].removeprefix(record["asof"]).strip()
     return (
         link(f"Run {record['number']}", f"{record['number']}.html"),

@@ -13,7 +13,7 @@ from narrows.cli.shown import folded, silent
 from narrows.markup import section, table, tag
 
 KINDS = {"stage": "main", "published": "good", "channel": "plain", "baseline": "other"}
-PANELS = {"recall": (185.0, 430.0), "ndcg": (465.0, 710.0)}
+PANELS = {"recall": (206.0, 440.0), "ndcg": (476.0, 710.0)}
 TOP, STEP = 34.0, 23.0
 
 

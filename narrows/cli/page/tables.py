@@ -8,6 +8,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from narrows.audit.site import page_of
+from narrows.cli import saved_view
 from narrows.cli.layout import Row, count
 from narrows.cli.page.cost import cached_rooms
 from narrows.markup import link, section, table, tag
@@ -97,5 +98,5 @@ def others(record: Row, state: str, port: int = PORT) -> Markup:
 def in_mlflow(record: Row, port: int = PORT) -> str:
     """The run's page in MLflow; the first page where the record does not say which run it is."""
     at = record.get("mlflow", {})
-    server = (at.get("server") or f"http://127.0.0.1:{port + 1}").rstrip("/")
-    return f"{server}/#/experiments/{at['experiment']}/runs/{at['run']}" if at else f"{server}/"
+    server = at.get("server") or f"http://127.0.0.1:{port + 1}/"
+    return saved_view.run_link(server, at["experiment"], at["run"]) if at else server
