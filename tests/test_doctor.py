@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sa
 
-from narrows.cli import check_machine
-from narrows.cli.check import Counts
+from narrows.cli.check import machine as check_machine
+from narrows.cli.check.finding import Counts
 from narrows.cli.main import main
 from narrows.serving import schema
 from narrows.settings import load_settings
@@ -108,7 +108,7 @@ def test_rows_dated_in_the_future_are_a_warning(doctor, tmp_path):
 
 def test_without_java_the_rest_is_checked(doctor, tmp_path, monkeypatch):
     world.write(tmp_path)
-    monkeypatch.setattr("narrows.cli.doctor.check_java", lambda: "Java is missing. Install one")
+    monkeypatch.setattr("narrows.cli.check.doctor.check_java", lambda: "Java is missing. Install one")
     status, checks = doctor()
     assert (status, checks["java"]) == (2, ("fails", "Java is missing. Install one"))
     assert checks["columns"][0] == "warning"

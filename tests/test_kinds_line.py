@@ -8,7 +8,7 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
-from narrows.cli.published import facts_of
+from narrows.cli.report.published import facts_of
 from narrows.engine.undo import positives_in_spark
 from stages.examples.assemble import labels
 from tests import world

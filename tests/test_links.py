@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from narrows.cli.links import Pages
+from narrows.cli.pages.links import Pages
 
 MLFLOW, DOCUMENTS = "http://127.0.0.1:8081/", "http://127.0.0.1:8082/"
 VERSION = "2014482320b71ee6"

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from narrows.cli import page, record
 from narrows.cli.main import main
+from narrows.cli.report import page, record
+from narrows.cli.report.summary import summary
 from narrows.cli.running import make
-from narrows.cli.summary import summary
 from narrows.markup import style
 from narrows.settings import load_settings
 from tests.browser import browser

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from narrows.cli import report
 from narrows.cli.layout import WIDTH
-from narrows.cli.summary import COSTS as COST_NAMES
-from narrows.cli.summary import summary, to_json
+from narrows.cli.report import screen as report
+from narrows.cli.report.summary import COSTS as COST_NAMES
+from narrows.cli.report.summary import summary, to_json
 
 ROOMS = (
     "events", "user_profiles", "item_profiles", "examples", "recall", "prerank", "rank", "rerank", "recommendations",
