@@ -11,8 +11,8 @@ import pytest
 from features import simple
 from features.lookup import Pairs
 from features.pair import FEATURES
-from narrows.cli.published import stood_back
-from narrows.cli.report import verdicts
+from narrows.cli.report.published import stood_back
+from narrows.cli.report.screen import verdicts
 from narrows.stage import Shard
 from stages.prerank import Prerank, learn, trees
 from stages.rank import Rank

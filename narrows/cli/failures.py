@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from narrows.audit.contract import BrokenContract, ContractError
-from narrows.cli.airflow import WorkflowError
+from narrows.cli.airflow.workflow import WorkflowError
 from narrows.engine.java import JavaError
 from narrows.engine.memory import OutOfMemory
 from narrows.reasons import ReasonsError
