@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from narrows.asof import Asof
 from narrows.store.table import part_name
@@ -13,10 +14,12 @@ if TYPE_CHECKING:
 
 
 def write_file(table: pa.Table, path: Path) -> None:
-    """One Parquet file."""
+    """One Parquet file, which has its name when it is whole: who writes it twice, or at once with another, leaves one."""
     import pyarrow.parquet as pq
 
-    pq.write_table(table, path, compression="zstd", compression_level=1)
+    draft = path.with_name(f".{path.name}-{uuid4().hex[:8]}")
+    pq.write_table(table, draft, compression="zstd", compression_level=1)
+    draft.replace(path)
 
 
 def write_table(data: Any, folder: Path, partitions: list[str] | None = None) -> None:
