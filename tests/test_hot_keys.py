@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import polars as pl
 import pytest
 
 from features import item, item_parts, viewed
 from narrows.engine import histories, hot, sides
 from narrows.stage import Table
-from stages.item_profiles import ItemProfiles
+from stages.item_profiles import ItemProfiles, parts, profile
 from stages.user_profiles import UserProfiles
 from tests import random_events
 from tests.random_events import published, source
@@ -59,18 +61,28 @@ def test_an_item_with_half_of_all_events_has_the_row_that_it_has_as_a_whole(spar
     assert HOT in whole[0]["item_id"]
 
 
-def test_no_task_receives_all_rows_of_a_hot_item(spark, tables, monkeypatch):
-    """Of the frames that tasks receive, the largest part of the item's rows is some hundred, not all."""
+def test_no_task_receives_all_rows_of_a_hot_item(spark, tables, tmp_path, monkeypatch):
+    """What the tasks are given of the item, as they note it down themselves."""
     few_rows_are_many(monkeypatch)
-    from pyspark.sql import functions as F
+    noted = tmp_path / "noted"
+    noted.mkdir()
 
-    rows = tables[0].spark(spark).select("item_id", "user_id")
-    found = hot.hot_keys(rows, "item_id")
-    parts = found[HOT] // hot.HOT_ROWS + 1
-    salt = F.pmod(F.xxhash64("user_id"), F.lit(parts))
-    counts = [row[1] for row in rows.where(F.col("item_id") == HOT).groupBy(salt).count().collect()]
-    assert len(counts) > 1
-    assert max(counts) < found[HOT]
+    def noting(kind, work):
+        def noted_work(rows, asofs, scale):
+            (noted / uuid4().hex).write_text(f"{kind} {rows.filter(pl.col('item_id') == HOT).height}")
+            yield from work(rows, asofs, scale)
+
+        return noted_work
+
+    monkeypatch.setattr(profile, "summaries", noting("part", parts.summaries))
+    monkeypatch.setattr(profile, "profiles", noting("whole", profile.profiles))
+    profiles(ItemProfiles(), spark, tables, tmp_path / "items")
+    seen = [file.read_text().split() for file in noted.iterdir()]
+    received = [int(rows) for kind, rows in seen if kind == "part"]
+    total = spark.read.parquet(str(tables[0]._folder / "data")).where(f"item_id = '{HOT}'").count()
+    assert len(received) > 3
+    assert max(received) < 0.5 * total < sum(received)
+    assert {rows for kind, rows in seen if kind == "whole"} == {"0"}
 
 
 def test_every_item_feature_is_made_of_parts():
