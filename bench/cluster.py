@@ -87,8 +87,9 @@ def measure(folder: Path, two_workers: Cluster, runs: int, flow_users: int) -> N
 
 def whole_line(world: Path, root: Path, two_workers: Cluster, env: dict[str, str], flow_users: int) -> Run:
     """``narrows run`` with an empty state folder."""
-    given = {"NARROWS_STORE__ROOT": str(root), "NARROWS_PIPELINE__FLOW_USERS": str(flow_users), **env}
-    command = [sys.executable, "-m", "narrows", "run", "--file", str(world / "narrows.toml")]
+    given = {"NARROWS_FILE": str(world / "narrows.toml"), "NARROWS_STORE__ROOT": str(root), **env}
+    given["NARROWS_PIPELINE__FLOW_USERS"] = str(flow_users)
+    command = [sys.executable, "-m", "narrows", "run"]
     spent, began = two_workers.cpu_seconds() + _children(), time.perf_counter()
     subprocess.run(
         command, check=True, env={**os.environ, **given}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -65,7 +65,8 @@ def cluster(folder: Path, workers: int = 2, memory: str = "2g") -> Iterator[Clus
 
 def _start(log: Path, what: str, *arguments: str) -> subprocess.Popen[bytes]:
     spec = find_spec("pyspark")
-    assert spec and spec.origin
+    assert spec
+    assert spec.origin
     program = str(Path(spec.origin).parent / "bin" / "spark-class")
     env = {**os.environ, "SPARK_NO_DAEMONIZE": "1"}
     with log.open("wb") as file:
