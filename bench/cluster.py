@@ -72,7 +72,7 @@ def measure(folder: Path, two_workers: Cluster, runs: int, flow_users: int) -> N
     done: dict[str, list[Run]] = {name: [] for name in places}
     for number in range(runs):
         for name, env in places.items():
-            root = folder / f"{name} {number}".replace(" ", "-")
+            root = folder / f"{'local' if name == 'local[2]' else 'cluster'}{number}"
             done[name].append(one := whole_line(folder / "world", root, two_workers, env, flow_users))
             last = tables(folder / "world", root)[-1]
             print(

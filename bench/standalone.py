@@ -34,8 +34,10 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path, workers: int = 2, memory: str = "2g") -> Iterator[Cluster]:
+def cluster(folder: Path, workers: int = 2, memory: str = "2g", hidden: Path | None = None) -> Iterator[Cluster]:
     """A cluster of workers of one core each; logs and work folders lie in ``folder``. It ends with the block.
+
+    To the workers a ``hidden`` folder is empty, as on another machine (Linux, as root).
 
     Raises:
         TimeoutError: master and workers did not find each other within a minute.
@@ -53,7 +55,7 @@ def cluster(folder: Path, workers: int = 2, memory: str = "2g") -> Iterator[Clus
         for number in range(workers):
             place = ("--work-dir", str(folder / f"worker{number}"), "--webui-port", "0", "--host", HOST)
             given = ("--cores", "1", "--memory", memory, *place, address)
-            processes.append(_start(folder / f"worker{number}.log", "worker.Worker", *given))
+            processes.append(_start(folder / f"worker{number}.log", "worker.Worker", *given, hidden=hidden))
         _wait_for(folder / "master.log", "Registering worker", workers)
         yield Cluster(address, processes)
     finally:
@@ -63,14 +65,18 @@ def cluster(folder: Path, workers: int = 2, memory: str = "2g") -> Iterator[Clus
             process.wait()
 
 
-def _start(log: Path, what: str, *arguments: str) -> subprocess.Popen[bytes]:
+def _start(log: Path, what: str, *arguments: str, hidden: Path | None = None) -> subprocess.Popen[bytes]:
     spec = find_spec("pyspark")
     assert spec
     assert spec.origin
     program = str(Path(spec.origin).parent / "bin" / "spark-class")
     env = {**os.environ, "SPARK_NO_DAEMONIZE": "1"}
+    command = [program, f"{PACKAGE}.{what}", *arguments]
+    if hidden:
+        script = 'mount -t tmpfs none "$0" && exec "$@"'
+        command = ["unshare", "-m", "sh", "-c", script, str(hidden), *command]
     with log.open("wb") as file:
-        return subprocess.Popen([program, f"{PACKAGE}.{what}", *arguments], stdout=file, stderr=file, env=env)
+        return subprocess.Popen(command, stdout=file, stderr=file, env=env)
 
 
 def _wait_for(log: Path, words: str, times: int) -> None:
