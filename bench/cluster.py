@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -35,13 +34,12 @@ class Run(NamedTuple):
 
     root: Path
     seconds: float
-    cpu_seconds: float
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.cluster", description=__doc__)
-    parser.add_argument("--users", type=int, default=30_000)
+    parser.add_argument("--users", type=int, default=20_000)
     parser.add_argument("--items", type=int, default=2_000)
     parser.add_argument("--days", type=int, default=42)
     parser.add_argument(
@@ -66,17 +64,17 @@ def measure(folder: Path, two_workers: Cluster, runs: int, flow_users: int) -> N
     }
     print(f"Machine: {machine.processor()}.\n", flush=True)
     print(
-        "| where | whole line, s | CPU s | last narrowing room, s | of it users narrowed fused |\n|---|---|---|---|---|",
+        "| where | whole line, s | last narrowing room, s | of it users narrowed fused |\n|---|---|---|---|---|",
         flush=True,
     )
     done: dict[str, list[Run]] = {name: [] for name in places}
     for number in range(runs):
         for name, env in places.items():
             root = folder / f"{'local' if name == 'local[2]' else 'cluster'}{number}"
-            done[name].append(one := whole_line(folder / "world", root, two_workers, env, flow_users))
+            done[name].append(one := whole_line(folder / "world", root, env, flow_users))
             last = tables(folder / "world", root)[-1]
             print(
-                f"| {name} | {one.seconds:.1f} | {one.cpu_seconds:.1f} | {last.meta['cost']['seconds']:.1f} | "
+                f"| {name} | {one.seconds:.1f} | {last.meta['cost']['seconds']:.1f} | "
                 f"{last.notes['fused']['users']:,} |", flush=True,
             )  # fmt: skip
     ratio = min(run.seconds for run in done["two workers"]) / min(run.seconds for run in done["local[2]"])
@@ -85,23 +83,16 @@ def measure(folder: Path, two_workers: Cluster, runs: int, flow_users: int) -> N
     print(f"Every table has equal rows ({rows:,}): {'yes' if same else 'NO'}.")
 
 
-def whole_line(world: Path, root: Path, two_workers: Cluster, env: dict[str, str], flow_users: int) -> Run:
+def whole_line(world: Path, root: Path, env: dict[str, str], flow_users: int) -> Run:
     """``narrows run`` with an empty state folder."""
     given = {"NARROWS_FILE": str(world / "narrows.toml"), "NARROWS_STORE__ROOT": str(root), **env}
     given["NARROWS_PIPELINE__FLOW_USERS"] = str(flow_users)
     command = [sys.executable, "-m", "narrows", "run"]
-    spent, began = two_workers.cpu_seconds() + _children(), time.perf_counter()
+    began = time.perf_counter()
     subprocess.run(
         command, check=True, env={**os.environ, **given}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    seconds = time.perf_counter() - began
-    time.sleep(5)  # the executors end a moment after their application, and are counted then
-    return Run(root, seconds, two_workers.cpu_seconds() + _children() - spent)
-
-
-def _children() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    return Run(root, time.perf_counter() - began)
 
 
 def tables(world: Path, root: Path) -> list[Any]:

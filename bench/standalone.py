@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-import psutil
-
 HOST = "127.0.0.1"
 START_SECONDS = 60.0
 PACKAGE = "org.apache.spark.deploy"
@@ -25,12 +23,6 @@ class Cluster:
 
     master: str
     """What ``[spark] master`` is set to."""
-    processes: list[subprocess.Popen[bytes]]
-
-    def cpu_seconds(self) -> float:
-        """What the workers and the executors of finished applications have spent so far."""
-        spent = [psutil.Process(process.pid).cpu_times() for process in self.processes]
-        return sum(each.user + each.system + each.children_user + each.children_system for each in spent)
 
 
 @contextmanager
@@ -57,7 +49,7 @@ def cluster(folder: Path, workers: int = 2, memory: str = "2g", hidden: Path | N
             given = ("--cores", "1", "--memory", memory, *place, address)
             processes.append(_start(folder / f"worker{number}.log", "worker.Worker", *given, hidden=hidden))
         _wait_for(folder / "master.log", "Registering worker", workers)
-        yield Cluster(address, processes)
+        yield Cluster(address)
     finally:
         for process in reversed(processes):
             process.terminate()
