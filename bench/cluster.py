@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from bench import machine
-from bench.standalone import Cluster, cluster
+from bench.standalone import cluster
 from narrows.run.runner import Runner
 from narrows.settings import load_settings
 from narrows.world.settings import World
@@ -50,17 +50,17 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp())
     try:
         write(World(users=args.users, items=args.items, days=args.days), folder / "world")
-        with cluster(folder / "cluster") as two_workers:
-            measure(folder, two_workers, args.runs, args.flow_users)
+        with cluster(folder / "cluster") as master:
+            measure(folder, master, args.runs, args.flow_users)
     finally:
         shutil.rmtree(folder)
 
 
-def measure(folder: Path, two_workers: Cluster, runs: int, flow_users: int) -> None:
+def measure(folder: Path, master: str, runs: int, flow_users: int) -> None:
     """Run the line in turns, and print what it took and how the tables compare."""
     places: dict[str, dict[str, str]] = {
         "local[2]": {"NARROWS_SPARK__MASTER": "local[2]"},
-        "two workers": {"NARROWS_SPARK__MASTER": two_workers.master, "NARROWS_ENGINE__NARROW": "spark"},
+        "two workers": {"NARROWS_SPARK__MASTER": master, "NARROWS_ENGINE__NARROW": "spark"},
     }
     print(f"Machine: {machine.processor()}.\n", flush=True)
     print(

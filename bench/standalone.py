@@ -8,7 +8,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,17 +16,9 @@ START_SECONDS = 60.0
 PACKAGE = "org.apache.spark.deploy"
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """A master and its workers, which run."""
-
-    master: str
-    """What ``[spark] master`` is set to."""
-
-
 @contextmanager
-def cluster(folder: Path, workers: int = 2, memory: str = "2g", hidden: Path | None = None) -> Iterator[Cluster]:
-    """A cluster of workers of one core each; logs and work folders lie in ``folder``. It ends with the block.
+def cluster(folder: Path, workers: int = 2, memory: str = "2g", hidden: Path | None = None) -> Iterator[str]:
+    """The master's address of a cluster of workers of one core each; logs and work folders lie in ``folder``. It ends with the block.
 
     To the workers a ``hidden`` folder is empty, as on another machine (Linux, as root).
 
@@ -49,7 +40,7 @@ def cluster(folder: Path, workers: int = 2, memory: str = "2g", hidden: Path | N
             given = ("--cores", "1", "--memory", memory, *place, address)
             processes.append(_start(folder / f"worker{number}.log", "worker.Worker", *given, hidden=hidden))
         _wait_for(folder / "master.log", "Registering worker", workers)
-        yield Cluster(address)
+        yield address
     finally:
         for process in reversed(processes):
             process.terminate()

@@ -49,8 +49,8 @@ def rows(table: Table) -> pl.DataFrame:
 def test_every_table_is_that_of_a_local_run(tmp_path):
     file = world.write(tmp_path, FEW)
     local = run(file, "local", NARROWS_SPARK__MASTER="local[2]")
-    with cluster(tmp_path / "cluster") as two_workers:
-        there = {"NARROWS_SPARK__MASTER": two_workers.master}
+    with cluster(tmp_path / "cluster") as master:
+        there = {"NARROWS_SPARK__MASTER": master}
         elsewhere = run(file, "elsewhere", **there)
         narrowed = run(file, "narrowed", **there, NARROWS_ENGINE__NARROW="spark")
         executors = {path.parent.name for path in (tmp_path / "cluster").glob("worker*/app-*")}
@@ -74,9 +74,9 @@ def test_an_executor_that_does_not_see_the_state_folder_ends_the_run_with_the_re
     if not unshare or subprocess.run(private, capture_output=True, check=False).returncode:
         pytest.skip("no mount namespaces here")
     file = world.write(shared, FEW)
-    with cluster(tmp_path / "cluster", hidden=shared) as two_workers:
+    with cluster(tmp_path / "cluster", hidden=shared) as master:
         env = {**os.environ, "PYTHONPATH": str(ROOT), "NARROWS_FILE": str(file)}
-        env["NARROWS_SPARK__MASTER"] = two_workers.master
+        env["NARROWS_SPARK__MASTER"] = master
         command = [sys.executable, "-m", "narrows", "run", "--asof", str(world.ASOF)]
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr[-4000:]

@@ -20,6 +20,8 @@ from narrows.engine.spark import part_writer
 from narrows.run import executors, fused
 from narrows.run.narrowing import spans, user_shards
 from narrows.run.requests import audience
+from narrows.source.errors import SourceError
+from narrows.source.tabular import read, reading
 from narrows.store.table import REQUESTS, Table
 from narrows.store.write import write_file
 from tests.fixtures import Line
@@ -183,3 +185,12 @@ def test_executors_without_our_python_are_told_where_it_is(spark, tmp_path, monk
         cluster.require_shared(spark, tmp_path / "state")
     assert "No module named 'narrows'" in str(said.value)
     assert sys.prefix in str(said.value)
+
+
+def test_a_source_file_that_a_worker_does_not_see_is_named(spark, tmp_path):
+    file = tmp_path / "events.parquet"
+    write_file(pa.table({"a": [1]}), file)
+    rows = read(spark, [file])
+    file.unlink()
+    with pytest.raises(SourceError, match=r"events\.parquet is not there.*every worker"), reading():
+        rows.collect()
