@@ -16,7 +16,7 @@ from narrows.columns import USER
 from narrows.config.sections import EngineSettings, SparkSettings
 from narrows.engine import cluster
 from narrows.engine.cluster import ClusterError
-from narrows.engine.spark import part_writer
+from narrows.engine.spark import Parts, part_writer, write_part
 from narrows.run import executors, fused
 from narrows.run.narrowing import spans, user_shards
 from narrows.run.requests import audience
@@ -91,7 +91,8 @@ def test_a_process_opens_the_models_of_a_pass_once(sampled_line, tmp_path, monke
 
 def test_through_spark_the_parts_and_the_counts_are_those_of_the_local_pass(spark, sampled_line, tmp_path, local):
     work, users, who = given(sampled_line, tmp_path / "spark")
-    counts = executors.run(spark, executors.task_of(work, users, who, 16, FIRST))
+    (work.folder / ".unfinished-part-00004.parquet-0").touch()  # what a task that was ended leaves
+    counts = executors.run(spark, work, users, who, 16, FIRST)
     assert parts(work.folder) == local
     assert counts["users"] == users.count(who)
     assert counts["kept"] == sum(part.num_rows for part in local.values())
@@ -125,12 +126,21 @@ def test_a_file_has_its_name_when_it_is_whole(tmp_path):
         one.write_table(rows)
         other.write_table(rows)
         assert not list(tmp_path.glob("part-*"))
-    with pytest.raises(pa.ArrowInvalid, match="schema"), part_writer(rows.schema, tmp_path) as broken:
+    with pytest.raises(ValueError, match="schema"), part_writer(rows.schema, tmp_path) as broken:
         broken.write_table(pa.table({"b": ["a"]}))
     write_file(rows, tmp_path / "part-00007.parquet")
     write_file(rows, tmp_path / "part-00007.parquet")
     assert sorted(file.name for file in tmp_path.glob("[!.]*")) == ["part-00000.parquet", "part-00007.parquet"]
     assert pq.read_table(tmp_path / "part-00000.parquet").equals(rows)
+
+
+def test_what_ended_tasks_leave_is_removed_when_all_are_done(spark, tmp_path):
+    def work(batches: Iterator[pa.RecordBatch], folder: Path) -> None:
+        (folder / ".unfinished-part-00009.parquet-0").touch()
+        write_part(pa.Table.from_batches(list(batches)), folder)
+
+    Parts(spark.range(3).coalesce(1), work).save(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["part-00000.parquet"]
 
 
 def test_the_driver_is_on_loopback_for_a_local_master_alone():

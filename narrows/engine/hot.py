@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from narrows.asof import Asof
@@ -58,18 +59,22 @@ def summarised(
     """
     from pyspark.sql import functions as F
 
-    parts = max(hot.values()) // HOT_ROWS + 1
+    counts = {name: number // HOT_ROWS + 1 for name, number in hot.items()}
+    firsts = dict(zip(counts, accumulate(counts.values(), initial=0), strict=False))
+    parts, first = (
+        F.create_map(*(F.lit(each) for pair in values.items() for each in pair))[F.col(key)]
+        for values in (counts, firsts)
+    )
     is_hot = F.col(key).isin(list(hot))
-    salted = rows.where(is_hot).withColumn(PART, F.pmod(F.xxhash64(parted.by), F.lit(parts)).cast("int"))
+    salted = rows.where(is_hot).withColumn(PART, F.pmod(F.xxhash64(parted.by), parts).cast("int"))
 
     def sum_up(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         if given := list(batches):
             yield from _summed_up(read(iter(given)), key, parted, asofs)
 
-    tasks = salted.repartition(len(hot) * parts, key, PART).mapInArrow(
-        sum_up, f"{key} string, {PART} int, {SUMMARY} binary"
-    )
-    return rows.where(~is_hot).unionByName(tasks.persist(), allowMissingColumns=True)
+    each_part = salted.repartitionById(sum(counts.values()), first + F.col(PART))  # a task for each
+    summed = each_part.mapInArrow(sum_up, f"{key} string, {PART} int, {SUMMARY} binary")
+    return rows.where(~is_hot).unionByName(summed.persist(), allowMissingColumns=True)
 
 
 def _summed_up(rows: pl.DataFrame, key: str, parted: Parted, asofs: list[Asof]) -> Iterator[pa.RecordBatch]:

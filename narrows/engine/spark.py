@@ -13,13 +13,13 @@ from functools import cache
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from narrows.config.sections import EngineSettings, SparkSettings
 from narrows.engine.cluster import LOOPBACK, addresses, is_local, of_executors, require_master
 from narrows.engine.java import require_java
 from narrows.engine.memory import heap
 from narrows.source.tabular import reading
+from narrows.store.write import drop_unfinished, unfinished
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -137,6 +137,7 @@ class Parts:
         folder.mkdir(parents=True, exist_ok=True)
         with reading():
             self.frame.mapInArrow(run, "done boolean").collect()
+        drop_unfinished(folder)
 
 
 @contextmanager
@@ -155,7 +156,7 @@ def part_writer(schema: pa.Schema, folder: Path) -> Iterator[ParquetWriter]:
     # dictionaries pay for repeated text only
     is_text = {f.name: pa.types.is_string(getattr(f.type, "value_type", f.type)) for f in schema}
     text = [f.name + ".list.element" * pa.types.is_list(f.type) for f in schema if is_text[f.name]]
-    draft = path.with_name(f".{path.name}-{uuid4().hex[:8]}")
+    draft = unfinished(path)
     with ParquetWriter(draft, schema, use_dictionary=text, compression="zstd", compression_level=1) as writer:
         yield writer
     draft.replace(path)

@@ -14,6 +14,7 @@ from narrows.run import fused
 from narrows.run.narrowing import Span, spans
 from narrows.settings import import_plugins
 from narrows.stage import Table
+from narrows.store.write import drop_unfinished
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -77,8 +78,8 @@ def task_of(work: fused.Pass, users: Table, who: Any, size: int, first: int) -> 
     return Task(shipped, spans(users, size, who), first, str(base))
 
 
-def run(session: SparkSession, task: Task) -> dict[str, int]:
-    """Narrow all shards, a task for each; the rows and the parts are those of ``fused.run``.
+def run(session: SparkSession, work: fused.Pass, users: Table, who: Any, size: int, first: int) -> dict[str, int]:
+    """Narrow shards of ``size`` users of whom the filter ``who`` holds, a task for each; rows and parts are those of ``fused.run``.
 
     Returns:
         ``users``, and ``received`` and ``kept`` by the last room.
@@ -88,6 +89,7 @@ def run(session: SparkSession, task: Task) -> dict[str, int]:
     """
     from pyspark.errors import PySparkException
 
+    task = task_of(work, users, who, size, first)
     shards = len(task.spans)
     try:
         counted = session.range(0, shards, 1, shards).mapInArrow(task, COUNTS).collect()  # a row for each shard
@@ -95,4 +97,5 @@ def run(session: SparkSession, task: Task) -> dict[str, int]:
         if any(words in str(error) for words in KILLED):
             raise MemoryError("a process that narrows was killed") from error
         raise
+    drop_unfinished(work.folder)
     return {name: sum(row[name] for row in counted) for name in ("users", "received", "kept")}

@@ -101,7 +101,7 @@ def _others(
     who = who if served is None else who & served
     runner.forget_models()  # each process loads its own
     if settings.engine.narrow == "spark":
-        return executors.run(runner.session, executors.task_of(work, users, who, settings.shard_users, first))
+        return executors.run(runner.session, work, users, who, settings.shard_users, first)
     rest = user_shards(users, settings.shard_users, who)
     return fused.run(work, rest, first, workers(settings.engine, settings.shard_users))
 
