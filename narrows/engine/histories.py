@@ -107,10 +107,10 @@ def each_asof(
     size = _stored(rows)
     parts = max(int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions"))), size // TASK_BYTES)
     rows, side = side.joined(rows)
-    events = dict(rows.dtypes)
+    given = dict(rows.dtypes)
 
     def read(batches: Iterator[pa.RecordBatch]) -> pl.DataFrame:
-        return joined_with(frame(events, batches), side.tables(), scale)
+        return joined_with(frame(given, batches), side.tables(), scale)
 
     if size > TASK_BYTES and (hot := hot_keys(rows, key)):
         if parted:

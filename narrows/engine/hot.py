@@ -100,8 +100,8 @@ def unpacked(rows: pl.DataFrame, key: str) -> tuple[pl.DataFrame, pl.DataFrame |
     if SUMMARY not in rows.columns:
         return rows, None
     parts = rows.filter(pl.col(SUMMARY).is_not_null()).sort(key, PART)
-    events = rows.filter(pl.col(SUMMARY).is_null()).drop(PART, SUMMARY)
-    return events, pl.concat([pl.read_ipc(each) for each in parts[SUMMARY]]) if parts.height else None
+    whole = rows.filter(pl.col(SUMMARY).is_null()).drop(PART, SUMMARY)
+    return whole, pl.concat([pl.read_ipc(each) for each in parts[SUMMARY]]) if parts.height else None
 
 
 def with_merged(
