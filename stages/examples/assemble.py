@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 FEW_EVENTS = 2_000_000
 """Up to so many events every task may have all labels in memory; of more, Spark joins by keys."""
+TASK_EVENTS = 20_000_000
+"""Up to so many events one task has all examples of an as-of; of more, each of several tasks has those of some users."""
 EXPOSED = "exposed"
 """The stage reached of what was shown by the product, whether or not the cascade offered it."""
 STEPS = 1 << 20
@@ -67,7 +69,9 @@ def assemble(
     labelled = both.join(taken, [ASOF, USER, ITEM], "left")
     labelled = labelled.withColumn(LABEL, F.coalesce(F.col(LABEL), F.lit(0)).cast("int"))
     labelled = labelled.withColumn(LABEL_WEIGHT, F.coalesce(LABEL_WEIGHT, F.lit(1.0).cast("float")))
-    rows = sample(labelled, room).repartition(len(flows), ASOF)
+    tasks = 1 + events.rows // TASK_EVENTS
+    piece = [F.pmod(F.xxhash64(USER), F.lit(tasks))] if tasks > 1 else []
+    rows = sample(labelled, room).repartition(len(flows) * tasks, ASOF, *piece)
     return Parts(rows, featured(profiles, rows.columns, horizon, plugins, folder))
 
 
