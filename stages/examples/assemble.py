@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     Flow = tuple[Table, Table | None, Table | None, Table | None]
 
 FEW_EVENTS = 2_000_000
-"""Up to so many events every task may have all labels in memory; of more, Spark joins by keys."""
+"""Up to so many events every executor may have all labels in memory, as it is a fifth less work; of more, Spark joins by keys."""
+FEW_ROWS = 1_000_000
+"""Up to so many survivors of a room, which the flow sample bounds, every executor may have in memory: some 80 MB."""
 TASK_EVENTS = 20_000_000
 """Up to so many events one task has all examples of an as-of; of more, each of several tasks has those of some users."""
 EXPOSED = "exposed"
@@ -95,7 +97,8 @@ def offered(
             ):  # the last room has the lists of all users, the candidates are the sample's
                 kept = kept.where(F.col(REQUEST_WEIGHT).isNotNull())
             kept = kept.select(USER, ITEM, F.lit(stage).alias("reached"))
-            rows = rows.join(F.broadcast(kept), [USER, ITEM], "left")
+            few = table.notes.get("kept", table.rows) <= FEW_ROWS
+            rows = rows.join(F.broadcast(kept) if few else kept, [USER, ITEM], "left")
             rows = rows.withColumn(STAGE_REACHED, F.coalesce("reached", STAGE_REACHED)).drop("reached")
     return rows.withColumn(ASOF, F.lit(str(asof)))
 
