@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import polars as pl
 import pytest
@@ -64,6 +66,22 @@ def test_every_table_is_that_of_a_local_run(tmp_path):
     [one, _, other] = [tables[last, str(world.ASOF), ""] for tables in (local, elsewhere, narrowed)]
     assert one.notes["fused"] == other.notes["fused"]
     assert [place.name for _, place in one.files()] == [place.name for _, place in other.files()]
+
+
+def test_a_room_of_ones_own_narrows_on_executors(tmp_path):
+    """The class lies beside ``narrows.toml``, where no Python process looks by itself."""
+    text = (ROOT / "docs" / "add-a-narrowing-room.md").read_text(encoding="utf-8")
+    room, rooms = (dedent(code) for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL)[:2])
+    file = world.write(tmp_path, {"pipeline": {**FEW["pipeline"], "rooms": "my_company.rooms"}})
+    (tmp_path / "my_company").mkdir()
+    (tmp_path / "my_company" / "adults.py").write_text(room.replace('"spirits"', '"n"'))
+    (tmp_path / "my_company" / "rooms.py").write_text(rooms)
+    local = run(file, "local", NARROWS_SPARK__MASTER="local[2]")
+    narrowed = run(file, "narrowed", NARROWS_SPARK__MASTER="local[2]", NARROWS_ENGINE__NARROW="spark")
+    last = ("rerank", str(world.ASOF), "")
+    assert narrowed[last].notes["fused"]["users"] > 30
+    assert rows(narrowed[last]).equals(rows(local[last]))
+    assert "adults" in {name for name, _, _ in narrowed}
 
 
 def test_an_executor_that_does_not_see_the_state_folder_ends_the_run_with_the_remedy(tmp_path):
