@@ -13,6 +13,8 @@ from narrows.stage import Table
 from stages.item_profiles import ItemProfiles, parts, profile
 from stages.user_profiles import UserProfiles
 from tests import random_events
+from tests import world as small
+from tests.fixtures import run_line
 from tests.random_events import published, source
 from tests.test_profiles import ASOFS, WEEK, saved
 
@@ -112,3 +114,14 @@ def test_a_user_with_very_many_events_is_named(spark, tables, tmp_path, monkeypa
     few_rows_are_many(monkeypatch)
     profiles(UserProfiles(), spark, tables, tmp_path / "users")
     assert "one task has all events of one in memory" in caplog.text
+
+
+@pytest.mark.slow
+def test_views_returns_and_impressions_of_hot_items_add_up_too(spark, tmp_path, monkeypatch):
+    made = []
+    for name in ("whole", "parted"):
+        line = run_line(small.write_log(tmp_path / name), small.ASOF, ("events", "item_profiles"))
+        made.append(pl.DataFrame(pl.from_arrow(line.table("item_profiles").arrow())))
+        few_rows_are_many(monkeypatch)
+    assert made[0]["viewers_long"].sum() > 0
+    assert made[0].equals(made[1])
