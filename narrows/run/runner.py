@@ -80,9 +80,13 @@ class Runner:
 
     @cached_property
     def session(self) -> Any:
+        from narrows.engine.cluster import is_local, require_shared
         from narrows.engine.spark import spark_session
 
-        return spark_session(self.settings.spark, self.settings.engine)
+        session = spark_session(self.settings.spark, self.settings.engine)
+        if not is_local(self.settings.spark.master):
+            require_shared(session, self.settings.state)
+        return session
 
     def asks_spark(self, name: str) -> bool:
         """Whether a room's work takes a Spark session."""

@@ -11,7 +11,7 @@ from narrows.asof import Asof
 from narrows.columns import USER
 from narrows.engine.cost import Cost, meter
 from narrows.engine.memory import give_back, workers
-from narrows.run import fused
+from narrows.run import executors, fused
 from narrows.run.fingerprint import merged
 from narrows.run.narrowing import check, flow, shards, user_shards
 from narrows.run.publish import Draft
@@ -97,14 +97,17 @@ def narrow(runner: Runner, room: NarrowingStage, todo: list[Work], model: Any = 
 def _others(
     runner: Runner, room: NarrowingStage, tables: dict[str, Table], asof: Asof, requests: Any, folder: Path, first: int
 ) -> dict[str, int]:
-    """Narrow who is not in the flow sample; see ``fused.run``."""
+    """Narrow who is not in the flow sample, here or on Spark's executors; see ``fused.run``."""
     users, settings = tables[room.users], runner.settings
     who, served = ~ds_field(USER).isin(requests[USER]), audience(runner, users)
     rooms = [runner.room(name) for name in runner.pipeline.narrowing]
     models = [(each.name, runner.model_table(each.name, asof) if hasattr(each, "fit") else None) for each in rooms]
     work = fused.Pass(settings, models, tables[room.items], requests, asof, folder)
-    rest = user_shards(users, settings.shard_users, who if served is None else who & served)
+    who = who if served is None else who & served
     runner.forget_models()  # each process loads its own
+    if settings.engine.narrow == "spark":
+        return executors.run(runner.session, work, users, who, settings.shard_users, first)
+    rest = user_shards(users, settings.shard_users, who)
     return fused.run(work, rest, first, workers(settings.engine, settings.shard_users))
 
 
