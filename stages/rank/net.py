@@ -61,9 +61,11 @@ def head(inputs: int, hidden: int, dropout: float) -> nn.Sequential:
 def joined(layers: nn.Sequential, dense: Tensor, vectors: Tensor) -> Tensor:
     """layers(cat([dense, vectors], -1)), without the copy and without the gradient of `dense`, which nobody needs."""
     size = dense.shape[-1]
-    weight, bias = layers[0].weight, layers[0].bias
-    x = functional.linear(dense, weight[:, :size], bias) + functional.linear(vectors, weight[:, size:])
-    for layer in layers[1:]:
+    first, *others = layers.children()
+    assert isinstance(first, nn.Linear)
+    x = functional.linear(dense, first.weight[:, :size], first.bias)
+    x = x + functional.linear(vectors, first.weight[:, size:])
+    for layer in others:
         x = layer(x)
     return x
 

@@ -7,6 +7,7 @@ which outputs dropout leaves out.
 
 from __future__ import annotations
 
+import copy
 import os
 import uuid
 from pathlib import Path
@@ -55,6 +56,7 @@ def _worker(net: nn.Module, folder: str, windows: int, how: Training, threads: i
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    net = copy.deepcopy(net)  # its weights came in memory that the processes share
     try:
         process = Process(distributed.get_rank(), distributed.get_world_size())
         learn.train(net, _read(Path(folder), windows), how, process, threads=threads)
