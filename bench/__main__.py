@@ -86,7 +86,7 @@ def rank(runner: Runner, asof: date, flops: float) -> None:
     whole = machine.repeated(lambda: room.narrow(model, shard), RUNS)
     line("rank, features included: candidates a second", whole.rate(count), "", None)
     plain = PlainDIN(model.nets[0])
-    users, length, parts, candidates = 24 if device().type == "cpu" else 4096, room.length, 4, 100
+    users, length, parts, candidates = 24 if device().type == "cpu" else 1024, room.length, 4, 100
     generator = torch.Generator().manual_seed(0)
     sequence = torch.randint(1, 5, (users, length, parts), generator=generator)
     items = torch.randint(1, 5, (users, candidates, parts), generator=generator)

@@ -13,7 +13,7 @@ from stages.rank.inputs import CandidateLists
 from stages.rank.place import Batch, Feed, Step, autocast, device
 from stages.rank.work import helpers, work_of
 
-CELLS = 4096
+CELLS = 2048
 """Candidates of a pass on the CPU, padding included: what it computes stays near the processor."""
 PASSES = 8
 """Passes that are cut at a time."""
