@@ -70,9 +70,9 @@ def test_no_task_receives_all_rows_of_a_hot_item(spark, tables, tmp_path, monkey
     noted.mkdir()
 
     def noting(kind, work):
-        def noted_work(rows, asofs, scale):
+        def noted_work(rows, asofs, **given):
             (noted / uuid4().hex).write_text(f"{kind} {rows.filter(pl.col('item_id') == HOT).height}")
-            yield from work(rows, asofs, scale)
+            yield from work(rows, asofs, **given)
 
         return noted_work
 

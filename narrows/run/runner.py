@@ -49,6 +49,7 @@ class Runner:
         self.recipes = Recipes(self.settings)
         self._tables: dict[tuple[str, Asof], Table] = {}
         self._models: dict[str, Any] = {}
+        self._began_session = False
 
     @property
     def pipeline(self) -> Pipeline:
@@ -83,6 +84,7 @@ class Runner:
         from narrows.engine.cluster import is_local, require_shared
         from narrows.engine.spark import spark_session
 
+        self._began_session = not spark_session.cache_info().currsize
         session = spark_session(self.settings.spark, self.settings.engine)
         if not is_local(self.settings.spark.master):
             require_shared(session, self.settings.state)
@@ -94,8 +96,8 @@ class Runner:
         return hasattr(room, "transform") and "session" in signature(room.transform).parameters
 
     def end_session(self) -> None:
-        """Free the memory of Spark, if it was started; it starts again where it is asked for."""
-        if self.__dict__.pop("session", None):
+        """Free the memory of Spark, if this runner started it; it starts again where it is asked for."""
+        if self.__dict__.pop("session", None) and self._began_session:
             from narrows.engine.spark import end_session
 
             end_session()
