@@ -44,7 +44,7 @@ format: setup ## let ruff mend what it can
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 docs: setup ## make the generated pages again
-	@$(BIN)/python -m narrows.cli.reference
+	@$(BIN)/python -m narrows.cli.reference.pages
 
 bench: setup ## measure speed and quality; prints what docs/benchmarks.md holds
 	@$(BIN)/python -m bench

@@ -17,6 +17,7 @@ from bench.plain import PlainDIN
 from narrows.run.narrowing import shards
 from narrows.run.runner import Runner
 from narrows.settings import load_settings
+from stages.rank.place import autocast, device
 
 RUNS = 7
 
@@ -34,6 +35,9 @@ def main() -> None:
     print(
         f"Machine: {machine.processor()}; matrix product {flops / 1e9:.0f} GFLOP/s (float32), memory copy {bytes_ / 1e9:.1f} GB/s.\n"
     )
+    if device().type == "cuda":
+        flops = machine.matrix_rate("cuda")
+        print(f"GPU: matrix product {flops / 1e9:.0f} GFLOP/s (bfloat16); the ranker's network runs there.\n")
     print("| what | median (least to most) | beside it | ratio |\n|---|---|---|---|")
     prerank(runner, args.asof, bytes_)
     rank(runner, args.asof, flops)
@@ -82,16 +86,21 @@ def rank(runner: Runner, asof: date, flops: float) -> None:
     whole = machine.repeated(lambda: room.narrow(model, shard), RUNS)
     line("rank, features included: candidates a second", whole.rate(count), "", None)
     plain = PlainDIN(model.nets[0])
-    users, length, parts, candidates = 24, room.length, 4, 100
+    users, length, parts, candidates = 24 if device().type == "cpu" else 1024, room.length, 4, 100
     generator = torch.Generator().manual_seed(0)
     sequence = torch.randint(1, 5, (users, length, parts), generator=generator)
     items = torch.randint(1, 5, (users, candidates, parts), generator=generator)
     dense = torch.randn(users, candidates, model.encoder.dense_size(), generator=generator)
+    where = device()
     arguments = (sequence, torch.rand(users, length, generator=generator) * 90, items, dense)
-    net = model.nets[0].eval()
+    arguments = tuple(tensor.to(where) for tensor in arguments)
+    net = model.nets[0].to(where).eval()
     with torch.inference_mode():
         assert torch.allclose(net(*arguments), plain(*arguments), atol=1e-4)
-        ours, theirs = machine.alternate(lambda: net(*arguments), lambda: plain(*arguments), RUNS)
+    with torch.inference_mode(), autocast(where):
+        ours, theirs = machine.alternate(
+            lambda: machine.finished(net(*arguments)), lambda: machine.finished(plain(*arguments)), RUNS
+        )
         work = operations(lambda: net(*arguments))
     pairs = users * candidates
     line(

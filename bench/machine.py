@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -62,12 +63,22 @@ def processor() -> str:
     return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
-def matrix_rate(runs: int = 5, size: int = 2048) -> float:
-    """Floating-point operations a second of a float32 matrix product in torch on all cores."""
+def matrix_rate(where: str = "cpu", runs: int = 5) -> float:
+    """Floating-point operations a second of a matrix product in torch: float32 on all cores, or bfloat16 on a GPU."""
     import torch
 
-    a, b = torch.rand(size, size), torch.rand(size, size)
-    return 2 * size**3 / repeated(lambda: a @ b, runs).median
+    size, dtype = (2048, torch.float32) if where == "cpu" else (8192, torch.bfloat16)
+    a, b = torch.rand(2, size, size, device=where).to(dtype)
+    return 2 * size**3 / repeated(lambda: finished(a @ b), runs).median
+
+
+def finished(result: Any) -> Any:
+    """A result that is there, and not only queued on a GPU."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return result
 
 
 def memory_rate(runs: int = 5, megabytes: int = 256) -> float:

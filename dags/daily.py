@@ -17,7 +17,7 @@ from inspect import cleandoc, getdoc
 
 from airflow.sdk import DAG, CronPartitionTimetable, Param, task
 
-from narrows.cli.airflow import run_room
+from narrows.cli.airflow.workflow import run_room
 from narrows.pipeline import configured
 
 ASOF = (

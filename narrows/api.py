@@ -26,7 +26,7 @@ from narrows.store.partitions import StoreError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from narrows.cli.judged import Side
+    from narrows.cli.compare.judged import Side
     from narrows.stage import Table
 
 __all__ = ["Project", "Run", "compare", "open"]
@@ -60,12 +60,12 @@ class Project:
         Raises:
             StoreError, SourceError, BrokenContract, ...: see ``narrows.cli.failures.REMEDIES``.
         """
-        from narrows.cli.reach import default_asof
+        from narrows.cli.check.reach import default_asof
         from narrows.cli.running import run_line
 
         asof = default_asof(self.settings) if asof is None else self.settings.asof(str(asof))
         run_line(self.settings, asof, force)
-        from narrows.cli.record import of_tables
+        from narrows.cli.report.record import of_tables
 
         record = of_tables(self.settings, asof)
         assert record is not None  # the run has just written it
@@ -73,7 +73,7 @@ class Project:
 
     def runs(self) -> list[Run]:
         """Every recorded run of the state folder, oldest first."""
-        from narrows.cli import record
+        from narrows.cli.report import record
 
         return [Run(self.settings.state, each) for each in record.read_all(self.settings.state)]
 
@@ -83,7 +83,7 @@ class Project:
         Raises:
             StoreError: there is none.
         """
-        from narrows.cli import record
+        from narrows.cli.report import record
 
         state = self.settings.state
         return Run(state, record.read(state, str(which)))
@@ -95,11 +95,11 @@ class Run:
 
     state: Path
     record: dict[str, Any] = field(repr=False)
-    """See `narrows.cli.record.write`."""
+    """See `narrows.cli.report.record.write`."""
 
     @property
     def _side(self) -> Side:
-        from narrows.cli.judged import Side
+        from narrows.cli.compare.judged import Side
 
         return Side(self.state, self.record)
 
@@ -124,7 +124,7 @@ class Run:
 
     def report(self) -> str:
         """The report, as ``narrows report`` prints it."""
-        from narrows.cli.report import text
+        from narrows.cli.report.screen import text
 
         return text(self.record["facts"])
 
@@ -168,7 +168,7 @@ def compare(*runs: Run) -> dict[str, Any]:
     Raises:
         StoreError: fewer than two runs, or a version is gone.
     """
-    from narrows.cli.compare import comparison
+    from narrows.cli.compare.runs import comparison
 
     if len(runs) < 2:
         raise StoreError("give two runs or more")

@@ -94,5 +94,6 @@ def published(session: Any, folder: Path, source: Source, asof: Asof) -> tuple[T
         ("users", output.side_tables["users"]),
     ):
         write_table(data, folder / name / "data")
-        tables.append(Table(name, asof, "v", folder / name, {}))
+        meta = {"partitioned_by": "known"} if name == "events" else {}
+        tables.append(Table(name, asof, "v", folder / name, meta))
     return tables[0], tables[1], tables[2]

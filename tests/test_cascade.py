@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pytest
 
 from narrows.asof import Asof
-from narrows.cli.airflow import ROOT
+from narrows.cli.airflow.workflow import ROOT
 from narrows.source.delimited import SourceError
 from narrows.store.partitions import Store
 from tests import world

@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from narrows.cli import record
-from narrows.cli.compare import comparison, find
-from narrows.cli.compare_page import page
-from narrows.cli.compare_text import text
-from narrows.cli.judged import Judged, Side, differences, judge, overlap
+from narrows.cli.compare.judged import Judged, Side, differences, judge, overlap
+from narrows.cli.compare.page import page
+from narrows.cli.compare.runs import comparison, find
+from narrows.cli.compare.text import text
 from narrows.cli.layout import WIDTH
 from narrows.cli.main import main
+from narrows.cli.report import record
 from narrows.settings import load_settings
 from narrows.stage import Recent
 from narrows.store.partitions import StoreError, open_store

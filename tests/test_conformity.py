@@ -167,7 +167,7 @@ import sys, numpy, torch, pyarrow.compute, pyarrow.dataset, pyarrow.parquet
 for name in {sorted(HEAVY | {"fsspec", "psutil", "yaml"})}:
     if name not in sys.modules:
         sys.modules[name] = None  # an import of it fails
-import stages.rank.learn, stages.rank.model, stages.rank.net, features.pair
+import stages.rank.fit, stages.rank.model, stages.rank.net, features.pair
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from narrows.cli import invocation
-from narrows.cli.demo_shop import TOGETHER, shop
+from narrows.cli.data.demo_shop import TOGETHER, shop
 from narrows.cli.main import main
 from narrows.settings import load_settings
 from tests.fixtures import Line

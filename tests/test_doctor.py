@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sa
 
-from narrows.cli import check_machine
-from narrows.cli.check import Counts
+from narrows.cli.check import machine as check_machine
+from narrows.cli.check.finding import Counts
 from narrows.cli.main import main
 from narrows.serving import schema
 from narrows.settings import load_settings
@@ -108,7 +108,7 @@ def test_rows_dated_in_the_future_are_a_warning(doctor, tmp_path):
 
 def test_without_java_the_rest_is_checked(doctor, tmp_path, monkeypatch):
     world.write(tmp_path)
-    monkeypatch.setattr("narrows.cli.doctor.check_java", lambda: "Java is missing. Install one")
+    monkeypatch.setattr("narrows.cli.check.doctor.check_java", lambda: "Java is missing. Install one")
     status, checks = doctor()
     assert (status, checks["java"]) == (2, ("fails", "Java is missing. Install one"))
     assert checks["columns"][0] == "warning"
@@ -162,17 +162,28 @@ def test_memory_and_disk_that_will_not_do_are_warnings(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("windows", "counts", "measured"),
     [
-        (5, Counts(48_509, 300, 369), 2.58),
-        (8, Counts(100_000, 943, 1_682), 2.99),
-        (8, Counts(1_419_000, 2_463, 92_348), 3.61),
+        (5, Counts(48_509, 300, 369), 2.81),
+        (8, Counts(100_000, 943, 1_682), 3.16),
+        (8, Counts(1_419_000, 2_463, 92_348), 4.61),
+        (8, Counts(1_767_097, 253_550, 28_815), 6.7),
     ],
 )
-def test_the_estimate_of_memory_fits_what_was_measured(windows, counts, measured, tmp_path):
-    said = check_machine.memory(
-        settings(tmp_path, f'[pipeline]\nwindows = {windows}\n[spark]\ndriver_memory = "2g"'), counts
-    ).message
-    estimate = float(re.search(r"a run takes about ([\d.]+) GB", said)[1])
-    assert 0.9 * measured < estimate < 1.2 * measured
+def test_the_estimate_of_memory_fits_what_was_measured(windows, counts, measured, tmp_path, monkeypatch):
+    assert 0.9 * measured < estimate(tmp_path, monkeypatch, counts, f"windows = {windows}") < 1.2 * measured
+
+
+def estimate(folder, monkeypatch, counts, pipeline="", memory="14g"):
+    """GB that a run takes, by the doctor, on two cores."""
+    monkeypatch.setattr("narrows.engine.memory.cores", lambda: 2)
+    given = settings(folder, f'[engine]\nmemory = "{memory}"\n[pipeline]\n{pipeline}')
+    return float(re.search(r"a run takes about ([\d.]+) GB", check_machine.memory(given, counts).message)[1])
+
+
+def test_what_settings_bound_bounds_the_estimate_of_memory(tmp_path, monkeypatch):
+    few, many = Counts(10**7, 10**6, 10**5), Counts(10**8, 10**7, 10**5)
+    assert estimate(tmp_path, monkeypatch, many) == estimate(tmp_path, monkeypatch, few) < 9
+    assert estimate(tmp_path, monkeypatch, many, memory="4g") < 5
+    assert estimate(tmp_path, monkeypatch, few, 'mode = "staged"\nexample_rows = 2000000') < 9
 
 
 def test_a_folder_that_cannot_be_written_is_found_before_it_is_made(tmp_path):

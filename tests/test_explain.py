@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from narrows.cli import explain
+from narrows.cli.lists import explain
 from narrows.reasons import of_rooms
 from stages import PIPELINE
 

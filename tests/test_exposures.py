@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from features.pair import FEATURES
 from narrows.stage import Table
 from stages.examples import Examples
+from stages.examples import assemble as assembling
 from stages.examples.assemble import assemble
 from tests.recall.tiny import shard
 from tests.test_kinds_in_rooms import ASOF, WEEK, Rows, at, events
@@ -98,6 +99,15 @@ def test_a_positive_with_a_position_was_shown(spark, tmp_path):
 def test_exposed_negatives_have_a_share_of_their_own(spark, tmp_path):
     found = examples(spark, tmp_path, SHOWN, exposed_share=1e-6)
     assert set(found) == {("u1", "y"), ("u2", "z")}, "the taken one stays"
+
+
+def test_of_very_many_events_each_task_has_the_rows_of_some_users(spark, tmp_path, monkeypatch):
+    whole = examples(spark, tmp_path / "whole", SHOWN)
+    monkeypatch.setattr(assembling, "TASK_EVENTS", 1)
+    cut = examples(spark, tmp_path / "cut", SHOWN)
+    assert repr(sorted(cut.items())) == repr(sorted(whole.items()))  # NaN is not equal to itself
+    files = [len(list((tmp_path / name / "examples").rglob("*.parquet"))) for name in ("whole", "cut")]
+    assert files == [1, 2], "two users"
 
 
 def test_without_exposures_the_columns_are_as_before(spark, tmp_path):

@@ -8,6 +8,7 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
+from narrows.cli.report.published import facts_of
 from narrows.engine.undo import positives_in_spark
 from stages.examples.assemble import labels
 from tests import world
@@ -29,6 +30,7 @@ def test_events_carry_their_kinds(shop: Line):
     counts = Counter(frame(shop, "events")["kind"])
     notes = shop.table("events").notes
     assert notes["kinds"] == counts
+    assert facts_of(shop.runner.settings, shop.asof)["kinds"] == counts
     assert notes["undo_without_positive"] == 0
     assert min(counts.values()) > 300
 

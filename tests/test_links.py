@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from narrows.cli.links import Pages
+from narrows.cli.pages.links import Pages
 
 MLFLOW, DOCUMENTS = "http://127.0.0.1:8081/", "http://127.0.0.1:8082/"
 VERSION = "2014482320b71ee6"
@@ -36,7 +36,7 @@ def pages(tmp_path):
 
 
 def test_a_table_leads_to_what_was_logged_when_it_was_made(pages):
-    assert pages.mlflow_run("recall", VERSION) == f"{MLFLOW}#/experiments/3/runs/new"
+    assert pages.mlflow_run("recall", VERSION) == f"{MLFLOW}#/experiments/3/runs/new?workflowType=machine_learning"
     where = f"validations/recall/{VERSION}/20171130T000000.000000Z/recall.html"
     assert pages.data_docs("recall", VERSION) == f"{DOCUMENTS}data_docs/{where}"
     assert pages.report("recall", VERSION) == f"{DOCUMENTS}reports/10.html"

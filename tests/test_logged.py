@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from narrows.asof import Asof
-from narrows.cli import logged, previous, record, saved_view
-from narrows.cli.airflow import ROOT
+from narrows.cli.airflow.workflow import ROOT
+from narrows.cli.compare import previous
+from narrows.cli.mlflow import logged, saved_view
+from narrows.cli.report import record
 from narrows.settings import load_settings
 from narrows.tracking import models
 from narrows.tracking.log import RunLog
@@ -71,6 +73,7 @@ def test_the_parent_row_holds_what_a_person_compares(settings, request):
     run_log.finish(**logged.closing(a_record()))
     run = parent_of(settings, run_log)
     assert run.info.run_name == "2017-11-30 rank.n=40"
+    assert run_log.place == {"experiment": run.info.experiment_id, "run": run.info.run_id, "server": ""}
     assert run.data.params == {"asof": "2017-11-30", "source": "files", "horizon": "7d", "grain": "day", "rank.n": "40"}
     numbers = run.data.metrics
     assert numbers["ndcg_at_20"] == 0.3
@@ -231,7 +234,7 @@ def test_what_serves_is_held_against_the_run_before_it(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(("high", "warns"), [(-0.01, True), (0.01, False)])
 def test_a_warning_needs_the_whole_interval_below_zero(high, warns, monkeypatch, tmp_path):
-    from narrows.cli import judged
+    from narrows.cli.compare import judged
 
     found = {("published", "ndcg"): {"value": -0.02, "low": -0.03, "high": high, "paired": True}}
     monkeypatch.setattr(judged, "judge", lambda *_: None)

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from narrows.cli.airflow import ROOT
+from narrows.cli.airflow.workflow import ROOT
 
 PYTHON = """#!/bin/sh
 case "$*" in

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 
 from narrows.asof import Asof
 from narrows.audit import site
-from narrows.cli import record
-from narrows.cli.compare import comparison, find
+from narrows.cli.compare.runs import comparison, find
 from narrows.cli.main import main
+from narrows.cli.report import record
 from narrows.run import needed as module
 from narrows.run.needed import Kept, needed
 from narrows.serving import schema

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pyarrow.dataset as ds
 import pytest
 
-from narrows.cli import check_tables
+from narrows.cli.check import tables as check_tables
 from narrows.settings import SettingsError, load_settings
 from narrows.store.conditional import Objects, filesystem
 from narrows.store.garbage import garbage_of

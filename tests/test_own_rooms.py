@@ -101,11 +101,11 @@ def test_a_narrowing_room_stands_in_the_cascade_the_ledger_and_the_report(own: L
 def test_the_dag_has_a_task_for_each_room(folder):
     code = (
         "from airflow.dag_processing.dagbag import DagBag\n"
-        "from narrows.cli.airflow import DAGS\n"
+        "from narrows.cli.airflow.workflow import DAGS\n"
         "dag = DagBag(DAGS).dags['daily']\n"
         "print(*[task.task_id for task in dag.tasks], sorted(dag.get_task('rerank').upstream_task_ids))"
     )
-    from narrows.cli.airflow import environment
+    from narrows.cli.airflow.workflow import environment
 
     env = {**environment(folder / "airflow"), "NARROWS_FILE": str(folder / "narrows.toml")}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, cwd=os.getcwd())

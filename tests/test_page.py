@@ -9,15 +9,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from narrows.cli import page, record
 from narrows.cli.main import main
+from narrows.cli.report import page, record
+from narrows.cli.report.summary import summary
 from narrows.cli.running import make
-from narrows.cli.summary import summary
 from narrows.markup import style
 from narrows.settings import load_settings
 from tests.browser import browser
 from tests.pages import check
-from tests.test_report import COSTS, GIVEN, ROOMS, evaluation, row
+from tests.test_report import COSTS, GIVEN, ROOMS, evaluation, row, steps
 
 EVIL = "<script>alert('x')</script>"
 NARROWING = ("recall", "prerank", "rank", "rerank")
@@ -74,6 +74,26 @@ def test_a_page_has_every_part_and_can_be_read_aloud():
     links = [given["href"] for _, given in tree.all("a")]
     assert f"../data_docs/validations/rank/{'0' * 16}/20171130T000000.000000Z/rank.html" in links
     assert "http://127.0.0.1:8080/dags/daily/runs/manual__2017-11-30T00%3A00%3A00%2B00%3A00" in links
+
+
+def test_the_drawing_has_the_best_step_of_a_channel_and_the_table_all():
+    record = made()
+    said = summary(
+        [*steps(), *bins()], COSTS, rooms=ROOMS, narrowing=NARROWING, **GIVEN, kinds={"positive": 7, "undo": 2}
+    )
+    tree = check(page.html(record | {"facts": record["facts"] | json.loads(json.dumps(said))}))
+    drawn = [tree.texts[at] for at, _ in tree.all("text")]
+    assert [name for name in drawn if "popular_" in name] == ["channel popular_4x, best of 3"]
+    assert "channel viewed" not in drawn
+    heads = [tree.texts[at] for at, given in tree.all("th") if given.get("scope") == "row"]
+    assert {"channel popular_1x", "channel popular_4x", "channel popular_16th", "channel viewed", "undo"} <= set(heads)
+
+
+def test_the_page_leads_to_its_run_in_mlflow():
+    for server, address in (("", "http://127.0.0.1:8081"), ("https://mlflow.example/", "https://mlflow.example")):
+        text = page.html(made() | {"mlflow": {"experiment": "3", "run": "abc", "server": server}})
+        assert f'href="{address}/#/experiments/3/runs/abc?workflowType=machine_learning"' in text
+    assert 'href="http://127.0.0.1:8081/"' in page.html(made())
 
 
 def test_the_drawings_show_the_numbers():
@@ -171,7 +191,9 @@ def test_every_run_has_a_page_and_a_line_in_the_index(state, line, tmp_path, cap
 def test_the_last_room_leaves_the_page_and_attaches_it_where_something_is_new(state, line, new):
     told = []
     log = SimpleNamespace(
-        finish=lambda **given: told.append("finish"), attach=lambda file, name: told.append((file.name, name))
+        place={"experiment": "3", "run": "abc", "server": ""},
+        finish=lambda **given: told.append("finish"),
+        attach=lambda file, name: told.append((file.name, name)),
     )
     runner = SimpleNamespace(
         pipeline=line.runner.pipeline, settings=state, run_id=line.runner.run_id, log=log,
@@ -183,6 +205,13 @@ def test_the_last_room_leaves_the_page_and_attaches_it_where_something_is_new(st
     make(runner, line.runner.pipeline.names[-1], line.asof)
     assert (state.state / "reports" / "1.html").exists()
     assert told == (["finish", ("1.html", "report.html")] if new else [])
+    led = (
+        "http://127.0.0.1:8081/#/experiments/3/runs/abc?workflowType=machine_learning"
+        in (state.state / "reports" / "1.html").read_text()
+    )
+    assert led == new
+    listed = (state.state / "reports" / "index.html").read_text()
+    assert ("http://127.0.0.1:8081/#/experiments/3/runs?" in listed) == new
 
 
 def test_a_browser_shows_the_page_whole_at_every_width_and_asks_for_nothing_else(tmp_path):

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from narrows.asof import Asof
-from narrows.cli import reach
+from narrows.cli.check import reach
 from narrows.cli.commands import COMMANDS
 from narrows.cli.main import main
 from narrows.run import reads

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from narrows.cli import record
+from narrows.cli.report import record
 from narrows.config.design import LONGEST, design_name, design_of
 from narrows.settings import load_settings
 from narrows.store.partitions import StoreError

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from narrows.cli import report
 from narrows.cli.layout import WIDTH
-from narrows.cli.summary import COSTS as COST_NAMES
-from narrows.cli.summary import summary, to_json
+from narrows.cli.report import screen as report
+from narrows.cli.report.summary import COSTS as COST_NAMES
+from narrows.cli.report.summary import summary, to_json
 
 ROOMS = (
     "events", "user_profiles", "item_profiles", "examples", "recall", "prerank", "rank", "rerank", "recommendations",
@@ -166,6 +166,35 @@ def test_whether_the_lists_are_served_is_in_the_text_and_in_the_json():
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+
+def steps():
+    """An evaluation with three steps of popularity, the second one best, and a channel that proposed nothing."""
+    worth = {"popular_1x": (0.1, 0.2), "popular_4x": (0.15, 0.3), "popular_16th": (0.05, 0.1), "viewed": (0.0, 0.0)}
+    rows = evaluation()
+    for name, (value, coverage) in worth.items():
+        rows += [row("all", "channel", name, metric, value, 20, low=0.0, high=0.4) for metric in ("recall", "ndcg")]
+        rows.append(row("served", "channel", name, "coverage", coverage, 20))
+    return rows
+
+
+def test_of_the_steps_of_a_channel_the_best_is_shown_and_no_list_without_an_item():
+    facts = summary(steps(), COSTS, **GIVEN)
+    printed = report.text(facts)
+    (popular,) = [line for line in printed.split("\n") if "channel popular_" in line]
+    assert popular.startswith("channel popular_4x best of 3   .1500 [")
+    assert "channel channel_0 " in printed
+    assert [line for line in printed.split("\n") if "viewed" in line] == ["proposed nothing: channel viewed"]
+    assert {"popular_1x", "popular_16th", "viewed"} < {each["list"] for each in json.loads(to_json(facts))["lists"]}
+    assert "proposed nothing" not in report.text(summary(evaluation(), COSTS, **GIVEN))
+
+
+def test_kinds_of_events_are_counted_where_there_is_more_than_one():
+    kinds = {"positive": 1200, "context": 34567}
+    facts = summary(evaluation(), COSTS, **GIVEN, kinds=kinds)
+    assert "events       positive 1,200 · context 34,567" in report.text(facts)
+    assert json.loads(to_json(facts))["kinds"] == kinds
+    assert "positive 1,200" not in report.text(summary(evaluation(), COSTS, **GIVEN, kinds={"positive": 1200}))
 
 
 def test_a_terminal_gets_colours_and_everything_else_plain_text(monkeypatch):

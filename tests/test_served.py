@@ -7,7 +7,7 @@ from http.server import ThreadingHTTPServer
 
 import pytest
 
-from narrows.cli.served import LOOPBACK, Handler
+from narrows.cli.pages.served import LOOPBACK, Handler
 
 
 class Quiet(Handler):

@@ -126,7 +126,8 @@ def test_an_instant_may_be_a_timestamp_or_an_expression_and_nothing_else(spark, 
 
 def test_of_several_rows_of_one_item_the_first_instant_is_kept(spark):
     rows = spark.createDataFrame(
-        [("a", datetime(2024, 1, 7)), ("a", datetime(2024, 1, 5)), ("a", None)], "item_id string, available_at timestamp"
+        [("a", datetime(2024, 1, 7)), ("a", datetime(2024, 1, 5)), ("a", None)],
+        "item_id string, available_at timestamp",
     )
     [one] = one_row_per_id(rows, ("item_id", "available_at")).collect()
     assert one.available_at.day == 5

@@ -11,12 +11,13 @@ import pytest
 from features import simple
 from features.lookup import Pairs
 from features.pair import FEATURES
-from narrows.cli.published import stood_back
-from narrows.cli.report import verdicts
+from narrows.cli.report.published import stood_back
+from narrows.cli.report.screen import verdicts
 from narrows.stage import Shard
 from stages.prerank import Prerank, learn, trees
 from stages.rank import Rank
 from stages.rank import model as rank_model
+from stages.rank.fit import fit as rank_fit
 from tests.rank.small import DAYS, examples, small_shard
 from tests.recall.tiny import WEEK
 
@@ -112,7 +113,7 @@ def test_a_simple_order_is_chosen_on_another_window_than_the_one_that_judges_it(
 def test_rank_orders_by_the_simple_order_where_prerank_was_spoiled_and_stays_calibrated(spoiled, tmp_path):
     asked = small_shard()
     room = Rank(epochs=1, batch=8, hidden=16, min_count=2, n=10, learning_rate=0.0)  # networks that learn nothing
-    model = rank_model.fit(room, spoiled, dict.fromkeys(DAYS, asked.users), asked.items, WEEK)
+    model = rank_fit(room, spoiled, dict.fromkeys(DAYS, asked.users), asked.items, WEEK)
     assert model.stack.simple.startswith("own_then_popular")
     assert model.notes["instead_of"] == "prerank"
     model.save(tmp_path)

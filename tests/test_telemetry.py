@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 
-from narrows.cli.airflow import ROOT, environment, run_room
+from narrows.cli.airflow.workflow import ROOT, environment, run_room
 from narrows.engine.telemetry import OFF, turn_off
 
 ON = {

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from narrows import api
-from narrows.cli import record
+from narrows.cli.report import record
 from narrows.settings import SettingsError
 from narrows.store.partitions import StoreError
 from tests.paths import ROOT
@@ -26,7 +26,7 @@ def file(line, tmp_path_factory):
 def test_the_notebook_runs(file, line, monkeypatch, capsys):
     monkeypatch.setenv("NARROWS_FILE", str(file))
     monkeypatch.chdir(file.parent)
-    monkeypatch.setattr("narrows.cli.reach.default_asof", lambda settings: line.asof)  # that of the finished run
+    monkeypatch.setattr("narrows.cli.check.reach.default_asof", lambda settings: line.asof)  # that of the finished run
     names: dict = {}
     for cell in json.loads((ROOT / "docs" / "tutorial.ipynb").read_text())["cells"]:
         if cell["cell_type"] == "code":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import multiprocessing
 import signal
 from collections import deque
@@ -14,6 +15,7 @@ from typing import Any
 
 from narrows.audit.contract import Audit, Contract, audit
 from narrows.engine.garbage import rarely_collected
+from narrows.engine.memory import give_back
 
 
 def audit_draft(
@@ -79,6 +81,7 @@ def _serve(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks: this one ends with it
     with rarely_collected():
         prepare()
+        gc.freeze()  # what was imported is not looked through again
         while True:
             try:
                 about = pipe.recv()
@@ -92,3 +95,5 @@ def _serve(pipe: Connection) -> None:
                 pipe.send(answer)
             except OSError:
                 return
+            gc.collect()  # Great Expectations' objects hold the rows in cycles
+            give_back()

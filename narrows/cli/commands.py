@@ -1,28 +1,18 @@
 """Every command of ``narrows``, in the order of ``narrows --help``.
 
-To add one: a module ``narrows/cli/<command>.py`` with its function, its arguments and a `Command`, and its entry here.
+To add one: a module of ``narrows/cli/`` with its function, its arguments and a `Command`, and its entry here.
 """
 
 from __future__ import annotations
 
-from narrows.cli import (
-    catalogue,
-    compare,
-    completion,
-    demo,
-    doctor,
-    gc,
-    init,
-    published,
-    rooms,
-    running,
-    show,
-    takedown,
-    ui,
-    why,
-    world,
-)
+from narrows.cli import catalogue, completion, gc, rooms, running
+from narrows.cli.check import doctor
 from narrows.cli.command import Command
+from narrows.cli.compare import runs as compare
+from narrows.cli.data import demo, init, world
+from narrows.cli.lists import show, takedown, why
+from narrows.cli.pages import ui
+from narrows.cli.report import published
 
 COMMANDS: dict[str, Command] = {
     command.name: command

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 
 from narrows.audit.contract import BrokenContract, ContractError
-from narrows.cli.airflow import WorkflowError
+from narrows.cli.airflow.workflow import WorkflowError
+from narrows.engine.cluster import ClusterError
 from narrows.engine.java import JavaError
 from narrows.engine.memory import OutOfMemory
 from narrows.reasons import ReasonsError
@@ -17,7 +18,7 @@ from narrows.world.settings import WorldError
 
 REMEDIES = (
     SettingsError, SourceError, StoreError, ContractError, BrokenContract, JavaError, ReasonsError,
-    TrackingError, WorkflowError, WorldError, OutOfMemory,
+    TrackingError, WorkflowError, WorldError, OutOfMemory, ClusterError,
 )  # fmt: skip
 """Errors whose message is all there is to say."""
 FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full")

@@ -78,7 +78,7 @@ def collected(settings: Settings, store: Store, keep_runs: int, grace: str, yes:
 def roots(settings: Settings, keep_runs: int) -> tuple[dict[int, Kept], dict[str, tuple[Kept, bool]]]:
     """The runs to keep, by number, and the releases that the serving database has, each with whether it is live."""
     from narrows.asof import Asof
-    from narrows.cli import record
+    from narrows.cli.report import record
     from narrows.config.sections import PipelineSettings, length_of
     from narrows.durations import parse
     from narrows.run.needed import Kept, windows

@@ -41,7 +41,7 @@ def next_steps(settings: Settings, lists: Table) -> list[str]:
     call = program() + named
     first = lists.dataset().head(1, columns=["user_id", "item_id"]).to_pylist()
     user, item = (shlex.quote(first[0][name]) for name in ("user_id", "item_id")) if first else ("USER", "ITEM")
-    pages = ("make ui" if in_clone() else f"{call} ui", "all pages of what ran, in the browser (127.0.0.1)")
+    pages = ("make ui" if in_clone() else f"{call} ui", "all pages of what ran, in the browser")
     commands = [
         pages,
         (f"{call} show {user}", f"the list that user {user} is served"),

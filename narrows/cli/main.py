@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
             if getattr(args, "asof", None):
                 args.asof = settings.asof(args.asof)
             elif getattr(args, "asof_to_make", False):
-                from narrows.cli.reach import default_asof
+                from narrows.cli.check.reach import default_asof
 
                 args.asof = default_asof(settings)
         return command.run(settings, args) or status.OK

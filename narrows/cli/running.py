@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from narrows.cli.command import Command, as_json, asof_to_make, force
-from narrows.cli.published import print_newest
+from narrows.cli.report.published import print_newest
 from narrows.pipeline import Pipeline
 from narrows.stage import settings_of
 
@@ -42,8 +42,11 @@ def run_line(settings: Settings, asof: Asof, force: bool = False) -> None:
     runner, journal = connect(settings, run_id, asof, force)
     with runner.store.lock(f"narrows run --asof {asof}"):
         try:
-            for room in settings.pipeline.names:
+            names = settings.pipeline.names
+            for number, room in enumerate(names, 1):
                 make(runner, room, asof)
+                if not any(runner.asks_spark(later) for later in names[number:]):
+                    runner.end_session()
         except BaseException:
             if runner.new_versions:
                 journal.finish({}, "FAILED")
@@ -55,7 +58,7 @@ def dag(settings: Settings, args: Namespace) -> int:
     from importlib import import_module
     from threading import Thread
 
-    from narrows.cli.airflow import run_dag
+    from narrows.cli.airflow.workflow import run_dag
     from narrows.engine.java import require_java
     from narrows.store.partitions import open_store
 
@@ -114,8 +117,10 @@ def make(runner: Runner, room: str, asof: Asof) -> Table | None:
 
 def close(runner: Runner, asof: Asof, table: Table | None) -> None:
     """Record a run whose last room is done, and close it in MLflow, unless it found everything in the store."""
-    from narrows.cli import logged, page, previous, record
-    from narrows.cli.summary import PUBLISHER
+    from narrows.cli.compare import previous
+    from narrows.cli.mlflow import logged
+    from narrows.cli.report import page, record
+    from narrows.cli.report.summary import PUBLISHER
     from narrows.version import commit
 
     made_something = bool(runner.new_versions or not table)
@@ -133,6 +138,8 @@ def close(runner: Runner, asof: Asof, table: Table | None) -> None:
         record.amend(state, entry, against=found)
         if found["warning"]:
             LOG.warning("!! %s", found["warning"])
+    if runner.log:
+        record.amend(state, entry, mlflow=runner.log.place)
     file = page.publish(runner.settings, entry)
     if runner.log:
         runner.log.finish(**logged.closing(entry))

@@ -202,7 +202,18 @@ class SparkSettings:
     """The Spark session."""
 
     master: str = "local[*]"
-    """A Spark master URL."""
+    """A Spark master URL: ``local[*]`` is this process on all cores, ``spark://host:7077`` a standalone cluster."""
+    driver_host: str = ""
+    """The name or address by which executors find this machine; empty = loopback for a local master, else the machine's own."""
+    driver_bind_address: str = ""
+    """The address that the driver listens on; empty = loopback for a local master, else that of ``driver_host``. In a container
+    whose ports are forwarded: ``0.0.0.0``."""
+    executor_memory: str = Field(
+        default="1g", pattern="^[1-9][0-9]*[mgtMGT]$", description="a size with its unit", examples=["2g", "800m"]
+    )
+    """Heap of an executor of a cluster. Its Python processes, which do most of the work, come on top: some 1 to 2 GiB a core."""
+    executor_cores: int = Field(default=0, ge=0)
+    """Cores of an executor of a cluster; 0 = as the cluster says."""
     driver_memory: str = Field(
         default="", pattern="^$|^[1-9][0-9]*[mgtMGT]$", description="a size with its unit", examples=["2g", "800m"]
     )
@@ -210,18 +221,21 @@ class SparkSettings:
     shuffle_partitions: int = Field(default=4, ge=1)
     """Partitions after a shuffle."""
     java_options: str = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-    """Options of the driver's JVM. The default starts fast, which suits minutes of work; for hours, empty it."""
+    """Options of the JVMs of driver and executors. The default starts fast, which suits minutes of work; for hours, empty it."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class EngineSettings:
-    """What the run may use of this machine."""
+    """What a run may use, and where it narrows."""
 
     memory: str = Field(
         default="", pattern="^$|^[1-9][0-9]*[mgtMGT]$", description="a size with its unit", examples=["12g", "800m"]
     )
     """Memory of all processes of a run together; empty = 60% of the machine. The heap of Spark, the shards and the
     processes that narrow follow from it."""
+    narrow: Literal["local", "spark"] = "local"
+    """Where users outside the flow sample are narrowed: ``local``, by processes of this machine; ``spark``, by Spark's executors,
+    which on a cluster are other machines. The rows are the same."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -28,6 +28,8 @@ from narrows.columns import (
     USER,
     VALUE,
 )
+from narrows.engine.hot import Parted, hot_keys, say_hot, summarised, unpacked, with_merged
+from narrows.engine.sides import Side
 from narrows.engine.spark import Parts, write_part
 from narrows.engine.undo import KNOWN_AT, UNDONE_AT, UNDONE_KNOWN, kinds_in, with_undone
 from narrows.kinds import EXPOSURE, KINDS, POSITIVE
@@ -94,20 +96,35 @@ def with_side(rows: DataFrame, table: DataFrame) -> DataFrame:
 
 
 def each_asof(
-    rows: DataFrame, key: str, sides: dict[str, pa.Table], asofs: list[Asof], scale: Scale, kernel: Kernel
+    rows: DataFrame, key: str, side: Side, asofs: list[Asof], scale: Scale, kernel: Kernel, parted: Parted | None = None
 ) -> Parts:
     """``kernel`` over the rows of some ``key`` values (whole) at a time, saved below ``asof=<date>``, in order of ``key``.
 
-    ``sides`` are small tables by the column that joins them; every task has them whole. ``kernel`` receives the joined rows
-    with ``period`` (text as Enums in order; rows with a null ``known`` are of a side table) and the as-ofs; it yields
-    one frame per as-of, with one row per ``key``.
+    ``kernel`` receives the rows joined with the table ``side``, with ``period`` (text as Enums in order; rows with a null
+    ``known`` are of a side table) and the as-ofs; it yields one frame per as-of, with one row per ``key``. Where ``parted``
+    says how, a key with very many rows is no whole: several tasks sum up parts of it.
     """
-    parts = max(int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions"))), _stored(rows) // TASK_BYTES)
+    size = _stored(rows)
+    parts = max(int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions"))), size // TASK_BYTES)
+    rows, side = side.joined(rows)
+    given = dict(rows.dtypes)
+
+    def read(batches: Iterator[pa.RecordBatch]) -> pl.DataFrame:
+        return joined_with(frame(given, batches), side.tables(), scale)
+
+    if size > TASK_BYTES and (hot := hot_keys(rows, key)):
+        if parted:
+            rows = summarised(rows, key, hot, parted, read, asofs)
+        else:
+            say_hot(hot, key)
     kinds = dict(rows.dtypes)
 
     def work(batches: Iterator[pa.RecordBatch], folder: Path) -> None:
-        joined = joined_with(marked(frame(kinds, batches), asofs[0].grain), sides, scale)
-        for asof, profiles in zip(asofs, kernel(coded(joined), asofs), strict=True):
+        whole, summed = unpacked(frame(kinds, batches), key)
+        joined = joined_with(marked(whole, asofs[0].grain), side.tables(), scale)
+        for number, (asof, profiles) in enumerate(zip(asofs, kernel(coded(joined), asofs), strict=True)):
+            if summed is not None and parted:
+                profiles = with_merged(profiles, summed, number, key, parted)
             write_part(plain(profiles.to_arrow()), folder / f"{ASOF}={asof}")
 
     # by range: the files, in order, hold the keys in order, whatever the number of partitions (by hash it would be 2 s faster)
@@ -166,7 +183,7 @@ def frame(kinds: dict[str, str], batches: Iterator[pa.RecordBatch]) -> pl.DataFr
     given = list(batches)
     if given:
         return pl.DataFrame(pl.from_arrow(pa.Table.from_batches(given)))
-    types = {"double": pl.Float64, "bigint": pl.Int64}
+    types = {"double": pl.Float64, "bigint": pl.Int64, "int": pl.Int32, "binary": pl.Binary}
     return pl.DataFrame(schema={name: types.get(kind, pl.String) for name, kind in kinds.items()})
 
 

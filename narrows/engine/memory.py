@@ -73,6 +73,19 @@ def heap(spark: SparkSettings, engine: EngineSettings) -> str:
     return spark.driver_memory or f"{max(most // 6, min(USUAL_HEAP, most // 3)) >> 20}m"
 
 
+def give_back() -> None:
+    """Return to the system what this process has freed, which allocators keep for later otherwise: up to a gigabyte after a room."""
+    import ctypes
+
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):  # another C library than GNU's
+        return
+
+
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -14,9 +15,11 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from narrows.config.sections import EngineSettings, SparkSettings
+from narrows.engine.cluster import LOOPBACK, addresses, is_local, of_executors, require_master
 from narrows.engine.java import require_java
 from narrows.engine.memory import heap
 from narrows.source.tabular import reading
+from narrows.store.write import drop_unfinished, unfinished
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,15 +53,17 @@ def spark_session(
 
     Raises:
         JavaError: no usable Java.
+        ClusterError: the master of a cluster does not answer.
     """
     from pyspark import SparkConf
     from pyspark.sql import SparkSession
 
     require_java()
+    require_master(settings.master)
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("POLARS_MAX_THREADS", "1")  # Spark runs a task a core; Polars inside one needs no more
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    root = str(Path(__file__).parents[2])
+    if is_local(settings.master):
+        os.environ.setdefault("SPARK_LOCAL_IP", LOOPBACK)
     options = settings.java_options
     if CLASSES.exists():  # a JVM that it does not fit (another Java, another Spark) says nothing and does without
         options += f" -XX:SharedArchiveFile={CLASSES} {QUIET}"
@@ -77,17 +82,33 @@ def spark_session(
         "spark.sql.files.openCostInBytes": 65_536,  # days are small files: many of them to a task
         "spark.sql.sources.parallelPartitionDiscovery.threshold": 10_000,  # listing days is no job
         "spark.driver.extraJavaOptions": options,
-        "spark.executorEnv.PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        "spark.driver.bindAddress": "127.0.0.1",
         "spark.log.level": "ERROR",
+        **addresses(settings),
+        **of_executors(settings, options),
     }
     conf = SparkConf().setAll([(name, str(value)) for name, value in chosen.items()])
     _start_quietly(conf)
     session = SparkSession.builder.config(conf=conf).getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     return session
+
+
+def end_session() -> None:
+    """Stop the process's session and end its JVM and Python workers; `spark_session` starts others."""
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    session, gateway = SparkSession.getActiveSession(), SparkContext._gateway
+    if session:
+        session.stop()
+    spark_session.cache_clear()
+    if gateway and (process := getattr(gateway, "proc", None)):
+        gateway.shutdown()
+        SparkContext._gateway = SparkContext._jvm = None
+        process.stdin.close()  # the JVM waits for this end
+        process.wait()
 
 
 def _start_quietly(conf: SparkConf) -> None:
@@ -132,10 +153,15 @@ class Parts:
         folder.mkdir(parents=True, exist_ok=True)
         with reading():
             self.frame.mapInArrow(run, "done boolean").collect()
+        drop_unfinished(folder)
 
 
-def part_writer(schema: pa.Schema, folder: Path) -> ParquetWriter:
-    """A writer of the running task's own file of a table."""
+@contextmanager
+def part_writer(schema: pa.Schema, folder: Path) -> Iterator[ParquetWriter]:
+    """A writer of the running task's own file of a table.
+
+    The file has its name when it is whole: of a task that runs twice at once, or is repeated, one file stays.
+    """
     import pyarrow as pa
     from pyarrow.parquet import ParquetWriter
     from pyspark import TaskContext
@@ -146,7 +172,10 @@ def part_writer(schema: pa.Schema, folder: Path) -> ParquetWriter:
     # dictionaries pay for repeated text only
     is_text = {f.name: pa.types.is_string(getattr(f.type, "value_type", f.type)) for f in schema}
     text = [f.name + ".list.element" * pa.types.is_list(f.type) for f in schema if is_text[f.name]]
-    return ParquetWriter(path, schema, use_dictionary=text, compression="zstd", compression_level=1)
+    draft = unfinished(path)
+    with ParquetWriter(draft, schema, use_dictionary=text, compression="zstd", compression_level=1) as writer:
+        yield writer
+    draft.replace(path)
 
 
 def write_part(table: pa.Table, folder: Path) -> None:
@@ -157,7 +186,6 @@ def write_part(table: pa.Table, folder: Path) -> None:
 
 def keep_classes(path: Path = CLASSES) -> None:
     """Do a little of what the rooms do with Spark and let the JVM keep the classes that this took, as it ends."""
-    from pyspark import SparkContext
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
@@ -181,10 +209,7 @@ def keep_classes(path: Path = CLASSES) -> None:
         columns = joined.repartition(2, "day").sortWithinPartitions("time").select("id", "time", "n")
         columns.mapInArrow(same, columns.schema).toArrow()
         session.createDataFrame([("a", 1.0)], "name string, number double").collect()
-        session.stop()
-        process = SparkContext._gateway.proc  # type: ignore[union-attr]
-        process.stdin.close()  # the JVM ends, and writes the file
-        process.wait()
+        end_session()  # the JVM writes the file
     draft.replace(path)
 
 

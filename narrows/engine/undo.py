@@ -127,7 +127,7 @@ def positives(table: Table, columns: list[str], where: Any = None) -> pa.Table:
 
 
 def cancellations(rows: DataFrame) -> DataFrame:
-    """Every positive and undo of a frame of events, by user, with the columns of `with_undone`."""
+    """Every positive and undo of a frame of events, by user and item, with the columns of `with_undone`."""
     from pyspark.sql import functions as F
 
     happened = F.col(EVENT_TIME).cast("double")
@@ -138,7 +138,7 @@ def cancellations(rows: DataFrame) -> DataFrame:
     schema = ", ".join(
         [*(f"{name} {kind}" for name, kind in some.dtypes), f"{UNDONE_AT} double", f"{UNDONE_KNOWN} double"]
     )
-    return some.repartition(USER).mapInArrow(_marked, schema)
+    return some.repartition(USER, ITEM).mapInArrow(_marked, schema)
 
 
 def positives_in_spark(table: Table, session: SparkSession) -> DataFrame:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from narrows.asof import Asof
+from narrows.engine.cluster import THREADS
 from narrows.run.narrowing import flow, fuse
 from narrows.settings import Settings, import_plugins
 from narrows.stage import Narrowed, Shard, Table
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 FEW_SHARDS = 3
 """Up to so many shards are narrowed in this process: others take seconds to start."""
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,9 @@ class Pass:
 
 
 @dataclass
-class _Opened:
+class Opened:
+    """What a process opens once: the rooms with their models, and the catalogue."""
+
     rooms: list[tuple[Any, Any]]
     items: pa.Table
 
@@ -63,9 +65,9 @@ def run(work: Pass, users: Iterator[pa.Table], first: int, processes: int) -> di
         if len(head) > FEW_SHARDS:
             break
     if len(head) <= FEW_SHARDS or processes < 2:
-        opened = _open(work)
+        opened = open_pass(work)
         for number, shard in enumerate(_chain(head, users), first):
-            _add(total, _narrow(work, opened, number, shard))
+            _add(total, narrow(work, opened, number, shard))
         return total
     try:
         with _pool(work, processes) as pool:
@@ -112,35 +114,43 @@ def _pool(work: Pass, processes: int) -> Iterator[ProcessPoolExecutor]:
                 os.environ[name] = value
 
 
-_STATE: list[tuple[Pass, _Opened]] = []
+_STATE: list[tuple[Pass, Opened]] = []
 """In a process of the pool: what it was given, and opened once."""
 
 
 def _begin(work: Pass) -> None:
     import signal
-    import sys
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
-    if str(work.settings.base) not in sys.path:
-        sys.path.append(str(work.settings.base))
+    get_ready(work.settings.base)
     import_plugins(work.settings)
-    _STATE.append((work, _open(work)))
+    _STATE.append((work, open_pass(work)))
 
 
-def _open(work: Pass) -> _Opened:
+def get_ready(base: Path) -> None:
+    """Let a process of its own find a user's modules."""
+    import sys
+
+    if str(base) not in sys.path:
+        sys.path.append(str(base))
+
+
+def open_pass(work: Pass) -> Opened:
+    """Load the models and the catalogue."""
     rooms = []
     for name, model in work.models:
         room: Any = work.settings.rooms[name]
         rooms.append((room, room.load(model.model_folder) if model else None))
-    return _Opened(rooms, work.items.arrow())
+    return Opened(rooms, work.items.arrow())
 
 
 def _task(number: int, users: pa.Table) -> dict[str, int]:
     work, opened = _STATE[0]
-    return _narrow(work, opened, number, users)
+    return narrow(work, opened, number, users)
 
 
-def _narrow(work: Pass, opened: _Opened, number: int, users: pa.Table) -> dict[str, int]:
+def narrow(work: Pass, opened: Opened, number: int, users: pa.Table) -> dict[str, int]:
+    """Narrow one shard and write its part; see `run` for what is returned."""
     shard = Shard(users, opened.items, None, work.asof)
     last = fuse(opened.rooms, shard)[-1]
     survivors = Narrowed(last.kept, last.removed.slice(0, 0), last.added)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from narrows.asof import Asof
 from narrows.durations import parse
 from narrows.engine.cost import meter
+from narrows.engine.memory import give_back
 from narrows.run import reads
 from narrows.run.fingerprint import digest, versions
 from narrows.run.publish import Draft
@@ -51,6 +52,7 @@ def fitted(runner: Runner, name: str, asof: Asof) -> Table:
         path = runner.store.draft(f"{name}.model", asof, fingerprint)
         (path / "model").mkdir()
         model.save(path / "model")
+    give_back()
     notes, recipe = getattr(model, "notes", {}), runner.recipe(name)
     draft = Draft(room, asof, path, fingerprint, recipe, tables, cost, notes, past=runner.making_past)
     table = runner.publisher.model(draft)

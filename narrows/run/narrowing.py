@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+LAST_EVENT = "days_since_last_event"
+"""The column of a users' table that says when a user was active last; a table without it has no audience."""
+Span = tuple[int, int]
+"""Rows of a table: from the first on, up to but without the last."""
+
+
 def shards(
     pipeline: Pipeline, room: NarrowingStage, tables: dict[str, Table], asof: Asof, size: int, who: Any = None
 ) -> Iterator[Shard]:
@@ -49,6 +55,32 @@ def user_shards(users: Table, size: int, who: Any = None) -> Iterator[pa.Table]:
     if held or not given:
         schema = users.dataset().schema
         yield (pa.Table.from_batches(waiting, schema) if waiting else schema.empty_table()).combine_chunks()
+
+
+def spans(users: Table, size: int, who: Any = None) -> list[Span]:
+    """The rows of the users' table from which `user_shards` cuts each of its shards: ``[start, stop)``, counted in the table's order.
+
+    Of the table only what ``who`` may ask for is read, the id and the last event, batch by batch.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    found, held, begins, last, before = [], 0, 0, 0, 0
+    columns = [name for name in (USER, LAST_EVENT) if name in users.columns]
+    for batch in users.batches(columns):
+        numbered = pa.table(batch).append_column("row", pa.array(np.arange(before, before + batch.num_rows)))
+        rows = (numbered if who is None else numbered.filter(who))["row"].to_numpy()
+        before += batch.num_rows
+        while len(rows):
+            begins = begins if held else int(rows[0])
+            some, rows = rows[: size - held], rows[size - held :]
+            held, last = held + len(some), int(some[-1]) + 1
+            if held == size:
+                found.append((begins, last))
+                held = 0
+    if held or not found:
+        found.append((begins, last))
+    return found
 
 
 def received(kept: pa.Table) -> pa.Table:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from narrows.asof import DAY, Asof
 from narrows.columns import EVENT_TIME, USER
 from narrows.run import reads
+from narrows.run.narrowing import LAST_EVENT
 from narrows.sampling import drawn
 from narrows.stage import NarrowingStage, Table
 
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
     from narrows.run.runner import Runner
-
-LAST_EVENT = "days_since_last_event"
-"""The column of a users' table that says when a user was active last; a table without it has no audience."""
 
 
 def audience(runner: Runner, users: Table) -> ds.Expression | None:

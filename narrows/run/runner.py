@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property, partial
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from narrows.asof import KNOWN, Asof
@@ -48,6 +49,7 @@ class Runner:
         self.recipes = Recipes(self.settings)
         self._tables: dict[tuple[str, Asof], Table] = {}
         self._models: dict[str, Any] = {}
+        self._began_session = False
 
     @property
     def pipeline(self) -> Pipeline:
@@ -79,9 +81,26 @@ class Runner:
 
     @cached_property
     def session(self) -> Any:
+        from narrows.engine.cluster import is_local, require_shared
         from narrows.engine.spark import spark_session
 
-        return spark_session(self.settings.spark, self.settings.engine)
+        self._began_session = not spark_session.cache_info().currsize
+        session = spark_session(self.settings.spark, self.settings.engine)
+        if not is_local(self.settings.spark.master):
+            require_shared(session, self.settings.state)
+        return session
+
+    def asks_spark(self, name: str) -> bool:
+        """Whether a room's work takes a Spark session."""
+        room = self.room(name)
+        return hasattr(room, "transform") and "session" in signature(room.transform).parameters
+
+    def end_session(self) -> None:
+        """Free the memory of Spark, if this runner started it; it starts again where it is asked for."""
+        if self.__dict__.pop("session", None) and self._began_session:
+            from narrows.engine.spark import end_session
+
+            end_session()
 
     @property
     def source_room(self) -> str:

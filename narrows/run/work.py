@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from narrows.asof import Asof
 from narrows.columns import USER
 from narrows.engine.cost import Cost, meter
-from narrows.engine.memory import workers
-from narrows.run import fused
+from narrows.engine.memory import give_back, workers
+from narrows.run import executors, fused
 from narrows.run.fingerprint import merged
 from narrows.run.narrowing import check, flow, shards, user_shards
 from narrows.run.publish import Draft
@@ -50,9 +50,12 @@ def transform(runner: Runner, room: TableStage, todo: list[Work]) -> dict[Asof, 
                 write_table(output.data, drafts[asofs[-1]] / "data", folders)
             for name, data in output.side_tables.items():
                 write_table(data, drafts[asofs[-1]] / name)
+        notes = output.notes
+        del output
+        give_back()
         share = Cost(cost.seconds / len(group), cost.cpu_seconds / len(group), cost.peak_mb)
         for asof, fingerprint, tables in group:
-            runner.publisher.audit(_draft(runner, room, asof, drafts[asof], fingerprint, tables, share, output.notes))
+            runner.publisher.audit(_draft(runner, room, asof, drafts[asof], fingerprint, tables, share, notes))
     return _finish(runner)
 
 
@@ -76,12 +79,14 @@ def narrow(runner: Runner, room: NarrowingStage, todo: list[Work], model: Any = 
                 kept += narrowed.survivors.num_rows
                 write_file(flow(narrowed, requests), draft / "data" / part_name(parts))
                 parts += 1
+            del shard, narrowed
             notes = {"received": received, "kept": kept, **(fitted[1].notes if fitted[1] else {})}
             if requests is not None:
                 write_table(requests, draft / REQUESTS)
                 notes["flow_users"] = requests.num_rows
                 if room.name == runner.pipeline.narrowing[-1] and not runner.making_past:
                     notes["fused"] = _others(runner, room, tables, asof, requests, draft / "data", parts)
+        give_back()
         if fitted[1] and fitted[1].asof == asof:  # an earlier model was paid for then
             notes["fit_cost"] = fitted[1].meta["cost"]
         runner.publisher.audit(_draft(runner, room, asof, draft, fingerprint, tables, cost, notes))
@@ -92,14 +97,17 @@ def narrow(runner: Runner, room: NarrowingStage, todo: list[Work], model: Any = 
 def _others(
     runner: Runner, room: NarrowingStage, tables: dict[str, Table], asof: Asof, requests: Any, folder: Path, first: int
 ) -> dict[str, int]:
-    """Narrow who is not in the flow sample; see ``fused.run``."""
+    """Narrow who is not in the flow sample, here or on Spark's executors; see ``fused.run``."""
     users, settings = tables[room.users], runner.settings
     who, served = ~ds_field(USER).isin(requests[USER]), audience(runner, users)
     rooms = [runner.room(name) for name in runner.pipeline.narrowing]
     models = [(each.name, runner.model_table(each.name, asof) if hasattr(each, "fit") else None) for each in rooms]
     work = fused.Pass(settings, models, tables[room.items], requests, asof, folder)
-    rest = user_shards(users, settings.shard_users, who if served is None else who & served)
+    who = who if served is None else who & served
     runner.forget_models()  # each process loads its own
+    if settings.engine.narrow == "spark":
+        return executors.run(runner.session, work, users, who, settings.shard_users, first)
+    rest = user_shards(users, settings.shard_users, who)
     return fused.run(work, rest, first, workers(settings.engine, settings.shard_users))
 
 

@@ -27,7 +27,7 @@ def reading() -> Iterator[None]:
     """Around an action of Spark that reads source files.
 
     Raises:
-        SourceError: a file breaks off or is damaged (named), or an expression of the column map fails on a row.
+        SourceError: a file breaks off, is damaged or is not there (named), or an expression of the column map fails on a row.
     """
     from py4j.protocol import Py4JJavaError
     from pyspark.errors import PySparkException
@@ -38,6 +38,11 @@ def reading() -> Iterator[None]:
         text = str(error)
         if file := re.search(r"FAILED_READ_FILE.*?(file:\S+?)\.?\s", text, re.DOTALL):
             path = unquote(urlparse(file[1]).path)
+            if "FILE_NOT_EXIST" in text:
+                raise SourceError(
+                    f"[source] {path} is not there for who reads it. Put it back; on a Spark cluster every worker must see it "
+                    "at this path."
+                ) from error
             raise SourceError(
                 f"[source] {path} is damaged: it cannot be read to its end. Replace or remove it."
             ) from error

@@ -107,6 +107,23 @@ class Table:
             return pq.read_table(path, filesystem=fs, filters=where)
         return pq.read_table(self._folder / self._data / part_name(number), filters=where)
 
+    def rows_between(self, start: int, stop: int, where: Any = None) -> pa.Table:
+        """Those of the rows ``[start, stop)``, in the order of `batches`, that ``where`` holds; only their row groups are read."""
+        import pyarrow as pa
+
+        data, before = self.dataset(), 0
+        found = [data.schema.empty_table()]
+        for file in data.get_fragments():
+            for group in file.split_by_row_group():
+                begins, before = before, before + group.row_groups[0].num_rows
+                if begins < stop and before > start:
+                    rows = group.to_table(schema=data.schema)
+                    found.append(rows.slice(max(0, start - begins), min(before, stop) - max(begins, start)))
+            if before >= stop:
+                break
+        rows = pa.concat_tables(found)
+        return (rows if where is None else rows.filter(where)).combine_chunks()
+
     def parts(self, columns: list[str] | None = None, where: Any = None) -> Iterator[pa.Table]:
         """The rows file by file, in the files' order; of a room that narrows each is a shard."""
         import pyarrow.dataset as ds

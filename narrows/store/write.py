@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from narrows.asof import Asof
 from narrows.store.table import part_name
@@ -11,12 +12,27 @@ from narrows.store.table import part_name
 if TYPE_CHECKING:
     import pyarrow as pa
 
+UNFINISHED = ".unfinished-"
+
 
 def write_file(table: pa.Table, path: Path) -> None:
-    """One Parquet file."""
+    """One Parquet file, which has its name when it is whole: who writes it twice, or at once with another, leaves one."""
     import pyarrow.parquet as pq
 
-    pq.write_table(table, path, compression="zstd", compression_level=1)
+    draft = unfinished(path)
+    pq.write_table(table, draft, compression="zstd", compression_level=1)
+    draft.replace(path)
+
+
+def unfinished(path: Path) -> Path:
+    """The name of a file while it is written, which no reader takes for a table's."""
+    return path.with_name(f"{UNFINISHED}{path.name}-{uuid4().hex[:8]}")
+
+
+def drop_unfinished(folder: Path) -> None:
+    """Remove what tasks left that were ended as they wrote."""
+    for file in folder.rglob(f"{UNFINISHED}part-*"):
+        file.unlink(missing_ok=True)
 
 
 def write_table(data: Any, folder: Path, partitions: list[str] | None = None) -> None:

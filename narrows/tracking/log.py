@@ -122,6 +122,14 @@ class RunLog:
         if release and quality:
             whole_runs.judge_earlier(client, parent, release, quality)
 
+    @property
+    def place(self) -> dict[str, str]:
+        """Where the run is: the ids of its ``experiment`` and ``run``, and the ``server``, empty where it is a database here."""
+        uri = self.settings.tracking_uri
+        public = uri.startswith("http") and "@" not in uri  # no password on a page
+        experiment = self._client.get_run(self._parent).info.experiment_id
+        return {"experiment": experiment, "run": self._parent, "server": uri if public else ""}
+
     def attach(self, file: Path, name: str) -> None:
         """Keep a file with the parent run, under this name."""
         self._client.log_text(self._parent, file.read_text(encoding="utf-8"), name)

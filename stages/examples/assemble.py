@@ -40,7 +40,11 @@ if TYPE_CHECKING:
     Flow = tuple[Table, Table | None, Table | None, Table | None]
 
 FEW_EVENTS = 2_000_000
-"""Up to so many events every task may have all labels in memory; of more, Spark joins by keys."""
+"""Up to so many events every executor may have all labels in memory, as it is a fifth less work; of more, Spark joins by keys."""
+FEW_ROWS = 1_000_000
+"""Up to so many survivors of a room, which the flow sample bounds, every executor may have in memory: some 80 MB."""
+TASK_EVENTS = 20_000_000
+"""Up to so many events one task has all examples of an as-of; of more, each of several tasks has those of some users."""
 EXPOSED = "exposed"
 """The stage reached of what was shown by the product, whether or not the cascade offered it."""
 STEPS = 1 << 20
@@ -67,7 +71,9 @@ def assemble(
     labelled = both.join(taken, [ASOF, USER, ITEM], "left")
     labelled = labelled.withColumn(LABEL, F.coalesce(F.col(LABEL), F.lit(0)).cast("int"))
     labelled = labelled.withColumn(LABEL_WEIGHT, F.coalesce(LABEL_WEIGHT, F.lit(1.0).cast("float")))
-    rows = sample(labelled, room).repartition(len(flows), ASOF)
+    tasks = 1 + events.rows // TASK_EVENTS
+    piece = [F.pmod(F.xxhash64(USER), F.lit(tasks))] if tasks > 1 else []
+    rows = sample(labelled, room).repartition(len(flows) * tasks, ASOF, *piece)
     return Parts(rows, featured(profiles, rows.columns, horizon, plugins, folder))
 
 
@@ -91,7 +97,8 @@ def offered(
             ):  # the last room has the lists of all users, the candidates are the sample's
                 kept = kept.where(F.col(REQUEST_WEIGHT).isNotNull())
             kept = kept.select(USER, ITEM, F.lit(stage).alias("reached"))
-            rows = rows.join(F.broadcast(kept), [USER, ITEM], "left")
+            few = table.notes.get("kept", table.rows) <= FEW_ROWS
+            rows = rows.join(F.broadcast(kept) if few else kept, [USER, ITEM], "left")
             rows = rows.withColumn(STAGE_REACHED, F.coalesce("reached", STAGE_REACHED)).drop("reached")
     return rows.withColumn(ASOF, F.lit(str(asof)))
 

@@ -99,10 +99,8 @@ def _some_users(events: Table, where: Any, share: float) -> Any:
 
 def log_of(rows: pa.Table) -> Log:
     """From user_id, item_id and event_time of at least one event."""
-    users = rows[USER].combine_chunks()
-    items = pc.unique(rows[ITEM]).cast(pa.string())
-    items = items.take(pc.sort_indices(items))
-    user, item = codes(users, pc.unique(users)), codes(rows[ITEM].combine_chunks(), items)
+    users, items = (_in_order(pc.unique(rows[name]).cast(pa.string())) for name in (USER, ITEM))
+    user, item = codes(rows[USER].combine_chunks(), users), codes(rows[ITEM].combine_chunks(), items)
     second = rows[EVENT_TIME].combine_chunks().cast(pa.timestamp("us")).cast(pa.int64()).to_numpy() / 1e6
     order = np.lexsort((user, item, second))
     user, item, second = user[order], item[order], second[order]
@@ -113,6 +111,10 @@ def log_of(rows: pa.Table) -> Log:
     after[order[:-1][same]] = second[order[1:][same]]
     before[order[1:][same]] = second[order[:-1][same]]
     return Log(items, item, user, second, after, before, float(second[0]))
+
+
+def _in_order(values: pa.Array) -> pa.Array:
+    return values.take(pc.sort_indices(values))
 
 
 def forecast(log: Log, end: float, horizon: float, cuts: int) -> pa.Table | None:
@@ -129,7 +131,7 @@ def forecast(log: Log, end: float, horizon: float, cuts: int) -> pa.Table | None
 
     Returns:
         item_id and expected_demand f32 of the items that are forecast, in the order of ``log.items``; None where there is
-        no cut whose horizon is over, or no demand after any.
+        no cut whose horizon is over, or no demand after any for items that were there.
     """
     rows, labels = [], []
     for cut in (end - horizon * (1 + k / CUTS_A_HORIZON) for k in range(cuts)):
@@ -137,7 +139,7 @@ def forecast(log: Log, end: float, horizon: float, cuts: int) -> pa.Table | None
             break
         at, features = _items_at(log, cut, horizon)
         wanted = demand(log, cut, horizon)
-        if len(at) and wanted.any():
+        if wanted[at].any():
             rows.append(features)
             labels.append(wanted[at] / wanted.sum() * UNIT)
     if not rows:

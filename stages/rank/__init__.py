@@ -73,6 +73,8 @@ class Rank(NarrowingStage):
     """Candidates with a larger prerank_rank are not for the stack."""
     seed: int = Field(1, ge=0)
     """Of the first weights, the order of the users, and dropout."""
+    processes: int = Field(1, ge=1)
+    """Processes that fit the networks together, each on a part of every batch: as many as there are GPUs, or as may be used."""
 
     def check(self, settings: Settings) -> None:
         """A ranker that neither is built in nor was registered by a module of ``[pipeline] imports`` is refused."""
@@ -83,7 +85,8 @@ class Rank(NarrowingStage):
     ) -> RankModel:
         """Networks, encoder and stack."""
         from narrows.sampling import bounded
-        from stages.rank.model import fit, sequences_of
+        from stages.rank.fit import fit
+        from stages.rank.windows import sequences_of
 
         rows = bounded(examples, settings.pipeline_settings.example_rows)
         return fit(self, rows, sequences_of(rows, user_profiles), item_profiles.arrow(), horizon)

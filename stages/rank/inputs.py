@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,9 @@ from features.sequence import sequence_days, sequence_item
 
 PARTS = ("item_id", "subcategory", "category", "brand")
 """An item's embedding is the sum of those of its id (if frequent), subcategory, category and brand."""
+
+BLOCK = 16_384
+"""Rows that are scaled at a time: they stay near the processor."""
 
 
 @dataclass
@@ -33,6 +37,41 @@ class CandidateLists:
 
     def __len__(self) -> int:
         return len(self.parts)
+
+    @property
+    def nbytes(self) -> int:
+        """Of all arrays."""
+        return sum(array.nbytes for array in (self.sequence, self.ages, self.parts, self.dense, self.bounds))
+
+    def take(self, users: Array) -> tuple[CandidateLists, Array]:
+        """Some users, by row, in this order; and the rows of their candidates, int64."""
+        count = np.diff(self.bounds)[users]
+        bounds = np.append(0, np.cumsum(count))
+        rows = np.arange(bounds[-1]) + np.repeat(self.bounds[users] - bounds[:-1], count)
+        part = CandidateLists(self.sequence[users], self.ages[users], self.parts[rows], self.dense[rows], bounds)
+        return part, rows
+
+
+@dataclass
+class Labels:
+    """The labels of the candidates of `CandidateLists`."""
+
+    label: Array
+    """float32 [candidates], 0 or 1."""
+    weight: Array
+    """float32 [candidates]: 1 / the probability that the sample has the candidate, given its list."""
+    request: Array
+    """float32 [candidates]: 1 / the probability that the sample has the list, the same for all of it."""
+    label_weight: Array
+    """float32 [candidates]: of a positive the weight of its event type."""
+
+    def columns(self) -> Array:
+        """All of them, float32 [candidates, 4], in the order above."""
+        return np.stack((self.label, self.weight, self.request, self.label_weight), 1)
+
+    def take(self, rows: Array) -> Labels:
+        """Those of some candidates."""
+        return Labels(self.label[rows], self.weight[rows], self.request[rows], self.label_weight[rows])
 
 
 @dataclass
@@ -99,19 +138,19 @@ class Encoder:
     def scale(self, dense: Array) -> Array:
         """Each column through its own quantiles to about a standard normal; ties go to the middle of their run."""
         probabilities = np.linspace(0, 1, self.knots.shape[1])
-        normal = np.sqrt(2.0) * _erfinv(np.clip(2 * probabilities - 1, -0.998, 0.998))
-        out = np.zeros((len(dense), self.dense_size()), np.float32)
-        for k, knots in enumerate(self.knots):
+        normal = np.array([NormalDist().inv_cdf(p) for p in np.clip(probabilities, 0.001, 0.999)])
+        curves = []
+        for knots in self.knots:
             values, first = np.unique(knots, return_index=True)
-            middle = np.add.reduceat(normal, first) / np.diff(np.append(first, len(knots)))
-            known = np.isfinite(dense[:, k])
-            out[known, k] = np.interp(dense[known, k], values, middle)
-        out[:, len(self.knots) :] = ~np.isfinite(dense[:, self.missing])
+            curves.append((values, np.add.reduceat(normal, first) / np.diff(np.append(first, len(knots)))))
+        out = np.empty((len(dense), self.dense_size()), np.float32)
+        for at in range(0, len(dense), BLOCK):
+            block = np.ascontiguousarray(dense[at : at + BLOCK].T)
+            known = np.isfinite(block)
+            scaled = [np.interp(x, *curve) for x, curve in zip(block, curves, strict=True)]
+            scaled = [np.where(k, x, 0) for k, x in zip(known, scaled, strict=True)]
+            out[at : at + BLOCK] = np.stack([*scaled, *~known[self.missing]], 1)
         return out
-
-    def dense(self, rows: pa.Table) -> Array:
-        """The dense columns of a table that has them, float32 [rows, columns]."""
-        return dense_columns(rows, self.columns)
 
     def lists(self, users: pa.Table, catalogue: Catalogue, user: Array, item: Array, dense: Array) -> CandidateLists:
         """What the networks read of some candidates, grouped by user.
@@ -155,10 +194,3 @@ class Encoder:
 def dense_columns(rows: pa.Table, names: tuple[str, ...]) -> Array:
     """The named columns of a table, float32 [rows, names], nulls as NaN."""
     return np.stack([column(rows, name) for name in names], 1)
-
-
-def _erfinv(x: Array) -> Array:
-    """Inverse error function (Winitzki 2008, a = 0.147; off by at most 0.002)."""
-    log = np.log1p(-(x**2))
-    half = 2 / (np.pi * 0.147) + log / 2
-    return np.sign(x) * np.sqrt(np.sqrt(half**2 - log / 0.147) - half)

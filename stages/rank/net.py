@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from stages.rank.rankers import RANKERS, check_registered, ranker
 
@@ -57,6 +58,27 @@ def head(inputs: int, hidden: int, dropout: float) -> nn.Sequential:
     )  # fmt: skip
 
 
+def joined(layers: nn.Sequential, dense: Tensor, vectors: Tensor) -> Tensor:
+    """layers(cat([dense, vectors], -1)), without the copy and without the gradient of `dense`, which nobody needs."""
+    size = dense.shape[-1]
+    first, *others = layers.children()
+    assert isinstance(first, nn.Linear)
+    x = functional.linear(dense, first.weight[:, :size], first.bias)
+    x = x + functional.linear(vectors, first.weight[:, size:])
+    for layer in others:
+        x = layer(x)
+    return x
+
+
+def latest(sequence: Tensor, ages: Tensor) -> tuple[Tensor, Tensor]:
+    """Without the events in front that all users lack; on a GPU, which would have to wait for the answer, as they are."""
+    if sequence.is_cuda or not sequence.shape[1]:
+        return sequence, ages
+    known = (sequence > 0).any(-1).any(0)
+    first = int(known.int().argmax()) if known.any() else sequence.shape[1] - 1
+    return sequence[:, first:], ages[:, first:].contiguous()
+
+
 @ranker("din")
 class DIN(nn.Module):
     """Deep interest network (Zhou et al. 2018): attention of each candidate over the user's latest events.
@@ -86,14 +108,17 @@ class DIN(nn.Module):
         sequence int [users, length, parts], ages [users, length] in horizons, parts int [users, list, parts],
         dense [users, list, columns].
         """
+        length = sequence.shape[1]
+        sequence, ages = latest(sequence, ages)
         events, candidates = self.embedding(sequence), self.embedding(parts)
         attention = self.bilinear(candidates) @ events.transpose(1, 2)
         pair = torch.relu(self.event(events)[:, None] + self.candidate(candidates)[:, :, None])
         age = self.age(torch.bucketize(ages, self.edges)).squeeze(-1)
         attention = attention + self.out(pair).squeeze(-1) + age[:, None]
         attention = torch.sigmoid(attention) * (sequence[..., 1] > 0)[:, None]
-        interest = attention @ events / sequence.shape[1] ** 0.5
-        return self.head(torch.cat([dense, candidates, interest, interest * candidates], -1)).squeeze(-1)
+        interest = attention @ events / length**0.5
+        vectors = torch.cat([candidates, interest, interest * candidates], -1)
+        return joined(self.head, dense, vectors).squeeze(-1)
 
 
 @ranker("wide_deep")
@@ -114,8 +139,8 @@ class WideDeep(nn.Module):
         """As DIN's."""
         mean = self.embedding(sequence).mean(1)
         candidates = self.embedding(parts)
-        deep = torch.cat([dense, candidates, mean[:, None].expand_as(candidates)], -1)
-        return (self.wide(dense) + self.head(deep)).squeeze(-1)
+        vectors = torch.cat([candidates, mean[:, None].expand_as(candidates)], -1)
+        return (self.wide(dense) + joined(self.head, dense, vectors)).squeeze(-1)
 
 
 def ranker_class(name: str) -> type[nn.Module]:

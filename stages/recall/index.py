@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ import numpy as np
 
 Array = np.ndarray
 KINDS = ("exact", "ivf", "hnsw")
+GPU_MOST = 2048
+"""The most neighbours of a query, and the most lists of an IVF index that are looked into, that faiss finds on a GPU."""
 
 
 def build(vectors: Array, kind: str) -> faiss.Index:
@@ -36,29 +40,46 @@ def build(vectors: Array, kind: str) -> faiss.Index:
     return index
 
 
-def on_device(index: faiss.Index) -> faiss.Index:
-    """The index on the first GPU where faiss was built with one and the kind runs there, else as it is."""
-    if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0 and not isinstance(index, faiss.IndexHNSW):
-        return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
-    return index
+def on_gpu(index: faiss.Index) -> faiss.Index | None:
+    """A copy on the first GPU; None where there is none, faiss was built without, or the kind does not run there."""
+    there = hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
+    if not there or isinstance(index, faiss.IndexHNSW) or getattr(index, "nprobe", 0) > GPU_MOST:
+        return None
+    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
 
 
-def search(index: faiss.Index, queries: Array, n: int) -> tuple[Array, Array, Array]:
-    """The up to n nearest ids of every query, best first.
+@dataclass(frozen=True)
+class Searcher:
+    """An index that is searched on the GPU where there is one; it is copied there once, at the first search."""
 
-    A query of zeros (a user the tower knows nothing of) has no nearest, and FAISS fills with -1 where it has fewer
-    than n: both give no rows.
+    index: faiss.Index
+    """On the CPU: what is saved, and what is asked for more than `GPU_MOST` neighbours."""
 
-    Returns:
-        Row of the query, int64; id, int64; score, float32.
-    """
-    n = min(n, index.ntotal)
-    rows = np.flatnonzero(np.abs(queries).sum(1) > 0)
-    if not n or not len(rows):
-        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
-    score, ids = index.search(np.ascontiguousarray(queries[rows], np.float32), n)
-    real = ids.ravel() >= 0
-    return np.repeat(rows, n)[real], ids.ravel()[real], score.ravel()[real]
+    @cached_property
+    def gpu(self) -> faiss.Index | None:
+        """The copy on the GPU, if there is one."""
+        return on_gpu(self.index)
+
+    def chosen(self, n: int) -> faiss.Index:
+        """The index that finds n neighbours."""
+        return self.gpu if n <= GPU_MOST and self.gpu is not None else self.index
+
+    def search(self, queries: Array, n: int) -> tuple[Array, Array, Array]:
+        """The up to n nearest ids of every query, best first.
+
+        A query of zeros (a user the tower knows nothing of) has no nearest, and FAISS fills with -1 where it has fewer
+        than n: both give no rows.
+
+        Returns:
+            Row of the query, int64; id, int64; score, float32.
+        """
+        n = min(n, self.index.ntotal)
+        rows = np.flatnonzero(np.abs(queries).sum(1) > 0)
+        if not n or not len(rows):
+            return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
+        score, ids = self.chosen(n).search(np.ascontiguousarray(queries[rows], np.float32), n)
+        real = ids.ravel() >= 0
+        return np.repeat(rows, n)[real], ids.ravel()[real], score.ravel()[real]
 
 
 def save(index: faiss.Index, path: Path) -> None:

@@ -82,7 +82,11 @@ class NewItemsModel:
         demand = self.demand
         names = {"categories": demand.categories.to_pylist()}
         names |= {each.level: each.names.to_pylist() for each in self.likings}
-        content = {"within": self.within, "names": names, "strength": {each.level: each.strength for each in self.likings}}
+        content = {
+            "within": self.within,
+            "names": names,
+            "strength": {each.level: each.strength for each in self.likings},
+        }
         (folder / "new_items.json").write_text(json.dumps(content))
         np.savez(
             folder / "new_items.npz", ends=demand.ends, demand=demand.demand, first=demand.first, spread=demand.spread,

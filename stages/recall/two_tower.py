@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 
 import faiss
@@ -18,6 +19,7 @@ from features.lookup import Catalogue, codes, flat
 from features.sequence import pad, sequence_days, sequence_item
 from stages.recall import index
 from stages.recall.channels.two_tower import TwoTower
+from stages.recall.index import Searcher
 from stages.recall.network import Towers, train
 from stages.recall.query import Array, Proposals, Query
 
@@ -34,6 +36,11 @@ class TwoTowerModel:
     towers: Towers
     index: faiss.Index
 
+    @cached_property
+    def searcher(self) -> Searcher:
+        """Of the index: for all shards that this process narrows."""
+        return Searcher(self.index)
+
     def propose(self, query: Query, n: int) -> Proposals:
         """At most n items; none for a user without a known event."""
         if not self.index.ntotal:  # no item has users enough for a vector
@@ -44,7 +51,7 @@ class TwoTowerModel:
             inputs = self.towers.inputs()
             users = self.towers.users(inputs, torch.from_numpy(sequence.astype(np.int64)), torch.from_numpy(ages))
         # many of the nearest the user had, and an index cannot leave them out
-        user, row, score = index.search(index.on_device(self.index), users.numpy(), 4 * n + 200)
+        user, row, score = self.searcher.search(users.numpy(), 4 * n + 200)
         item = codes(self.items, query.ids)[row]
         fresh = (item >= 0) & ~query.had(user, np.maximum(item, 0))
         return Proposals.best(user[fresh], item[fresh], score[fresh], n)

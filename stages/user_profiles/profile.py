@@ -24,6 +24,7 @@ from narrows.engine.histories import (
     positives,
     with_side,
 )
+from narrows.engine.sides import Side
 from narrows.engine.spark import Parts
 from narrows.kinds import CONTEXT as CONTEXT_KIND
 from narrows.stage import Asof, Table
@@ -40,8 +41,9 @@ def profile(
 ) -> Parts:
     """One row per as-of and user."""
     rows = with_side(dated(session, events, max(asofs), scale), users.spark(session))
-    sides = {ITEM: items.arrow([ITEM, *ATTRIBUTES])}
-    return each_asof(rows, USER, sides, asofs, scale, partial(profiles, room=room, scale=scale))
+    return each_asof(
+        rows, USER, Side(ITEM, items, [ITEM, *ATTRIBUTES]), asofs, scale, partial(profiles, room=room, scale=scale)
+    )
 
 
 def profiles(rows: pl.DataFrame, asofs: list[Asof], room: UserProfiles, scale: Scale) -> Iterator[pl.DataFrame]:

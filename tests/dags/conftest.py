@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from narrows.cli.airflow import DAGS, environment
+from narrows.cli.airflow.workflow import DAGS, environment
 
 HOME = tempfile.TemporaryDirectory()
 # Airflow reads its settings when it is first imported, so they are set before any test of this folder is.

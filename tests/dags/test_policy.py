@@ -11,7 +11,7 @@ import pendulum
 import pytest
 
 import stages
-from narrows.cli.airflow import DAGS, ROOT, environment
+from narrows.cli.airflow.workflow import DAGS, ROOT, environment
 from narrows.pipeline import Pipeline
 
 PIPELINE = Pipeline.of(stages.PIPELINE)

@@ -14,17 +14,17 @@ import urllib.request
 import psutil
 import pytest
 
-from narrows.cli import airflow as workflow
-from narrows.cli import pages
-from narrows.cli.airflow import ROOT, WorkflowError
-from narrows.cli.airflow_runs import ALONE, SCHEDULER, lock
-from narrows.cli.links import Pages
-from narrows.cli.pages import ui
+from narrows.cli.airflow import workflow
+from narrows.cli.airflow.runs import ALONE, SCHEDULER, lock
+from narrows.cli.airflow.workflow import ROOT, WorkflowError
+from narrows.cli.pages import servers as pages
+from narrows.cli.pages.links import Pages
+from narrows.cli.pages.servers import ui
 from narrows.engine.telemetry import OFF
 from tests import world
 
 SCHEDULING = {"airflow scheduler", "airflow dag-processor"}
-PAGES = {"airflow api-server", "mlflow server", "narrows.cli.served"}
+PAGES = {"airflow api-server", "mlflow server", "narrows.cli.pages.served"}
 
 
 class Process:
@@ -124,7 +124,7 @@ def test_a_second_one_has_no_scheduler(started, tmp_path):
 def test_without_a_clone_airflow_is_left_out(started, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(pages, "SETTINGS", tmp_path / "nothing.env")
     assert ui(tmp_path, f"sqlite:///{tmp_path}/mlflow.db", three_ports()) == 0
-    assert started.keys() == {"mlflow server", "narrows.cli.served"}
+    assert started.keys() == {"mlflow server", "narrows.cli.pages.served"}
     assert all(env.items() >= OFF.items() for _, env, _ in started.values())
     assert "Airflow is left out" in capsys.readouterr().err
 

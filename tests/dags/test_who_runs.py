@@ -11,9 +11,9 @@ from contextlib import closing
 
 import pytest
 
-from narrows.cli import airflow as workflow
-from narrows.cli.airflow import run_dag
-from narrows.cli.airflow_runs import ALONE, SCHEDULER, close_cut_off, follow, lock, locked
+from narrows.cli.airflow import workflow
+from narrows.cli.airflow.runs import ALONE, SCHEDULER, close_cut_off, follow, lock, locked
+from narrows.cli.airflow.workflow import run_dag
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_ctrl_c_says_that_the_run_goes_on(tmp_path, database, capsys, monkeypatc
     def stop(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("narrows.cli.airflow_runs.time.sleep", stop)
+    monkeypatch.setattr("narrows.cli.airflow.runs.time.sleep", stop)
     with pytest.raises(KeyboardInterrupt):
         follow(tmp_path, "ui")
     assert "The run ui goes on in Airflow" in capsys.readouterr().err
@@ -102,7 +102,7 @@ def test_a_run_is_given_to_the_scheduler_that_is_up(tmp_path, monkeypatch, capsy
     """And the store is not locked: the scheduler's tasks need it."""
     calls = []
     monkeypatch.setattr(workflow, "_dag_alone", lambda arguments, env: calls.append(arguments) or 0)
-    monkeypatch.setattr("narrows.cli.airflow_runs.follow", lambda home, run_id: True)
+    monkeypatch.setattr("narrows.cli.airflow.runs.follow", lambda home, run_id: True)
     file = lock(tmp_path / "airflow", SCHEDULER)
     try:
         assert run_dag("2017-11-30", tmp_path, force=True) == 0

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from narrows.cli import airflow as workflow
-from narrows.cli.airflow import environment, run_dag, run_room
+from narrows.cli.airflow import workflow
+from narrows.cli.airflow.workflow import environment, run_dag, run_room
 from narrows.store.partitions import Store, StoreError
 
 ROOM = """
@@ -26,7 +26,7 @@ DAG = """
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from airflow.sdk import DAG, task
-from narrows.cli.airflow import _progress
+from narrows.cli.airflow.workflow import _progress
 from narrows.store.partitions import Store
 
 @task(retries=1, retry_delay=timedelta(seconds=1))

@@ -14,7 +14,7 @@ from features.pair import FEATURES, candidate_score, feature
 from narrows.settings import Settings, load_settings
 from stages.prerank import Prerank, learn
 from stages.rank import Rank
-from stages.rank import model as rank_model
+from stages.rank.fit import fit as rank_fit
 from stages.rank.inputs import dense_columns
 from stages.rank.rankers import BUILT_IN, RANKERS, ranker
 from tests.outside import imported, shown
@@ -22,7 +22,14 @@ from tests.rank.small import DAYS, examples, small_shard
 from tests.recall.tiny import WEEK
 
 PRERANK = Prerank(
-    min_rows=5, positives_per_tree=1, pointwise_trees=12, lambdarank_trees=10, first_trees=5, n=10, stand_back=False
+    min_rows=5,
+    positives_per_tree=1,
+    pointwise_trees=12,
+    lambdarank_trees=10,
+    features=0,
+    first_trees=5,
+    n=10,
+    stand_back=False,
 )
 RANK = Rank(epochs=2, batch=8, hidden=16, min_count=2, n=10)
 FEATURE = shown("add-a-pair-feature.md", "python")
@@ -39,7 +46,7 @@ def test_a_ranker_from_outside_is_fitted_narrows_and_is_the_same_after_a_reload(
     asked, room = small_shard(), replace(RANK, model="last_item")
     with imported(tmp_path, "my_company.rankers", RANKER, RANKERS):
         assert settings_shown("add-a-ranker.md", tmp_path).rooms["rank"].model == "last_item"
-        model = rank_model.fit(room, examples(asked), dict.fromkeys(DAYS, asked.users), asked.items, WEEK)
+        model = rank_fit(room, examples(asked), dict.fromkeys(DAYS, asked.users), asked.items, WEEK)
         assert type(model.nets[0]).__module__ == "my_company.rankers"
         narrowed = room.narrow(model, asked)
         assert narrowed.kept.num_rows == 10 * asked.users.num_rows
@@ -67,7 +74,7 @@ def test_a_pair_feature_from_outside_is_a_column_of_both_models(tmp_path):
         varies = tuple(name for name, column in zip(FEATURES, dense.T, strict=True) if len(np.unique(column)) > 1)
         assert varies[-1] == "my_price_gap"
         assert trees.ensemble[0].feature_name() == list(varies)
-        networks = rank_model.fit(RANK, rows, dict.fromkeys(DAYS, asked.users), asked.items, WEEK)
+        networks = rank_fit(RANK, rows, dict.fromkeys(DAYS, asked.users), asked.items, WEEK)
         assert networks.encoder.columns == varies
         for room, model in ((PRERANK, trees), (RANK, networks)):
             received = asked.candidates.drop_columns(["prerank_score", "prerank_rank"]) if room is PRERANK else None

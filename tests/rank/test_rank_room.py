@@ -14,6 +14,7 @@ from narrows.settings import SettingsError, load_settings
 from narrows.stage import Shard
 from stages.rank import Rank, stack
 from stages.rank import model as rank_model
+from stages.rank.fit import fit as rank_fit
 from stages.rank.net import DIN
 from stages.rank.rankers import BUILT_IN, RANKERS
 from tests.rank.small import DAYS, examples, small_shard
@@ -28,7 +29,7 @@ def asked() -> Shard:
 
 
 def fit(asked: Shard, room: Rank = ROOM, scored: bool = True) -> rank_model.RankModel:
-    return rank_model.fit(room, examples(asked, scored), dict.fromkeys(DAYS, asked.users), asked.items, WEEK)
+    return rank_fit(room, examples(asked, scored), dict.fromkeys(DAYS, asked.users), asked.items, WEEK)
 
 
 def hits(table: pa.Table, asked: Shard) -> float:
@@ -76,7 +77,7 @@ def test_nothing_to_rank_and_nothing_to_learn(asked):
     rows = examples(asked)
     rows = rows.set_column(rows.column_names.index("label"), "label", pa.array(np.zeros(len(rows), np.int32)))
     with pytest.raises(ValueError, match="label 1"):
-        rank_model.fit(ROOM, rows, dict.fromkeys(DAYS, asked.users), asked.items, WEEK)
+        rank_fit(ROOM, rows, dict.fromkeys(DAYS, asked.users), asked.items, WEEK)
 
 
 REFUSAL = re.escape("model = 'mlp' is not a registered ranker. The rankers are: din, wide_deep. Name one")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stages.rank.learn import loss_of
+from stages.rank.learn import Whole, loss_of
 
 LOGITS = torch.tensor([[0.3, -1.0, 0.2], [1.0, 0.1, -0.4]])
 LABEL = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
@@ -16,7 +16,9 @@ REAL = torch.tensor([[True, True, True], [True, True, False]])
 def loss(request: list[float], listwise: float, rows: list[int] | None = None) -> float:
     some = rows or [0, 1]
     each = torch.tensor([request[row] for row in some])[:, None].expand(-1, 3)
-    return float(loss_of(LOGITS[some], LABEL[some], WEIGHT[some], each, torch.ones_like(each), REAL[some], listwise))
+    whole = Whole(float((WEIGHT[some] * each * REAL[some]).sum()), int((LABEL[some] * REAL[some]).sum(1).gt(0).sum()))
+    labels = (LABEL[some], WEIGHT[some], each, torch.ones_like(each))
+    return float(loss_of(LOGITS[some], labels, REAL[some], whole, listwise))
 
 
 def test_the_pointwise_loss_is_that_of_the_lists_written_so_often():

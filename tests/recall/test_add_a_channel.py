@@ -11,7 +11,7 @@ import pytest
 
 from features.pair import FEATURES
 from narrows.asof import DAY
-from narrows.cli.reference import channels_page
+from narrows.cli.reference.pages import channels_page
 from narrows.reasons import of_rooms
 from narrows.run.fingerprint import Recipes
 from narrows.settings import SettingsError, load_settings

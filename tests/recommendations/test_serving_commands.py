@@ -123,7 +123,7 @@ def test_the_header_of_an_expired_list_and_of_one_that_is_taken_down(narrows, li
 
 @pytest.mark.parametrize("width", [80, 100])
 def test_a_list_fits_the_terminal_and_marks_what_it_cuts(width):
-    from narrows.cli import show
+    from narrows.cli.lists import show
 
     row = {"item_id": "i" * 30, "title": "t" * 90, "score": 0.5, "propensity": 1.0, "reason": "r" * 30, "rank": 20}
     row |= {"is_fallback": False, "segment": None}

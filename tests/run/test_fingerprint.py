@@ -93,9 +93,9 @@ def test_an_edit_of_the_cut_remakes_everything(copy, before):
     assert edited == set(ROOMS)
 
 
-def test_an_edit_of_the_sampling_remakes_what_narrows(copy, before):
+def test_an_edit_of_the_sampling_remakes_what_narrows_and_what_is_forecast(copy, before):
     edited = changed(copy, before, "narrows/sampling.py", "LIKELY_SHARE = 0.8", "LIKELY_SHARE = 0.7")
-    assert edited == FLOW | {"recall"}
+    assert edited == FLOW | {"recall", "item_profiles"}
 
 
 def test_an_edit_of_a_room_remakes_it_and_what_follows(copy, before):

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from narrows import sampling
-from narrows.cli import explain
+from narrows.cli.lists import explain
 from narrows.columns import REQUEST_WEIGHT, USER
 from narrows.reasons import of_rooms
 from narrows.run import fused

@@ -7,7 +7,7 @@ import json
 import polars as pl
 import pytest
 
-from narrows.cli import world as command
+from narrows.cli.data import world as command
 from narrows.cli.main import main
 from narrows.world.truth import Truth
 

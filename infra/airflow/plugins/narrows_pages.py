@@ -9,7 +9,7 @@ from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 from airflow.sdk import BaseOperatorLink
 
-from narrows.cli.links import Pages
+from narrows.cli.pages.links import Pages
 
 
 class Page(BaseOperatorLink):

@@ -1,0 +1,1 @@
+"""The daily DAG in an Airflow on this machine."""

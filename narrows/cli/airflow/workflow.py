@@ -1,0 +1,257 @@
+"""Airflow from the command line: what a task does, where Airflow keeps its state, and one run of the daily DAG.
+
+`narrows.cli.airflow.alone` runs the DAG's tasks one after another in one process with no scheduler and no server, in the
+order of their dependencies and with their retries, and records the run like any other. While `narrows ui` is up, its
+scheduler runs them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from narrows.engine.telemetry import OFF
+
+if TYPE_CHECKING:
+    from narrows.store.partitions import Store
+
+ROOT = Path(__file__).parents[3]
+DAGS = ROOT / "dags"
+SETTINGS = ROOT / "infra" / "airflow" / "local.env"
+PLUGINS = ROOT / "infra" / "airflow" / "plugins"
+TASK_LOGS = "NARROWS_TASK_LOGS"
+"""Set while ``run_dag`` runs: the folder of Airflow's task logs, which no supervisor then writes."""
+
+
+class WorkflowError(RuntimeError):
+    """A run or its pages cannot be started; the message names the remedy."""
+
+
+# -------------------------------------------------------------------- what a task does
+
+
+def run_room(room: str, asof: str, run_id: str, force: bool = False) -> str:
+    """Run one room in its own process and pass its progress on, line by line.
+
+    Args:
+        room: the room's name.
+        asof: the partition, such as 2017-11-30.
+        run_id: groups what belongs to one run in MLflow.
+        force: make it also where the source does not reach the as-of.
+
+    Returns:
+        The version of the table that the room published: the last word that it printed.
+
+    Raises:
+        RuntimeError: the room failed; its last words are in the log.
+        AirflowFailException: it failed for a reason that no retry mends (exit status 2: wrong settings).
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "narrows",
+        "transform",
+        room,
+        "--asof",
+        asof,
+        "--run-id",
+        run_id,
+        *["--force"] * force,
+    ]
+    with _progress() as say, tempfile.TemporaryFile("w+") as output:
+        with subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            try:
+                for line in process.stderr:
+                    say(line.rstrip())
+            except BaseException:  # Airflow stops the task: its room goes along
+                process.terminate()
+                raise
+        if code := process.returncode:
+            message = f"{room} as of {asof} failed with exit status {code}; the lines above say why"
+            if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
+                from narrows.engine.memory import REMEDY
+
+                message = f"{room} as of {asof} was killed, most likely because memory ran out. {REMEDY}"
+            say(message)
+            if code != 2:
+                raise RuntimeError(message)
+            from airflow.sdk.exceptions import AirflowFailException
+
+            raise AirflowFailException(message)
+        output.seek(0)
+        return (output.read().split() or [""])[-1]
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """A function that writes a line to where people look for it.
+
+    Airflow's supervisor logs what a task prints. `dag_alone` has no supervisor: there the line goes
+    to the terminal, and into the file in which the UI looks for the task's log.
+    """
+    if not (logs := os.environ.get(TASK_LOGS)):
+        yield lambda line: print(line, flush=True)
+        return
+    from airflow.sdk import get_current_context
+
+    ti = get_current_context()["ti"]
+    folder = Path(logs, f"dag_id={ti.dag_id}", f"run_id={ti.run_id}", f"task_id={ti.task_id}")
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"attempt={ti.try_number}.log").open("a", buffering=1) as file:
+
+        def say(line: str) -> None:
+            print(line, file=sys.stderr, flush=True)
+            print(line, file=file)
+
+        yield say
+
+
+# -------------------------------------------------------------------- Airflow on this machine
+
+
+def environment(state: Path, dags: Path = DAGS) -> dict[str, str]:
+    """The environment in which Airflow sees this project's DAGs and keeps all it has below ``state``.
+
+    Airflow's settings come from ``infra/airflow/local.env`` alone: an Airflow that is set up on this machine
+    for something else is neither read nor touched.
+
+    Raises:
+        WorkflowError: the package is installed without its repository.
+    """
+    if not SETTINGS.exists():
+        raise WorkflowError(f"{SETTINGS} is missing: run from a clone of the repository.")
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW_")}
+    lines = [line for line in SETTINGS.read_text().splitlines() if line and not line.startswith("#")]
+    home = state.absolute() / "airflow"
+    return {
+        **inherited,
+        **OFF,
+        **dict(line.split("=", 1) for line in lines),
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags.absolute()),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PLUGINS),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+        # airflow.cfg holds absolute paths: of where the state folder was when Airflow first ran in it
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(home / "logs" / "dag_processor"),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+    }
+
+
+def run_dag(asof: str, state: Path, dags: Path = DAGS, force: bool = False, store: Store | None = None) -> int:
+    """Run the daily DAG for one partition and wait for it; its rooms' progress goes to standard error.
+
+    Each call is a run of its own, so a second one of the same partition stands beside the first in the UI;
+    what its rooms have made already they take from the store. While `narrows ui` is up its scheduler runs it.
+
+    Args:
+        asof: the partition, such as 2017-11-30.
+        state: the state folder; Airflow's database and logs are kept in ``airflow`` below it.
+        dags: the folder of the DAG files.
+        force: run it also where the source does not reach the as-of.
+        store: the tables; None = those in the state folder.
+
+    Returns:
+        0 when every task succeeded, else 1.
+
+    Raises:
+        StoreError: another run holds the store; says which.
+        WorkflowError: Airflow could not start.
+    """
+    from narrows.cli.airflow.runs import SCHEDULER, close_cut_off, follow, locked
+    from narrows.store.partitions import Store
+
+    env = environment(state, dags)
+    home = Path(env["AIRFLOW_HOME"])
+    run_id = f"{asof}__{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
+    conf = json.dumps({"asof": asof, **({"force": True} if force else {})})
+    about = [str(dags), "daily", run_id, conf]
+    with locked(home) as who:
+        if who == SCHEDULER:
+            print(f"`narrows ui` is up: its scheduler runs {run_id}.", file=sys.stderr, flush=True)
+            return _dag_alone(["queue", *about], env) or int(not follow(home, run_id))
+        with (store or Store(state.absolute() / "tables")).lock(f"the daily DAG as of {asof}"):
+            env = environment(state, dags) | {TASK_LOGS: str(home / "logs")}  # now with the holder of the lock
+            migrate(env)
+            close_cut_off(home)
+            try:
+                return _dag_alone(["run", *about], env)
+            finally:
+                close_cut_off(home)
+
+
+def _dag_alone(arguments: list[str], env: dict[str, str]) -> int:
+    """Call `narrows.cli.airflow.alone` and wait; 0 or 1. SIGKILL ends it: Airflow outlives SIGTERM and would go on."""
+    log_file = Path(env["AIRFLOW_HOME"], "airflow.log")
+    with log_file.open("w") as log, ended(signal.SIGKILL) as processes:
+        processes.append(start(["narrows.cli.airflow.alone", *arguments], env, stdout=log))
+        code = processes[0].wait()
+    if code:
+        print(f"The run failed. Airflow's own log: {log_file}", file=sys.stderr)
+    return int(bool(code))
+
+
+def start(module: list[str], env: dict[str, str], **streams: object) -> subprocess.Popen[bytes]:
+    """Start a Python module and its arguments as the leader of a session of its own."""
+    return subprocess.Popen([sys.executable, "-m", *module], env=env, start_new_session=True, **streams)  # type: ignore[call-overload]
+
+
+@contextmanager
+def ended(*signals: signal.Signals) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """A list of processes that end, with all below them, when the block does: also by Ctrl-C or SIGTERM.
+
+    They get ``signals`` in turn, with 5 s to end after each. What they started in sessions of its own is killed last.
+    """
+    import psutil
+
+    processes: list[subprocess.Popen[bytes]] = []
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        yield processes
+    finally:
+        below = []
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                below += psutil.Process(process.pid).children(recursive=True)
+        for sign in signals:
+            for process in processes:
+                if process.poll() is None:
+                    os.killpg(process.pid, sign)
+            end = time.monotonic() + 5
+            for process in processes:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(max(0, end - time.monotonic()))
+        for left in below:
+            with suppress(psutil.NoSuchProcess):
+                left.kill()
+        signal.signal(signal.SIGTERM, before)
+
+
+def migrate(env: dict[str, str]) -> None:
+    """Make Airflow's database or bring it up to the installed version; once a version, for it takes time."""
+    home = Path(env["AIRFLOW_HOME"])
+    marker, wanted = home / "migrated", version("apache-airflow")
+    if (home / "airflow.db").exists() and marker.exists() and marker.read_text() == wanted:
+        return
+    home.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "airflow", "db", "migrate"]
+    with (home / "migrate.log").open("w") as log:
+        code = subprocess.run(command, env=env, stdout=log, stderr=log).returncode
+    if code:
+        raise WorkflowError(
+            f"Airflow could not set up its database; {log.name} says why. "
+            f"If you can spare the history of its runs, delete {home} and run again."
+        )
+    marker.write_text(wanted)

@@ -1,0 +1,1 @@
+"""``narrows doctor``, and how far a source reaches."""

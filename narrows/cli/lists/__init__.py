@@ -1,0 +1,1 @@
+"""The lists of users: shown, explained, taken down."""

@@ -1,0 +1,1 @@
+"""What MLflow is told of a whole run, and its view of all runs."""

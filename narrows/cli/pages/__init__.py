@@ -1,0 +1,1 @@
+"""``narrows ui``: the pages in the browser, and where they lead."""

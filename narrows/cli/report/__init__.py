@@ -1,0 +1,1 @@
+"""What a run did: its record, the screen of text, the page."""

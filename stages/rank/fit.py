@@ -1,0 +1,110 @@
+"""Fitting rank: the encoder and the networks on all windows, the stack on users that the networks did not see."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from features import simple
+from features.lookup import Catalogue, column, flat, varying
+from features.pair import FEATURES
+from narrows.asof import DAY
+from narrows.columns import ITEM, LABEL, stage_rank, stage_score
+from narrows.metrics import expected_calibration_error, ndcg
+from narrows.stage import Asof
+from stages.rank import stack
+from stages.rank.inputs import Encoder
+from stages.rank.learn import Training
+from stages.rank.model import PRERANK, RankModel, net_of
+from stages.rank.net import ranker_class
+from stages.rank.processes import train
+from stages.rank.windows import Window, windows_of
+
+if TYPE_CHECKING:
+    from stages.rank import Rank
+
+
+def fit(
+    room: Rank, examples: pa.Table, profiles: dict[Asof, pa.Table], items: pa.Table, horizon: timedelta
+) -> RankModel:
+    """Fit the networks on all windows, and the stack on users of the latest windows that prerank scored out of sample.
+
+    Raises:
+        ValueError: the examples have no positive, or ``[rank] model`` is not registered.
+    """
+    ranker_class(room.model)
+    windows = windows_of(room, examples, profiles)
+    if not windows or not any(column(window.rows, LABEL).any() for window in windows):
+        raise ValueError("examples: no row has label 1, so there is nothing to learn; give earlier or longer windows.")
+    catalogue, columns = Catalogue(items), tuple(FEATURES)
+    ids = [_strings(w.rows[ITEM]) for w in windows] + [_strings(flat(w.users, "sequence_item")[1]) for w in windows]
+    dense = np.concatenate([window.dense for window in windows])
+    if len(varies := varying(dense)) < len(columns):
+        columns, dense = tuple(columns[k] for k in varies), dense[:, varies]
+    for window, part in zip(windows, np.split(dense, np.cumsum([len(w.user) for w in windows])[:-1]), strict=True):
+        window.dense = part
+    encoder = Encoder.fit(catalogue, pa.concat_arrays(ids), columns, dense, room.length, room.min_count, horizon / DAY)
+    data = [window.part(encoder, catalogue, ~window.held) for window in windows]
+    nets = []
+    for k in range(room.ensemble_size):
+        torch.manual_seed(room.seed + k)
+        net = net_of(room, encoder)
+        how = Training(room.epochs, room.learning_rate, room.batch, room.weight_decay, room.listwise, room.seed + k)
+        train(net, data, how, room.processes)
+        nets.append(net)
+    model = RankModel(encoder, nets, stack.Stack())
+    held = [window for window in windows if window.held.any()]
+    return _stacked(model, held, catalogue, against_simple(room, examples)) if held else model
+
+
+def against_simple(room: Rank, examples: pa.Table) -> tuple[str, dict[str, float]]:
+    """Whether the order that rank receives is better than any that needs no model: as prerank's ``against_simple``."""
+    name = stage_score("prerank")
+    near = pc.less_equal(examples[stage_rank("prerank")], room.held_depth)
+    order, received, plain = simple.by_window(examples.filter(near), name, ndcg)
+    if not order:
+        return "", {}
+    return "" if received > plain else order, {PRERANK: received, order: plain}
+
+
+def _stacked(
+    model: RankModel, windows: list[Window], catalogue: Catalogue, judged: tuple[str, dict[str, float]]
+) -> RankModel:
+    """The model with the stack fitted on the held-out rows, and its calibration error on them by cross-fitting."""
+    logit, score, label, weight, request, group, rows = [], [], [], [], [], [], []
+    for k, window in enumerate(windows):
+        lists, labels = window.part(model.encoder, catalogue, window.held)
+        logit.append(model.logits(lists))
+        rows.append(window.rows.filter(pa.array(window.held)))
+        score.append(column(rows[-1], stage_score("prerank")))
+        label.append(labels.label)
+        weight.append(labels.weight)
+        request.append(labels.request)
+        group.append(window.user[window.held] + k * window.users.num_rows)
+    x, z, y, w, r, g = (np.concatenate(part) for part in (score, logit, label, weight, request, group))
+    order, worth = judged
+    if order:
+        x = np.concatenate([simple.order(order, partial(column, each)) for each in rows])
+    model.stack = stack.fit(x, z, y, w, g, r, order)
+    fold = g % 2 == 1  # calibrated on one half of the users, judged on the other
+    errors = []
+    for half in (fold, ~fold):
+        if half.any() and (~half).any():
+            other = stack.fit(x[half], z[half], y[half], w[half], g[half], r[half])
+            probability = other.probability(x[~half], z[~half], g[~half], w[~half])
+            error = expected_calibration_error(probability, y[~half], weight=w[~half] * r[~half], keep_ties=False)
+            errors.append(error)
+    model.metrics = {"calibration_error": float(np.mean(errors)) if errors else float("nan"), "held_out_rows": len(y)}
+    model.metrics |= {f"worth_{name}": value for name, value in worth.items()}
+    return model
+
+
+def _strings(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    return values.cast(pa.string())
