@@ -58,7 +58,7 @@ def items() -> list[dict[str, Any]]:
         {"item_id": f"i{n}", "title": None, "category": None if n % 7 == 0 else f"c{n % 4}", "subcategory": f"s{n % 9}",
          "brand": f"b{n % 5}" if n % 3 else None, "department": None,
          "available_at": START + timedelta(days=5 * n - 40) if n % 3 else None}
-        for n in [*range(25), 26, 28, 99]
+        for n in [*range(25), 31, 32, 99]
     ]  # fmt: skip
 
 

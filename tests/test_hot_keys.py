@@ -16,7 +16,7 @@ from tests import random_events
 from tests import world as small
 from tests.fixtures import run_line
 from tests.random_events import published, source
-from tests.test_profiles import ASOFS, WEEK, saved
+from tests.test_profiles import ASOFS, WEEK, rows_of, saved
 
 HOT = "i7"
 
@@ -99,6 +99,22 @@ def test_every_item_feature_is_made_of_parts():
         both.join(looked, "item_id").group_by("item_id").agg(item_parts.over_parts()).with_columns(item_parts.ratios())
     )
     assert names <= set(made.columns)
+
+
+def test_parts_of_an_item_that_is_available_later_make_its_row_if_any_of_them_had_it():
+    """The part with the catalogue's row may have no event; an item that nobody had has no row."""
+    asof = ASOFS[1]
+    rows = rows_of(random_events.events(2), "item_id").with_columns(part=pl.col("user_id").to_physical() % 3)
+    catalogue = pl.col("known").is_null()
+    rows = rows.with_columns(
+        pl.when(catalogue).then(pl.col("item_id").hash() % 3).otherwise("part").alias("part"),
+        pl.when(catalogue).then(9e9).alias("available_at"),
+    )
+    [whole] = profile.profiles(rows.drop("part"), [asof], WEEK)
+    sums = [next(parts.summaries(mine.drop("part"), [asof], WEEK)) for mine in rows.partition_by("part")]
+    made = parts.merged(pl.concat(sums)).select(whole.columns).cast(whole.schema).sort("item_id")
+    assert made.equals(whole)
+    assert whole["subcategory"].null_count() < whole.height < rows["item_id"].n_unique()
 
 
 def test_a_large_side_table_is_joined_by_spark_with_the_same_rows(spark, tables, tmp_path, monkeypatch):

@@ -120,7 +120,7 @@ def test_an_instant_may_be_a_timestamp_or_an_expression_and_nothing_else(spark, 
         columns = {"item_id": "item_id", "available_at": column}
         output = transformed(spark, tmp_path, items="i.parquet", item_columns=columns)
         assert saved(output, tmp_path / column[:3], "items")["available_at"].to_pylist() == [value]
-    with pytest.raises(SourceError, match="item_columns.available_at is boolean. Map a timestamp"):
+    with pytest.raises(SourceError, match=r"item_columns\.available_at is boolean\. Map a timestamp"):
         transformed(spark, tmp_path, items="i.parquet", item_columns={"item_id": "item_id", "available_at": "old"})
 
 
