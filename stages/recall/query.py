@@ -106,11 +106,6 @@ class Query:
         return np.where(np.isfinite(met), met, self.available)
 
     @cached_property
-    def born(self) -> Array:
-        """Days since the item became available; where that is not known, since its first event: float32, else infinite."""
-        return np.where(np.isfinite(self.available), self.available, self._days("days_since_first_event"))
-
-    @cached_property
     def available(self) -> Array:
         """Days since the item became available, float32, infinite where that is not known."""
         return self._days("days_since_available")

@@ -30,7 +30,6 @@ ORDER = [
     "subcategory_popularity_share", "context_users_4x", "context_users_4th", "user_events_4x", "user_events_1x", "user_events", "user_visits",
     "user_last_days", "user_variety", "viewed_count", "viewed_last_days", "viewed_since_taken", "item_viewers",
     "item_viewers_long", "item_to_item_score", "ease_score", "two_tower_score",
-    "new_items_score",
 ]  # fmt: skip
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -11,37 +9,26 @@ from pydantic import Field
 from stages.recall.channel import Channel, channel
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from stages.recall.new_items import NewItemsModel
-    from stages.recall.query import Query
+    from stages.recall.query import Proposals, Query
 
 
 @channel
 class NewItems(Channel):
-    """Proposes items that became available lately, by how much such items are wanted and how much the user likes their kind.
+    """Proposes items that became available lately (`available_at` of the items table), of the kinds that the user likes.
 
-    An item whose day is not known is new from its first event on. The formulas and their sources stand with
-    `stages.recall.new_items.NewItemsModel`.
+    The formula and its source stand in `stages.recall.new_items`.
     """
 
     name = "new_items"
     reason = "new_item"
     meaning = "it is new, of a kind that the user likes"
-    score_feature = True
 
     quota: int = Field(20, ge=0)
     within: float = Field(2.0, gt=0)
     """An item is new for so many horizons."""
 
-    def fit(self, query: Query, events: pa.Table, end: datetime) -> NewItemsModel:
-        """How much items that were new at earlier instants were wanted, and the users' liking of each kind."""
-        from stages.recall.new_items import fit
+    def propose(self, query: Query, n: int) -> Proposals:
+        """At most ``n`` items; none where no item's day is known."""
+        from stages.recall.new_items import of_liked_kinds
 
-        return fit(self, query, events, end)
-
-    def load(self, folder: Path) -> NewItemsModel:
-        """What the model's ``save`` wrote."""
-        from stages.recall.new_items import load
-
-        return load(folder)
+        return of_liked_kinds(query, self.within, n)
