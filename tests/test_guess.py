@@ -30,6 +30,24 @@ def test_names_that_people_use(columns, expected):
 
 
 @pytest.mark.parametrize(
+    ("column", "values", "is_taken"),
+    [
+        ("published_at", ["2024-01-01T10:00:00", None], True), ("created_at", [1704100000], True),
+        ("releaseDate", ["19980412"], True), ("added", ["yes", "no"], False), ("year", ["1998"], False),
+    ],
+)  # fmt: skip
+def test_since_when_an_item_is_available(column, values, is_taken):
+    sample = pl.DataFrame(
+        {"item_id": [f"i{n}" for n in range(20)], column: [values[n % len(values)] for n in range(20)]}
+    )
+    found = guess.of_items(sample, "item_id").found
+    assert (
+        {ours: each.column for ours, each in found.items()} == {"item_id": "item_id", "available_at": column}
+    ) is is_taken
+    assert is_taken or set(found) == {"item_id"}
+
+
+@pytest.mark.parametrize(
     ("values", "words"),
     [
         (["2024-01-01T10:00:00"], "ISO 8601"), (["20240102"], "days such as 20240102"), ([1704100000], "seconds since 1970"),

@@ -14,6 +14,7 @@ from narrows.cli.main import main
 from narrows.settings import load_settings
 from narrows.source.files import open_source
 from narrows.source.guess_kinds import guessed_kinds
+from stages.events.side_tables import with_instant
 from tests.source_files import typed_events
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -70,7 +71,12 @@ def source(folder):
 def test_a_shop_in_csv(init, tmp_path, spark):
     write(tmp_path / "orders.csv", orders())
     products = [
-        {"SKU": f"i{n}", "product_name": f"Item {n}", "category": "Food > Dairy" if n % 2 else f"Food > {n}"}
+        {
+            "SKU": f"i{n}",
+            "product_name": f"Item {n}",
+            "category": "Food > Dairy" if n % 2 else f"Food > {n}",
+            "released": f"{n + 1}.12.2010 08:26",
+        }
         for n in range(30)
     ]
     write(tmp_path / "products.csv", products)
@@ -84,6 +90,7 @@ def test_a_shop_in_csv(init, tmp_path, spark):
     }  # fmt: skip
     assert given.item_columns == {
         "item_id": "SKU", "title": "product_name", "category": "trim(split(category, '[>]')[0])", "subcategory": "category",
+        "available_at": given.item_columns["available_at"],
     }  # fmt: skip
     assert given.user_columns == {"user_id": "customer", "segment": "plan"}
     assert (given.events, given.items, given.users) == ("orders.csv", "products.csv", "customers.csv")
@@ -93,7 +100,10 @@ def test_a_shop_in_csv(init, tmp_path, spark):
     opened = open_source(load_settings(tmp_path / "narrows.toml", {}))
     rows = typed_events(opened, spark)
     assert (len(rows), {row["price"] for row in rows}) == (720, {2.5, 1.25})
-    assert {row["category"] for row in opened.items(spark).collect()} == {"Food"}
+    items = opened.items(spark)
+    assert {row["category"] for row in items.collect()} == {"Food"}
+    days = [row["available_at"] for row in with_instant(items).orderBy("item_id").collect()]
+    assert (min(days), len(set(days))) == (datetime(2010, 12, 1, 8, 26), 30)
 
 
 def test_news_in_parquet(init, tmp_path):

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from narrows.asof import Asof
+from narrows.columns import ITEM_TEXTS
 from narrows.engine.undo import positives, positives_in_spark
 from narrows.stage import Table
 from stages.examples.assemble import labels
@@ -106,7 +107,7 @@ def test_a_label_weighs_what_its_best_event_type_does(spark, tmp_path):
 def profiles(spark, folder: Path, rows: Rows, published: Asof, asofs: list[Asof]) -> dict[Any, dict[str, Any]]:
     """The profiles of user ``u`` and item ``x`` by as-of, out of the events published as of ``published``."""
     table = events(folder, rows, published)
-    for name, schema in (("items", [("item_id", pa.string())] + [(n, pa.string()) for n in ("title", "category", "subcategory", "brand", "department")]),
+    for name, schema in (("items", [(n, pa.string()) for n in ("item_id", *ITEM_TEXTS)] + [("available_at", pa.timestamp("us", "UTC"))]),
                          ("users", [("user_id", pa.string()), ("segment", pa.string())])):  # fmt: skip
         (folder / name / "data").mkdir(parents=True)
         pq.write_table(pa.schema(schema).empty_table(), folder / name / "data" / "part-0.parquet")

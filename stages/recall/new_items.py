@@ -54,7 +54,7 @@ def _lifts(query: Query, new: Array) -> Iterator[tuple[slice, Array]]:
 
     (w_g / p_g + k b) / (w + k): w_g are the user's decayed visits with the kind g (a half-life of 16 horizons), w their sum over
     the kinds, p_g the share that g has of the items' users in as long a time, b the lift of the item's category, of a category 1.
-    This is Dirichlet smoothing (Zhai & Lafferty 2004, section 3.3). A level at which the item has no kind says nothing.
+    This is Dirichlet smoothing (Zhai & Lafferty 2004). A level at which the item has no kind says nothing.
     """
     levels = [_visits(query, level, new) for level in LEVELS]
     for start in range(0, query.users.num_rows, BLOCK):
@@ -76,7 +76,8 @@ def _visits(query: Query, level: str, new: Array) -> tuple[sparse.csr_matrix, Ar
     user, liked = np.repeat(np.arange(query.users.num_rows), np.diff(offsets)), codes(liked, names)
     weight = flat(query.users, f"{level}_decayed_16x")[1].cast(pa.float32()).to_numpy(zero_copy_only=False)
     total = np.bincount(user, weight, query.users.num_rows).astype(np.float32)
-    some = liked >= 0
-    over = (weight * (taken.sum() / taken)[liked])[some].astype(np.float32)
-    visits = sparse.csr_matrix((over, (user[some], liked[some])), (query.users.num_rows, len(names)))
+    some = liked >= 0  # the catalogue may have lost a kind
+    user, liked = user[some], liked[some]
+    over = (weight[some] * taken.sum() / taken[liked]).astype(np.float32)
+    visits = sparse.csr_matrix((over, (user, liked)), (query.users.num_rows, len(names)))
     return visits, total, kind[new]

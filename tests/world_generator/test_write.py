@@ -78,7 +78,9 @@ def test_what_is_written_is_consistent(folder):
     assert late.min() >= 0
     assert late.max() > 24
     assert log["ingested_at"].max() < WORLD.end, "a log has what had arrived by its end"
-    born = pl.read_parquet(folder / "items.parquet").select("item_id", "born_day")
+    born = pl.read_parquet(folder / "items.parquet").select("item_id", "born_day", "available_at")
+    since = born["available_at"] - WORLD.begin
+    assert (since.dt.total_hours() == born["born_day"].cast(pl.Int64) * 24).all()
     seen = log.join(born, "item_id").with_columns(day=(pl.col("session_id") // 64) % WORLD.days)
     assert (seen["day"] >= seen["born_day"]).all()
     assert rows(folder, "purchases").equals(log.filter(pl.col("event_type") == "purchase"))
