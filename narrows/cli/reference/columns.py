@@ -16,6 +16,7 @@ from narrows.store.partitions import Store, open_store
 FILE = Path(__file__).parents[3] / "docs" / "columns.json"
 MEANINGS = {
     "asof": "the as-of at which the candidates were offered",
+    "available_at": "when the item could be had first (UTC); null = the source does not say",
     "batch_id": "the partition that wrote the row",
     "brand": "the item's brand",
     "category": "the item's category",
