@@ -88,6 +88,15 @@ def test_an_optional_column_without_a_value_is_a_warning(doctor, tmp_path):
     assert "context without a value" in checks["events"][1]
 
 
+def test_a_day_of_items_that_no_run_could_read_is_a_warning(doctor, tmp_path):
+    own(tmp_path, ROWS, more='[source.item_columns]\nitem_id = "what"\navailable_at = "who"\n')
+    file = tmp_path / "narrows.toml"
+    file.write_text(file.read_text().replace('events = "e.csv"', 'events = "e.csv"\nitems = "e.csv"'))
+    status, checks = doctor()
+    assert (status, checks["items"][0]) == (0, "warning")
+    assert "available_at without a value" in checks["items"][1]
+
+
 def test_missing_files_and_too_little_history_fail(doctor, tmp_path):
     own(tmp_path, "who,what,at\nu,i,2024-01-01\nv,j,2024-01-09\n")
     status, checks = doctor()
