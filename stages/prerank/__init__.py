@@ -49,8 +49,6 @@ class Prerank(NarrowingStage):
     """Trees on top of those that learn the order of a user's list (lambdarank)."""
     positives_per_tree: int = Field(250, ge=1)
     """Positive examples that each tree of a kind needs: where there are few, a model has fewer trees, but 10 at least."""
-    features: int = Field(40, ge=0)
-    """Features that the ensemble reads at most: those that a small fit of a sample gains most from; 0 = all that vary."""
     first_trees: int = Field(20, ge=1)
     """Trees of the first model, which scores every candidate."""
     first_features: int = Field(12, ge=1)

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 TRUNCATION_LEVEL = 40
 """Lambdarank: pairs count of which one item stands among so many best (Burges 2010)."""
-SELECTION_ROWS, SELECTION_TREES = 60_000, 30
-"""Of the small fit that chooses the features."""
 MIN_TREES = 10
 """Of a kind in a model, however few the positive examples are."""
 
@@ -47,9 +45,6 @@ def fit(room: Prerank, examples: pa.Table) -> PrerankModel:
     features = np.stack([column(examples, name)[rows] for name in names], 1)
     if len(varies := varying(features)) < len(names):
         names, features = [names[k] for k in varies], features[:, varies]
-    if 0 < room.features < len(names):
-        best = gaining_most(room, features, label[rows])
-        names, features = [names[k] for k in best], np.ascontiguousarray(features[:, best])
     worth = column(examples, LABEL_WEIGHT)[rows]
     weight = worth if (worth != 1).any() else None
     data = lightgbm.Dataset(
@@ -69,20 +64,6 @@ def fit(room: Prerank, examples: pa.Table) -> PrerankModel:
     names = [names[k] for k in best]
     data = lightgbm.Dataset(features[:, best], label[rows], weight=weight, feature_name=names, params=options)
     return PrerankModel(lightgbm.train(options, data, room.first_trees), ensemble, *against_simple(room, examples))
-
-
-def gaining_most(room: Prerank, features: Array, label: Array) -> Array:
-    """The ``room.features`` columns that a small fit gains most from, in their order: int64.
-
-    Data of one kind hold nothing for many features: what steps of minutes say on groceries, or categories where no table of
-    items names any. They cost as much as the others, in the fit and for each candidate.
-    """
-    some = np.random.default_rng(room.seed).permutation(len(label))[:SELECTION_ROWS]
-    options = _options(room) | _pointwise(room, room.seed) | {"learning_rate": 0.2, "feature_fraction": 1.0}
-    options["min_data_in_leaf"] = min(room.min_rows, 100)
-    model = lightgbm.train(options, lightgbm.Dataset(features[some], label[some], params=options), SELECTION_TREES)
-    gain = model.feature_importance("gain")
-    return np.sort(np.argsort(-gain, kind="stable")[: room.features])
 
 
 def against_simple(room: Prerank, examples: pa.Table) -> tuple[str, dict[str, float]]:

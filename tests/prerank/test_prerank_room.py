@@ -156,16 +156,6 @@ def test_the_first_model_chooses_and_the_ensemble_orders(asked, model):
         assert (np.diff(both["prerank_score"].to_numpy()[mine]) <= 0).all()
 
 
-def test_the_ensemble_reads_the_features_that_tell_and_no_more_than_the_setting_says(asked):
-    few = learn.fit(replace(ROOM, features=5, first_features=3), examples(asked))
-    chosen = few.ensemble[0].feature_name()
-    assert len(chosen) == 5
-    assert any(name.startswith("history_") for name in chosen)  # the label is what was had often
-    assert set(few.first.feature_name()) < set(chosen)
-    every = learn.fit(replace(ROOM, features=0), examples(asked))
-    assert len(every.ensemble[0].feature_name()) > ROOM.features
-
-
 def test_a_part_of_the_pairs_has_the_same_features(asked):
     pairs = Pairs(asked.users, asked.items, asked.candidates)
     whole = matrix(pairs, tuple(FEATURES))

@@ -22,14 +22,7 @@ from tests.rank.small import DAYS, examples, small_shard
 from tests.recall.tiny import WEEK
 
 PRERANK = Prerank(
-    min_rows=5,
-    positives_per_tree=1,
-    pointwise_trees=12,
-    lambdarank_trees=10,
-    features=0,
-    first_trees=5,
-    n=10,
-    stand_back=False,
+    min_rows=5, positives_per_tree=1, pointwise_trees=12, lambdarank_trees=10, first_trees=5, n=10, stand_back=False
 )
 RANK = Rank(epochs=2, batch=8, hidden=16, min_count=2, n=10)
 FEATURE = shown("add-a-pair-feature.md", "python")
