@@ -88,6 +88,7 @@ def test_a_second_run_finds_everything(line: Line):
     assert again.runner.new_versions == []
 
 
+@pytest.mark.slow
 def test_the_dag_makes_the_tables_that_the_line_without_airflow_makes(line: Line, tmp_path):
     """Every partition that the run in Airflow publishes, the earlier ones included: same version, same rows."""
     for file in line.file.parent.glob("*.*"):
