@@ -35,12 +35,9 @@ class ItemProfiles(TableStage):
         visit: timedelta,
     ) -> Any:  # fmt: skip
         from narrows.engine.histories import Scale
-        from stages.item_profiles.demand import expected
+        from stages.item_profiles.demand import forecasts
         from stages.item_profiles.profile import profile
 
-        forecasts = {
-            asof: expected(events, asof, horizon, self.demand_cuts, self.demand_events)
-            for asof in asofs
-            if self.demand_cuts
-        }
-        return profile(session, events, items, users, asofs, Scale(horizon, visit), forecasts)
+        given = (horizon, self.demand_cuts, self.demand_events)
+        expected = forecasts(events, asofs, *given) if self.demand_cuts else {}
+        return profile(session, events, items, users, asofs, Scale(horizon, visit), expected)

@@ -6,6 +6,7 @@ as each cut's horizon is over, its demand is known. Counts are shares and places
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -18,6 +19,7 @@ import pyarrow.dataset as ds
 from features.ladder import DEPTH, STEPS
 from features.lookup import codes
 from narrows.columns import EVENT_TIME, ITEM, USER
+from narrows.engine.memory import cores
 from narrows.engine.undo import positives
 from narrows.sampling import uniform
 from narrows.stage import Asof, Table
@@ -29,12 +31,14 @@ CUTS_A_HORIZON = 8
 """Cuts are an eighth of the horizon apart."""
 BEST = 200
 """An item is learned from, and forecast, if it is among so many best within any of the steps; the others have 0."""
+AT_A_TIME = 2
+"""As-ofs that are forecast at once."""
 SEEDS = (1, 2)
 """Of the models whose forecasts are averaged."""
 TREES = 80
 OPTIONS = {
     "objective": "tweedie", "num_leaves": 15, "learning_rate": 0.08, "min_data_in_leaf": 20, "feature_fraction": 0.7,
-    "bagging_fraction": 0.8, "bagging_freq": 1, "deterministic": True, "force_col_wise": True, "verbosity": -1,
+    "bagging_fraction": 0.8, "bagging_freq": 1, "num_threads": 1, "deterministic": True, "force_col_wise": True, "verbosity": -1,
 }  # fmt: skip
 """Of LightGBM: demand is 0 for most items and large for few, which a Tweedie distribution describes (Jorgensen 1987)."""
 UNIT = 1000.0
@@ -59,6 +63,15 @@ class Log:
     """When the same user had the item before, minus infinity where never (events,)."""
     start: float
     """The first instant that was read, in seconds since 1970."""
+
+
+def forecasts(
+    events: Table, asofs: list[Asof], horizon: timedelta, cuts: int, most: int
+) -> dict[Asof, pa.Table | None]:
+    """`expected` of several as-ofs, two at a time: few rows keep one core busy, and each has up to ``most`` events in memory."""
+    with ThreadPoolExecutor(min(AT_A_TIME, cores())) as pool:
+        made = pool.map(lambda asof: expected(events, asof, horizon, cuts, most), asofs)
+        return dict(zip(asofs, made, strict=True))
 
 
 def expected(events: Table, asof: Asof, horizon: timedelta, cuts: int, most: int) -> pa.Table | None:
