@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from functools import cached_property
 
@@ -26,15 +26,27 @@ def flat(table: pa.Table, name: str) -> tuple[Array, pa.Array]:
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]), array.flatten()
 
 
-def varying(values: Array) -> Array:
-    """The columns of float32 (rows, columns) that have more than one value, a missing one counted as a value: int64.
+def stacked(table: pa.Table, names: Sequence[str], rows: Array) -> Array:
+    """Some rows of numeric columns, in the order given: float32 (rows, names), nulls as NaN."""
+    values = np.empty((len(rows), len(names)), np.float32)
+    for k, name in enumerate(names):  # one column at a time: there is no second copy of all
+        values[:, k] = column(table, name)[rows]
+    return values
+
+
+def varying(*parts: Array) -> Array:
+    """The columns of float32 (rows, columns) that have more than one value in all parts, a missing one counted as a value: int64.
 
     All columns, where none varies.
     """
-    missing = np.isnan(values).any(0)
-    known = [column[~np.isnan(column)] for column in values.T]
-    varies = [len(each) > 0 and (gaps or each.min() < each.max()) for each, gaps in zip(known, missing, strict=True)]
-    return np.flatnonzero(varies) if any(varies) else np.arange(values.shape[1])
+    with_rows = [part for part in parts if len(part)]
+    if not with_rows:
+        return np.arange(parts[0].shape[1])
+    least = np.fmin.reduce([np.fmin.reduce(part, 0) for part in with_rows], 0)  # without the missing ones
+    most = np.fmax.reduce([np.fmax.reduce(part, 0) for part in with_rows], 0)
+    gaps = np.any([np.isnan(part).any(0) for part in with_rows], 0)
+    varies = ~np.isnan(least) & (gaps | (least < most))
+    return np.flatnonzero(varies) if varies.any() else np.arange(parts[0].shape[1])
 
 
 def codes(values: pa.Array | pa.ChunkedArray, vocabulary: pa.Array) -> Array:

@@ -83,13 +83,16 @@ def against(windows: Sequence[Judged], score: str) -> tuple[str, float, float]:
     return best_on(everywhere), float(own.mean()), float(simple.mean())
 
 
-def by_window(rows: pa.Table, score: str, ndcg: Callable[..., Array]) -> tuple[str, float, float]:
+def by_window(
+    rows: pa.Table, score: str, ndcg: Callable[..., Array], which: pa.ChunkedArray | None = None
+) -> tuple[str, float, float]:
     """`against` over the windows of examples that carry the score; ``("", 0, 0)`` where none has a positive.
 
     Args:
         rows: asof, user_id, label, weight, the score, and the pair features of the simple orders.
         score: the name of the score's column.
         ndcg: of scores, labels, weights and groups (rows,) what each list is worth.
+        which: bool (rows,): those that count; None = all.
     """
     needed = [
         "asof",
@@ -101,7 +104,8 @@ def by_window(rows: pa.Table, score: str, ndcg: Callable[..., Array]) -> tuple[s
         *(f"item_users_{step}" for step in NAMES),
         "item_expected",
     ]
-    rows = rows.select(needed).filter(rows[score].is_valid())
+    known = rows[score].is_valid()
+    rows = rows.select(needed).filter(known if which is None else pc.and_(known, which))
     windows = []
     for asof in sorted(rows["asof"].unique().to_pylist()):
         part = rows.filter(pc.equal(rows["asof"], asof))

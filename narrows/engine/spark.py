@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from narrows.config.sections import EngineSettings, SparkSettings
 from narrows.engine.cluster import LOOPBACK, addresses, is_local, of_executors, require_master
 from narrows.engine.java import require_java
-from narrows.engine.memory import heap
+from narrows.engine.memory import give_back, heap
 from narrows.source.tabular import reading
 from narrows.store.write import drop_unfinished, unfinished
 
@@ -148,6 +148,7 @@ class Parts:
 
         def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             work(batches, folder)
+            give_back()  # the worker waits for its next task, maybe for minutes
             yield from ()
 
         folder.mkdir(parents=True, exist_ok=True)

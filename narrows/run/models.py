@@ -46,6 +46,7 @@ def fitted(runner: Runner, name: str, asof: Asof) -> Table:
         runner.store.point(f"{name}.model", asof, fingerprint)
         return table
     LOG.info("  %-16s %s  fitting", name, asof)
+    runner.end_session()
     runner.publisher.get_ready()  # what the fitted model makes will be audited
     with meter() as cost:
         model = room.fit(**reads.arguments(runner, room.fit, tables, asof))

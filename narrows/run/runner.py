@@ -96,8 +96,14 @@ class Runner:
         return hasattr(room, "transform") and "session" in signature(room.transform).parameters
 
     def end_session(self) -> None:
-        """Free the memory of Spark, if this runner started it; it starts again where it is asked for."""
-        if self.__dict__.pop("session", None) and self._began_session:
+        """Free the memory of Spark, if this runner started it; it starts again where it is asked for.
+
+        Models and candidates are made without it, and have the memory to themselves: a gigabyte or two for a start of seconds.
+        """
+        from narrows.engine.cluster import is_local
+
+        local = is_local(self.settings.spark.master)  # a cluster's executors have memory of their own
+        if local and self._began_session and self.__dict__.pop("session", None):
             from narrows.engine.spark import end_session
 
             end_session()

@@ -65,6 +65,7 @@ def narrow(runner: Runner, room: NarrowingStage, todo: list[Work], model: Any = 
     In the last of the narrowing rooms the users outside the sample follow, through all rooms in memory.
     """
     done: dict[Asof, Table] = {}
+    runner.end_session()
     for asof, fingerprint, tables in todo:
         runner.publisher.get_ready()
         fitted = model or (runner.model(room.name, asof) if hasattr(room, "fit") else (None, None))

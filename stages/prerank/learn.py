@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from features import simple
-from features.lookup import Array, codes, column, varying
+from features.lookup import Array, codes, column, stacked, varying
 from features.pair import FEATURES
 from narrows.columns import ASOF, LABEL, LABEL_WEIGHT, USER, WEIGHT, stage_score
 from narrows.metrics import ndcg
@@ -42,7 +42,7 @@ def fit(room: Prerank, examples: pa.Table) -> PrerankModel:
     rows, sizes = rows_to_learn(examples, room.seed)
     if not len(rows):
         raise ValueError("examples: no row has label 1, so there is nothing to learn; give earlier or longer windows.")
-    features = np.stack([column(examples, name)[rows] for name in names], 1)
+    features = stacked(examples, names, rows)
     if len(varies := varying(features)) < len(names):
         names, features = [names[k] for k in varies], features[:, varies]
     worth = column(examples, LABEL_WEIGHT)[rows]

@@ -29,6 +29,9 @@ from stages.rank.windows import Window, windows_of
 if TYPE_CHECKING:
     from stages.rank import Rank
 
+SCALED_ROWS = 50_000
+"""From so many examples, or some more, the scales of the dense columns are learned."""
+
 
 def fit(
     room: Rank, examples: pa.Table, profiles: dict[Asof, pa.Table], items: pa.Table, horizon: timedelta
@@ -39,18 +42,21 @@ def fit(
         ValueError: the examples have no positive, or ``[rank] model`` is not registered.
     """
     ranker_class(room.model)
-    windows = windows_of(room, examples, profiles)
-    if not windows or not any(column(window.rows, LABEL).any() for window in windows):
+    learned, held = windows_of(room, examples, profiles)
+    windows = learned + held
+    if not any(column(window.rows, LABEL).any() for window in windows):
         raise ValueError("examples: no row has label 1, so there is nothing to learn; give earlier or longer windows.")
     catalogue, columns = Catalogue(items), tuple(FEATURES)
-    ids = [_strings(w.rows[ITEM]) for w in windows] + [_strings(flat(w.users, "sequence_item")[1]) for w in windows]
-    dense = np.concatenate([window.dense for window in windows])
-    if len(varies := varying(dense)) < len(columns):
-        columns, dense = tuple(columns[k] for k in varies), dense[:, varies]
-    for window, part in zip(windows, np.split(dense, np.cumsum([len(w.user) for w in windows])[:-1]), strict=True):
-        window.dense = part
-    encoder = Encoder.fit(catalogue, pa.concat_arrays(ids), columns, dense, room.length, room.min_count, horizon / DAY)
-    data = [window.part(encoder, catalogue, ~window.held) for window in windows]
+    ids = [_strings(w.rows[ITEM]) for w in windows] + [_strings(flat(w.users, "sequence_item")[1]) for w in learned]
+    if len(varies := varying(*(window.dense for window in windows))) < len(columns):
+        columns = tuple(columns[k] for k in varies)
+        for window in windows:
+            window.dense = window.dense[:, varies]
+    step = max(1, sum(len(window.dense) for window in windows) // SCALED_ROWS)
+    some = np.concatenate([window.dense[::step] for window in windows])
+    encoder = Encoder.fit(catalogue, pa.concat_arrays(ids), columns, some, room.length, room.min_count, horizon / DAY)
+    del windows
+    data = [learned.pop(0).lists(encoder, catalogue) for _ in range(len(learned))]  # each is freed once it was read
     nets = []
     for k in range(room.ensemble_size):
         torch.manual_seed(room.seed + k)
@@ -59,7 +65,6 @@ def fit(
         train(net, data, how, room.processes)
         nets.append(net)
     model = RankModel(encoder, nets, stack.Stack())
-    held = [window for window in windows if window.held.any()]
     return _stacked(model, held, catalogue, against_simple(room, examples)) if held else model
 
 
@@ -67,7 +72,7 @@ def against_simple(room: Rank, examples: pa.Table) -> tuple[str, dict[str, float
     """Whether the order that rank receives is better than any that needs no model: as prerank's ``against_simple``."""
     name = stage_score("prerank")
     near = pc.less_equal(examples[stage_rank("prerank")], room.held_depth)
-    order, received, plain = simple.by_window(examples.filter(near), name, ndcg)
+    order, received, plain = simple.by_window(examples, name, ndcg, near)
     if not order:
         return "", {}
     return "" if received > plain else order, {PRERANK: received, order: plain}
@@ -79,14 +84,14 @@ def _stacked(
     """The model with the stack fitted on the held-out rows, and its calibration error on them by cross-fitting."""
     logit, score, label, weight, request, group, rows = [], [], [], [], [], [], []
     for k, window in enumerate(windows):
-        lists, labels = window.part(model.encoder, catalogue, window.held)
+        lists, labels = window.lists(model.encoder, catalogue)
         logit.append(model.logits(lists))
-        rows.append(window.rows.filter(pa.array(window.held)))
-        score.append(column(rows[-1], stage_score("prerank")))
+        rows.append(window.rows)
+        score.append(column(window.rows, stage_score("prerank")))
         label.append(labels.label)
         weight.append(labels.weight)
         request.append(labels.request)
-        group.append(window.user[window.held] + k * window.users.num_rows)
+        group.append(window.user + k * window.users.num_rows)
     x, z, y, w, r, g = (np.concatenate(part) for part in (score, logit, label, weight, request, group))
     order, worth = judged
     if order:

@@ -10,7 +10,7 @@ from statistics import NormalDist
 import numpy as np
 import pyarrow as pa
 
-from features.lookup import Array, Catalogue, codes, column, flat
+from features.lookup import Array, Catalogue, codes, flat
 from features.sequence import sequence_days, sequence_item
 
 PARTS = ("item_id", "subcategory", "category", "brand")
@@ -100,7 +100,7 @@ class Encoder:
             catalogue: of the items.
             occurrences: item ids, as often as they occur in sequences and candidates.
             columns: the names of the dense columns.
-            dense: their values, float32 [candidates, columns].
+            dense: their values, float32 [candidates, columns], of all candidates or of a sample.
             length: events of a user that the network reads.
             min_count: an id that occurs less often has no code.
             horizon: its length in days.
@@ -110,7 +110,7 @@ class Encoder:
         vocabularies = {"item_id": counts.field("values").filter(pa.array(frequent))}
         for name in PARTS[1:]:
             vocabularies[name] = catalogue.vocabulary[name]
-        sample = dense[:: max(1, len(dense) // 50_000)].astype(np.float64)
+        sample = dense.astype(np.float64)
         probabilities = np.linspace(0, 1, 65)
         knots = np.zeros((dense.shape[1], len(probabilities)), np.float32)
         for k in range(dense.shape[1]):
@@ -189,8 +189,3 @@ class Encoder:
         with np.load(folder / "encoder.npz", allow_pickle=False) as arrays:
             scales = arrays["knots"], arrays["missing"]
         return cls(vocabularies, tuple(content["columns"]), *scales, content["length"], content["horizon"])
-
-
-def dense_columns(rows: pa.Table, names: tuple[str, ...]) -> Array:
-    """The named columns of a table, float32 [rows, names], nulls as NaN."""
-    return np.stack([column(rows, name) for name in names], 1)

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.lookup import Array, Catalogue, codes, column
+from features.lookup import Array, Catalogue, codes, column, stacked
 from features.pair import FEATURES
 from narrows.columns import ASOF, ITEM, LABEL, LABEL_WEIGHT, REQUEST_WEIGHT, USER, WEIGHT, stage_rank, stage_score
 from narrows.stage import Asof, Past
-from stages.rank.inputs import CandidateLists, Encoder, Labels, dense_columns
+from stages.rank.inputs import CandidateLists, Encoder, Labels
 
 if TYPE_CHECKING:
     from stages.rank import Rank
@@ -27,30 +27,33 @@ LEARNED = (ITEM, LABEL, WEIGHT, REQUEST_WEIGHT, LABEL_WEIGHT)
 
 @dataclass
 class Window:
-    """The examples of one as-of, grouped by user in the profiles' order."""
+    """Examples of one as-of, grouped by user in the profiles' order."""
 
     users: pa.Table
     rows: pa.Table
+    """What is learned beside the features; of those who are held out, all columns."""
     user: Array
-    held: Array
-    """Which rows only the stack learns from."""
     dense: Array
     """The dense columns of the rows, float32 [rows, columns]."""
 
-    def part(self, encoder: Encoder, catalogue: Catalogue, which: Array) -> tuple[CandidateLists, Labels]:
-        """Some rows as the networks read them."""
-        rows = self.rows.select([name for name in LEARNED if name in self.rows.column_names]).filter(pa.array(which))
-        item = codes(rows[ITEM], catalogue.ids)
-        weights = column(rows, WEIGHT), request_weight(rows), column(rows, LABEL_WEIGHT)
-        labels = Labels(column(rows, LABEL), *weights)
-        return encoder.lists(self.users, catalogue, self.user[which], item, self.dense[which]), labels
+    def lists(self, encoder: Encoder, catalogue: Catalogue) -> tuple[CandidateLists, Labels]:
+        """The rows as the networks read them."""
+        item = codes(self.rows[ITEM], catalogue.ids)
+        weights = column(self.rows, WEIGHT), request_weight(self.rows), column(self.rows, LABEL_WEIGHT)
+        lists = encoder.lists(self.users, catalogue, self.user, item, self.dense)
+        return lists, Labels(column(self.rows, LABEL), *weights)
 
 
-def windows_of(room: Rank, examples: pa.Table, profiles: dict[Asof, pa.Table]) -> list[Window]:
-    """The examples by as-of, oldest first; held are a share of the users of the latest `held_windows` with scores."""
-    windows, scored = [], 0
+def windows_of(room: Rank, examples: pa.Table, profiles: dict[Asof, pa.Table]) -> tuple[list[Window], list[Window]]:
+    """The examples by as-of, oldest first: those that networks learn from, and those that only the stack learns from.
+
+    These are of a share of the users of the latest `held_windows` with scores, where there are any.
+    """
+    learned, held, scored = [], [], 0
     alone = len(examples[ASOF].unique()) <= room.held_windows  # then the networks need users of the same window
     share = min(room.held_share, SHARE_OF_SAME_WINDOW) if alone else room.held_share
+    narrow = [name for name in LEARNED if name in examples.column_names]
+    name = stage_score("prerank")
     for asof in sorted(profiles, reverse=True):
         rows = examples.filter(pc.equal(examples[ASOF], pa.scalar(str(asof))))
         users = profiles[asof].combine_chunks()
@@ -59,19 +62,17 @@ def windows_of(room: Rank, examples: pa.Table, profiles: dict[Asof, pa.Table]) -
         order = order[user[order] >= 0]
         if not len(order):
             continue
-        rows, user = rows.take(pa.array(order)), user[order]
-        name = stage_score("prerank")
-        known = np.isfinite(column(rows, name)) if name in rows.column_names else np.zeros(len(user), bool)
-        held = np.zeros(len(user), bool)
+        known = np.isfinite(column(rows, name))[order] if name in rows.column_names else np.zeros(len(order), bool)
         if known.any() and scored < room.held_windows:
             scored += 1
             ids = users[USER].to_pylist()
-            chosen = np.array([zlib.crc32(text.encode()) % 1000 < 1000 * share for text in ids], bool)
-            held = chosen[user] & known & (column(rows, stage_rank("prerank")) <= room.held_depth)
-            out = chosen[user] & ~held  # rows below the list's depth: not for the stack, nor for the networks
-            rows, user, held = rows.filter(pa.array(~out)), user[~out], held[~out]
-        windows.append(Window(users, rows, user, held, dense_columns(rows, tuple(FEATURES))))
-    return windows[::-1]
+            chosen = np.array([zlib.crc32(text.encode()) % 1000 < 1000 * share for text in ids], bool)[user[order]]
+            out = order[chosen & known & (column(rows, stage_rank("prerank"))[order] <= room.held_depth)]
+            order = order[~chosen]  # rows below the list's depth: neither for the stack nor for the networks
+            held.append(Window(users, rows.take(pa.array(out)), user[out], stacked(rows, tuple(FEATURES), out)))
+        dense = stacked(rows, tuple(FEATURES), order)
+        learned.append(Window(users, rows.select(narrow).take(pa.array(order)), user[order], dense))
+    return learned[::-1], held[::-1]
 
 
 def sequences_of(examples: pa.Table, profiles: Past) -> dict[Asof, pa.Table]:

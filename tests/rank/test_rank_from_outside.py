@@ -9,13 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from features.lookup import Pairs
+from features.lookup import Pairs, stacked
 from features.pair import FEATURES, candidate_score, feature
 from narrows.settings import Settings, load_settings
 from stages.prerank import Prerank, learn
 from stages.rank import Rank
 from stages.rank.fit import fit as rank_fit
-from stages.rank.inputs import dense_columns
 from stages.rank.rankers import BUILT_IN, RANKERS, ranker
 from tests.outside import imported, shown
 from tests.rank.small import DAYS, examples, small_shard
@@ -63,7 +62,7 @@ def test_a_pair_feature_from_outside_is_a_column_of_both_models(tmp_path):
         asked = replace(asked, items=asked.items.set_column(at, "price", price))
         rows = examples(asked)
         trees = learn.fit(PRERANK, rows)
-        dense = dense_columns(rows, tuple(FEATURES))
+        dense = stacked(rows, tuple(FEATURES), np.arange(rows.num_rows))
         varies = tuple(name for name, column in zip(FEATURES, dense.T, strict=True) if len(np.unique(column)) > 1)
         assert varies[-1] == "my_price_gap"
         assert trees.ensemble[0].feature_name() == list(varies)
