@@ -123,7 +123,7 @@ def lengths(world: World, shelf: Shelf, known: Estimate, who: NDArray[np.integer
     taste = known.share[who].astype(np.float64)
     if not shelf.most.all():  # some subcategory has no item yet
         taste *= shelf.even[order] > 0
-        taste /= taste.sum(1, keepdims=True)
+    taste /= taste.sum(1, keepdims=True)  # in float64: a list with a millionth less would lose its last point
     taste *= (1 - world.exploration) * (1 - world.policy_popularity)
     shared = (1 - world.exploration) * world.policy_popularity * shelf.popular + world.exploration * shelf.even
     taste += shared[order]
@@ -152,7 +152,7 @@ def show(world: World, shelf: Shelf, known: Estimate, who: NDArray[np.integer], 
     ends = np.cumsum(stretch, axis=1)
     ends[ends > length - 1e-9] = length  # the last point falls to a subcategory that has items, whatever the rounding
     first = draw.uniform(random, 1)
-    inside = np.ceil(ends - first[:, None]).astype(np.int64)  # how many of the points lie before each end
+    inside = np.where(ends < length, np.ceil(ends - first[:, None]), length).astype(np.int64)  # points before each end
     inside[:, 1:] -= inside[:, :-1].copy()
     place = np.repeat(np.arange(inside.size), inside.ravel())  # the stretch of every point
     stretches = stretch.ravel()[place]

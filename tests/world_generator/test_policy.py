@@ -57,6 +57,17 @@ def test_a_list_has_no_item_twice_and_the_logged_propensity_is_the_exact_one(exa
     assert (np.sort(drawn.positions, axis=1) == np.arange(1, WORLD.list_length + 1)).all()
 
 
+def test_a_list_keeps_its_last_point_whatever_the_rounding(monkeypatch):
+    some = truth().users.take(np.arange(40))
+    known, there = estimate(WORLD, truth().catalogue, some), shelf(WORLD, truth().catalogue, WORLD.days - 1)
+    who = np.arange(40)
+    assert np.abs(lengths(WORLD, there, known, who).sum(1) - WORLD.list_length).max() < 1e-9
+    for first in (0.0, 1 - 2.0**-53):
+        monkeypatch.setattr(draw, "uniform", lambda random, counter, first=first: np.full(len(random), first))
+        shown = show(WORLD, there, known, who, np.zeros(40, np.uint64))
+        assert (np.diff(np.sort(shown.items, axis=1), axis=1) > 0).all()
+
+
 def test_inverse_propensities_estimate_any_sum_over_the_catalogue_without_bias():
     """The mean over lists of the sum of 1 / propensity is the number of items: what off-policy estimates rest on."""
     shown = log().filter((pl.col("event_type") == "impression") & (pl.col("day") == 20))
