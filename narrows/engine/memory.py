@@ -68,7 +68,7 @@ def budget(engine: EngineSettings) -> int:
 
 
 def heap(spark: SparkSettings, engine: EngineSettings) -> str:
-    """The heap of Spark's driver: what is set, else a sixth of the memory, or 2 GiB (or a third) where that is more."""
+    """The heap of Spark's driver: what is set, else a twelfth of the memory, or 1 GiB (or a third) where that is more."""
     most = budget(engine)
     return spark.driver_memory or f"{max(most // 12, min(USUAL_HEAP, most // 3)) >> 20}m"
 
