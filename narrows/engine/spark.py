@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from pyspark import SparkConf
     from pyspark.sql import DataFrame, SparkSession
 
+MOST_PARTITIONS = 64
+"""After a shuffle, before Spark joins small ones to one for each core."""
+PARTITION_BYTES = 32 << 20
+"""Of a shuffle, up to which small partitions are joined: a task has it in memory, several times larger."""
 CLASSES = Path(sys.prefix) / "spark-classes.jsa"
 """Spark's classes as a JVM has them loaded: with it a session starts in half the time. `make setup` makes it."""
 ROW_GROUP = 16_384
@@ -72,6 +76,8 @@ def spark_session(
         "spark.master": settings.master,
         "spark.driver.memory": heap(settings, engine),
         "spark.sql.shuffle.partitions": settings.shuffle_partitions,
+        "spark.sql.adaptive.coalescePartitions.initialPartitionNum": max(MOST_PARTITIONS, settings.shuffle_partitions),
+        "spark.sql.adaptive.advisoryPartitionSizeInBytes": PARTITION_BYTES,
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",

@@ -95,6 +95,11 @@ class Runner:
         room = self.room(name)
         return hasattr(room, "transform") and "session" in signature(room.transform).parameters
 
+    def forget_rows(self) -> None:
+        """Delete what a room left in Spark's cache."""
+        if "session" in self.__dict__:
+            self.session.catalog.clearCache()
+
     def end_session(self) -> None:
         """Free the memory of Spark, if this runner started it; it starts again where it is asked for.
 

@@ -52,6 +52,7 @@ def transform(runner: Runner, room: TableStage, todo: list[Work]) -> dict[Asof, 
                 write_table(data, drafts[asofs[-1]] / name)
         notes = output.notes
         del output
+        runner.forget_rows()
         give_back()
         share = Cost(cost.seconds / len(group), cost.cpu_seconds / len(group), cost.peak_mb)
         for asof, fingerprint, tables in group:

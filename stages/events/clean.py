@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -140,28 +141,21 @@ def _deduplicated(rows: DataFrame, grain: timedelta, kinds: list[str]) -> tuple[
     The copy that arrived first is the event. One pass finds the keys that occur twice; only their rows are sorted, and a
     clean source has none.
     """
-    good, period = F.col("reason").isNull(), known_period(known(), grain)
-    grouped = rows.groupBy("reason", F.when(good, F.xxhash64(*EVENT_KEY)).alias("key"))
+    good, key, period = F.col("reason").isNull(), F.xxhash64(*EVENT_KEY), known_period(known(), grain)
     of = [F.count_if(F.col(KIND) == kind).alias(kind) for kind in kinds] + [F.count_if("anonymous").alias("anonymous")]
-    by_key = grouped.agg(F.count("*").alias("rows"), F.max(period).alias("last"), F.min(period).alias("first"), *of)
-    twice = good & (F.col("rows") > 1)
-    summed = [F.sum(name).alias(name) for name in (*kinds, "anonymous")]
-    seen = (
-        by_key.groupBy("reason")
-        .agg(F.sum("rows"), F.max("last"), F.count_if(twice), F.min("first").alias("first"), *summed)
-        .collect()
-    )
-    if not any(row[3] for row in seen):
-        return rows, seen
-    keys = [row[0] for row in by_key.where(twice).select("key").limit(MAX_LISTED_KEYS).collect()]
-    candidate = good & (F.xxhash64(*EVENT_KEY).isin(keys) if len(keys) < MAX_LISTED_KEYS else F.lit(True))
-    single, doubled = rows.where(~candidate), rows.where(candidate)
-    earlier_first = Window.partitionBy(*EVENT_KEY).orderBy(INGESTED_AT, F.to_json("raw"))
-    doubled = doubled.withColumn("reason", F.when(F.row_number().over(earlier_first) > 1, "duplicate"))
-    rows = single.unionByName(doubled)
-    by_reason = rows.groupBy("reason")
-    first = F.min(period).alias("first")
-    return rows, by_reason.agg(F.count("*"), F.max(period), first, *of).collect()
+    counts = [F.count("*"), F.max(period), F.min(period).alias("first"), *of]
+    twice = rows.where(good).groupBy(key.alias("key")).count().where("count > 1").select("key")
+    keys = [row[0] for row in twice.limit(MAX_LISTED_KEYS).collect()]
+    if keys:
+        few = len(keys) < MAX_LISTED_KEYS
+        candidate = good & (key.isin(keys) if few else F.lit(True))
+        single, doubled = rows.where(~candidate), rows.where(candidate)
+        earlier_first = Window.partitionBy(*EVENT_KEY).orderBy(INGESTED_AT, F.to_json("raw"))
+        doubled = doubled.withColumn("reason", F.when(F.row_number().over(earlier_first) > 1, "duplicate"))
+        rows = single.unionByName(
+            doubled.persist(StorageLevel.DISK_ONLY) if few else doubled
+        )  # else read twice each time
+    return rows, rows.groupBy("reason").agg(*counts).collect()
 
 
 def _write_periods(batches: Iterator[pa.RecordBatch], folder: Path) -> None:
