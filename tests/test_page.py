@@ -194,17 +194,19 @@ def test_the_last_room_leaves_the_page_and_attaches_it_where_something_is_new(st
         place={"experiment": "3", "run": "abc", "server": ""},
         finish=lambda **given: told.append("finish"),
         attach=lambda file, name: told.append((file.name, name)),
+        curve=lambda series: told.append(sorted(series)),
     )
     runner = SimpleNamespace(
         pipeline=line.runner.pipeline, settings=state, run_id=line.runner.run_id, log=log,
         new_versions=["evaluation"] if new else [],
     )  # fmt: skip
-    runner.run = lambda room, asof: line.table(room)
+    runner.run, runner.judge = (lambda room, asof: line.table(room)), lambda room, asof: []
     assert make(runner, "rank", line.asof)
     assert not (state.state / "reports").exists()
     make(runner, line.runner.pipeline.names[-1], line.asof)
     assert (state.state / "reports" / "1.html").exists()
-    assert told == (["finish", ("1.html", "report.html")] if new else [])
+    series = ["last_runs.lead@20", "last_runs.ndcg@20", "last_runs.recall@20"]
+    assert told == ([series, "finish", ("1.html", "report.html")] if new else [])
     led = (
         "http://127.0.0.1:8081/#/experiments/3/runs/abc?workflowType=machine_learning"
         in (state.state / "reports" / "1.html").read_text()
@@ -212,6 +214,22 @@ def test_the_last_room_leaves_the_page_and_attaches_it_where_something_is_new(st
     assert led == new
     listed = (state.state / "reports" / "index.html").read_text()
     assert ("http://127.0.0.1:8081/#/experiments/3/runs?" in listed) == new
+
+
+def test_the_quality_of_the_last_runs_is_a_curve():
+    def number(value):
+        return {"value": value, "low": value - 0.01, "high": value + 0.01}
+
+    last = [
+        {"asof": f"2024-01-{day:02}", "k": 20, "users": 900, "recall": number(0.2 + day / 100), "ndcg": number(0.1),
+         "lead": number(0.02), "best": "baseline popular"}
+        for day in range(1, 15)
+    ]  # fmt: skip
+    drawn = page.html(made(), last=last)
+    assert "The last runs" in drawn
+    assert "2024-01-14" in drawn
+    assert ".3400 [.330, .350]" in drawn
+    assert "The last runs" not in page.html(made(), last=last[:1])
 
 
 def test_a_browser_shows_the_page_whole_at_every_width_and_asks_for_nothing_else(tmp_path):

@@ -111,19 +111,23 @@ def make(runner: Runner, room: str, asof: Asof) -> Table | None:
             ) from error
         raise
     if room == runner.pipeline.names[-1]:
-        close(runner, asof, table)
+        close(runner, asof, table, runner.judge(room, asof))
     return table
 
 
-def close(runner: Runner, asof: Asof, table: Table | None) -> None:
-    """Record a run whose last room is done, and close it in MLflow, unless it found everything in the store."""
+def close(runner: Runner, asof: Asof, table: Table | None, judged: list[Table]) -> None:
+    """Record a run whose last room is done, and close it in MLflow, unless it found everything in the store.
+
+    With it the runs whose lists it ``judged``.
+    """
     from narrows.cli.compare import previous
     from narrows.cli.mlflow import logged
-    from narrows.cli.report import page, record
+    from narrows.cli.report import last_runs, later, page, record
     from narrows.cli.report.summary import PUBLISHER
     from narrows.version import commit
 
     made_something = bool(runner.new_versions or not table)
+    later.record_again(runner.settings, judged, bool(runner.log))
     if PUBLISHER not in runner.pipeline.names:
         if runner.log and made_something:
             runner.log.finish(table.meta["notes"] if table else {})
@@ -142,6 +146,7 @@ def close(runner: Runner, asof: Asof, table: Table | None) -> None:
         record.amend(state, entry, mlflow=runner.log.place)
     file = page.publish(runner.settings, entry)
     if runner.log:
+        runner.log.curve(last_runs.series(state, entry["source"], asof))
         runner.log.finish(**logged.closing(entry))
         runner.log.attach(file, "report.html")
 

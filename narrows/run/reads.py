@@ -6,6 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from narrows.asof import Asof
+from narrows.run import closing
 from narrows.run.fingerprint import past_count
 from narrows.source.errors import SourceError
 from narrows.stage import Flow, Past, Recent, Stage, Table, Truth, parameters
@@ -59,13 +60,14 @@ def earlier(runner: Runner, name: str, asof: Asof) -> Table | None:
     return None
 
 
-def past(runner: Runner, room: Stage, table: str, asof: Asof, recent: bool) -> Past:
+def past(runner: Runner, room: Stage, table: str, asof: Asof, recent: bool, stored: bool = False) -> Past:
     """Earlier partitions as they were published by the same recipe, and of a ``recent`` table the own one.
 
-    A published partition is never remade because later or late data arrived: a past training set stays as it was.
+    A published partition is never remade because later or late data arrived: a past training set stays as it was. With
+    ``stored`` the own one is what is published as well.
     """
     partitions = (Recent if recent else Past)()
-    own = recent and not runner.making_past
+    own = recent and not runner.making_past and not stored
     if own:
         runner.table(table, asof)  # before looking at the earlier ones: making it may make them
     newest = asof if recent else asof - runner.horizon
@@ -80,13 +82,13 @@ def truth(runner: Runner, name: str, asof: Asof) -> Truth:
     """The rows of the horizon after ``asof``.
 
     Raises:
-        Pending: the source does not reach the end of the horizon yet.
+        Pending: the horizon has not closed.
     """
     end = asof + runner.horizon
-    table = runner.table(name, end)
-    if not table.notes["goes_on"] and table.notes["ends"] < str(end):
-        raise Pending(f"the horizon after {asof} closes with {end}; the source ends with {table.notes['ends']}")
-    return table.truth(asof)
+    if not closing.closed(runner, end):
+        until = known(runner, runner.source_room, asof).notes["until"]
+        raise Pending(f"the horizon after {asof} closes with {end}; the source ends with {until}")
+    return runner.table(name, end).truth(asof)
 
 
 def hold(runner: Runner, asof: Asof) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from narrows.asof import KNOWN, Asof
 from narrows.pipeline import Pipeline
-from narrows.run import models, reads, work
+from narrows.run import closing, models, reads, work
 from narrows.run.fingerprint import Recipes, digest, reads_source, versions
 from narrows.run.publish import Publisher
 from narrows.run.reads import Pending
@@ -143,7 +143,7 @@ class Runner:
     def published(self, name: str, asof: Asof) -> Table | None:
         """What was published for an earlier partition, whatever data came later, if by the same recipe."""
         table = self.store.current(name, asof)
-        return table if table and table.meta["recipe"] == self.recipe(name) else None
+        return table if table and table.meta["recipe"] == self.recipe(name) and table.complete else None
 
     def table(self, name: str, asof: Asof) -> Table:
         """The partition of a room's table, made if it does not exist yet."""
@@ -181,7 +181,7 @@ class Runner:
         reads.require_reached(self, asof)
         earlier = self.windows(asof) if getattr(room, "with_windows", False) else []
         table = self.tables(name, [*[day for day in earlier if not self.published(name, day)], asof])[asof]
-        if self.serves_earlier(name) and table.notes["goes_on"]:
+        if self.serves_earlier(name) and closing.closed(self, asof + self.horizon):
             self.table(name, asof + self.horizon)  # a replay: what the lists are judged on is there already
         if len(self.new_versions) == before:
             LOG.info("  %-16s %s  cached %s  %9s rows", name, asof, table.version, f"{table.rows:,}")
@@ -191,6 +191,10 @@ class Runner:
                     room, table, partial(room.publish, **self.arguments(room.publish, tables, asof))
                 )
         return table
+
+    def judge(self, name: str, asof: Asof) -> list[Table]:
+        """What the last room could not make of earlier as-ofs before their horizon had closed; see `closing.judge`."""
+        return closing.judge(self, name, asof)
 
     def model(self, name: str, asof: Asof) -> tuple[Any, Table]:
         """The room's model as of the partition, fitted if it does not exist yet, and where it is kept."""

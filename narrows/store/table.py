@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,12 @@ class Table:
     def notes(self) -> dict[str, Any]:
         """What the room had to say beside its rows (JSON values)."""
         return self.meta.get("notes", {})
+
+    @property
+    def complete(self) -> bool:
+        """Whether its as-of had ended when it was made: else there was more to come."""
+        made = self.meta.get("made_at")
+        return not made or datetime.fromisoformat(made) >= self.asof.end
 
     @property
     def known_by(self) -> Asof:

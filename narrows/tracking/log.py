@@ -130,6 +130,16 @@ class RunLog:
         experiment = self._client.get_run(self._parent).info.experiment_id
         return {"experiment": experiment, "run": self._parent, "server": uri if public else ""}
 
+    def curve(self, series: Mapping[str, list[tuple[Asof, float]]]) -> None:
+        """Log numbers of earlier as-ofs as metrics with one step for each, which MLflow draws as a line.
+
+        Args:
+            series: by name; the step is the number of the as-of's period since 1970.
+        """
+        from narrows.tracking import whole_runs
+
+        whole_runs.log_series(self._client, self._parent, series)
+
     def attach(self, file: Path, name: str) -> None:
         """Keep a file with the parent run, under this name."""
         self._client.log_text(self._parent, file.read_text(encoding="utf-8"), name)

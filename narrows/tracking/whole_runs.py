@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from narrows.tracking.models import RELEASE
@@ -18,6 +18,8 @@ from narrows.tracking.runs import (
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
+
+    from narrows.asof import Asof
 
 LONGEST_TAG = 5000
 """Characters of a tag's value; some of MLflow's databases take no more."""
@@ -60,6 +62,19 @@ def cached_child(client: MlflowClient, parent: str, room: str, asof: object, tab
     run_id = find_or_create(client, above.info.experiment_id, key, room, tags)
     log_metrics(client, run_id, {"cost": table["cost"]}, milliseconds(asof))
     client.set_terminated(run_id)
+
+
+def log_series(client: MlflowClient, run_id: str, series: Mapping[str, Sequence[tuple[Asof, float]]]) -> None:
+    """Log metrics that have a value for each of several as-ofs."""
+    from mlflow.entities import Metric
+
+    points = [
+        Metric(name_of(key), value, int(asof.end.timestamp() * 1000), asof.period)
+        for key, values in series.items()
+        for asof, value in values
+    ]
+    if points:
+        client.log_batch(run_id, metrics=points)
 
 
 def tag_versions(client: MlflowClient, parent: str, release: str, tags: Mapping[str, Any], text: str = "") -> None:

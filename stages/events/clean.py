@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,8 +70,9 @@ def clean(raw: DataFrame, source: SourceSettings, room: Events, asof: Asof, earl
     """
     rows = judged(typed(raw, source), room.max_clock_skew_hours, asof.end)
     kinds = [kind for kind in KINDS if kind in source.kinds.kind_of.values()] or [POSITIVE]
+    near = asof + FOLLOWING_HORIZONS * source.horizon_length
     with reading():
-        rows, seen = _deduplicated(rows, asof.grain, kinds)
+        rows, seen = _deduplicated(rows, near, kinds)
     counts, last = {row[0]: row[1] for row in seen}, {row[0]: row[2] for row in seen}
     after, good, duplicates = counts.pop(NOT_KNOWN_YET, 0), counts.pop(None, 0), counts.get("duplicate", 0)
     kept_out = counts.pop(KEPT_OUT, 0)
@@ -98,8 +98,7 @@ def clean(raw: DataFrame, source: SourceSettings, room: Events, asof: Asof, earl
         )
     begins = Asof.of_period(found["first"], asof.grain)
     ends = Asof.of_period(last[None], asof.grain)
-    following = next((row["first"] for row in seen if row[0] == NOT_KNOWN_YET), None)
-    near = asof + FOLLOWING_HORIZONS * source.horizon_length
+    following, until = next(((row["first"], row["until"]) for row in seen if row[0] == NOT_KNOWN_YET), (None, None))
     goes_on = following is not None and following <= near.period
     events = rows.where(F.col("reason").isNull()).select(*PUBLISHED, known_text(known(), asof.grain).alias(KNOWN))
     if earlier:
@@ -110,7 +109,8 @@ def clean(raw: DataFrame, source: SourceSettings, room: Events, asof: Asof, earl
     )
     notes = {
         "quarantine": counts, "events": good, "begins": str(begins), "ends": str(ends),
-        "rows_after_asof": after, "goes_on": goes_on, "received": good + sum(counts.values()) + after + kept_out,
+        "rows_after_asof": after, "goes_on": goes_on,
+        "until": str(Asof.of_period(until, asof.grain)) if until is not None else str(ends), "received": good + sum(counts.values()) + after + kept_out,
         "kinds": by_kind,
     }  # fmt: skip
     if source.where:
@@ -134,16 +134,18 @@ def _left_out(count: int) -> str:
     return f", {count} kept out by where" if count else ""
 
 
-def _deduplicated(rows: DataFrame, grain: timedelta, kinds: list[str]) -> tuple[DataFrame, list[Any]]:
+def _deduplicated(rows: DataFrame, near: Asof, kinds: list[str]) -> tuple[DataFrame, list[Any]]:
     """``rows`` with the reason "duplicate" where a good row is a second copy of an event, and per reason the count, the
-    last and the ``first`` period by which a row was known, the rows of each kind and those of ``anonymous`` users.
+    last, the ``first`` and the last period up to ``near`` (``until``) by which a row was known, the rows of each kind and
+    those of ``anonymous`` users.
 
     The copy that arrived first is the event. One pass finds the keys that occur twice; only their rows are sorted, and a
     clean source has none.
     """
-    good, key, period = F.col("reason").isNull(), F.xxhash64(*EVENT_KEY), known_period(known(), grain)
+    good, key, period = F.col("reason").isNull(), F.xxhash64(*EVENT_KEY), known_period(known(), near.grain)
     of = [F.count_if(F.col(KIND) == kind).alias(kind) for kind in kinds] + [F.count_if("anonymous").alias("anonymous")]
-    counts = [F.count("*"), F.max(period), F.min(period).alias("first"), *of]
+    until = F.max(F.when(period <= near.period, period)).alias("until")
+    counts = [F.count("*"), F.max(period), F.min(period).alias("first"), until, *of]
     twice = rows.where(good).groupBy(key.alias("key")).count().where("count > 1").select("key")
     keys = [row[0] for row in twice.limit(MAX_LISTED_KEYS).collect()]
     if keys:

@@ -34,21 +34,23 @@ def report(settings: Settings, args: Namespace) -> int:
         page.write(settings, made, args.html)
         print(args.html)
         return 0
-    return _printed(made["facts"], made, args.json)
+    return _printed(settings.state, made["facts"], made, args.json)
 
 
 def print_newest(settings: Settings, asof: Asof, as_json: bool = False) -> int:
     """The report of the current tables of an as-of."""
     from narrows.cli.report import record
 
-    return _printed(facts_of(settings, asof), record.of_tables(settings, asof), as_json)
+    return _printed(settings.state, facts_of(settings, asof), record.of_tables(settings, asof), as_json)
 
 
-def _printed(facts: dict[str, Any], made: dict[str, Any] | None, as_json: bool) -> int:
+def _printed(state: Path, facts: dict[str, Any], made: dict[str, Any] | None, as_json: bool) -> int:
+    from narrows.cli.report.last_runs import last_judged
     from narrows.cli.report.screen import print_report
     from narrows.cli.report.summary import to_json
 
     facts |= {"warning": (made or {}).get("against", {}).get("warning", "")}
+    facts |= {"last": last_judged(state, facts["source"], facts["asof"])}
     if as_json:
         print(to_json(facts))
     else:

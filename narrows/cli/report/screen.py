@@ -12,6 +12,8 @@ from narrows.cli.report.summary import COSTS
 
 REASONS = 8
 """Lines of the ledger; the reasons beyond them share the last."""
+LAST = 5
+"""As-ofs of earlier runs whose quality is said where that of this run is not known yet."""
 LABEL = 13
 """Width of the names at the report's end."""
 
@@ -136,6 +138,11 @@ def _tail(facts: Row) -> list[str]:
         state = "LIVE" if serving["live"] else f"kept, because {serving['kept_because']}"
         rows.append(("serving", f"release {serving['release_id']} is {state}"))
     rows += [("!!", facts["warning"])] if facts.get("warning") else []
+    if not facts["users"]:
+        for at, each in enumerate(reversed(facts.get("last", ())[-LAST:])):
+            lead = f", lead {interval(each['lead'], signed=True)}" if each["lead"] else ""
+            quality = " · ".join(f"{name}@{each['k']} {interval(each[name])}" for name in ("recall", "ndcg"))
+            rows.append(("" if at else "judged", f"as of {each['asof']}: {quality}{lead}"))
     rows += [("cost", line) for line in _past(facts["stages"])]
     if facts["calibration_error"] is not None:
         calibration = f"probabilities are off by {facts['calibration_error']:.4f} on average (ECE)"

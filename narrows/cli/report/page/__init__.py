@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from narrows.cli.layout import Row, interval, short
+from narrows.cli.report.last_runs import last_judged
 from narrows.cli.report.page import tables
 from narrows.cli.report.page.calibration import calibration
 from narrows.cli.report.page.cost import cost, spent
+from narrows.cli.report.page.curve import curve
 from narrows.cli.report.page.drawing import percent
 from narrows.cli.report.page.funnel import funnel
 from narrows.cli.report.page.index import index
@@ -41,15 +44,17 @@ def publish(settings: Settings, record: Row) -> Path:
 def write(settings: Settings, record: Row, file: Path) -> None:
     """Write the page of a run anywhere; its links to the data docs lead to the state folder from there."""
     state = os.path.relpath(settings.state.absolute(), file.absolute().parent)
-    write_text(file, html(record, Path(state).as_posix()))
+    last = last_judged(settings.state, record["source"], record["asof"])
+    write_text(file, html(record, Path(state).as_posix(), last))
 
 
-def html(record: Row, state: str = "..") -> str:
+def html(record: Row, state: str = "..", last: Sequence[Row] = ()) -> str:
     """The page of a run.
 
     Args:
         record: of the run; see `record.write`.
         state: the way from the page's folder to the state folder.
+        last: what the lists of the last as-ofs were worth; see `last_judged`.
     """
     facts = record["facts"]
     about = [f"Design: {record['name'].removeprefix(record['asof']).strip()}", f"recorded {record['recorded_at']}"]
@@ -57,7 +62,7 @@ def html(record: Row, state: str = "..") -> str:
     if facts["users"]:
         about.insert(1, f"judged on the {facts['horizon']} after the as-of")
     waits = None if facts["users"] else tag("p", "Not judged yet: ", why_not_judged(facts), ".", class_="note")
-    drawn = [funnel(record), quality(facts), ledger(facts), calibration(facts), cost(record)]
+    drawn = [funnel(record), quality(facts), curve(last), ledger(facts), calibration(facts), cost(record)]
     told = [tables.serving(facts), tables.quarantine(facts), tables.design(record)]
     return page(
         f"Run {record['number']}: {record['source']} as of {record['asof']}",
