@@ -101,7 +101,8 @@ class FlowLog:
                 f"this flow log has requests of {len(instants)} instants, too few for {parts} parts by time: "
                 "log more as-ofs"
             )
-        cuts, edges = [], np.append(first, len(self))
+        cuts: list[int] = []
+        edges = np.append(first, len(self))
         for part, wanted in enumerate(np.cumsum(shares)[:-1] / np.sum(shares), start=1):
             nearest = int(np.abs(edges - wanted * len(self)).argmin())
             after = cuts[-1] + 1 if cuts else 1
