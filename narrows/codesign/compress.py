@@ -73,15 +73,15 @@ def low_rank(model: nn.Module, keep: float = KEPT) -> nn.Module:
 
     def split(layer: nn.Linear) -> nn.Module:
         outs, ins = layer.weight.shape
-        rank = int(keep * outs * ins / (outs + ins))
-        if rank < 1:
+        thin = int(keep * outs * ins / (outs + ins))
+        if thin < 1:
             return layer
         left, values, right = torch.linalg.svd(layer.weight.detach(), full_matrices=False)
-        first, second = nn.Linear(ins, rank, bias=False), nn.Linear(rank, outs, bias=layer.bias is not None)
+        first, second = nn.Linear(ins, thin, bias=False), nn.Linear(thin, outs, bias=layer.bias is not None)
         with torch.no_grad():
-            root = values[:rank].sqrt()
-            first.weight.copy_(root[:, None] * right[:rank])
-            second.weight.copy_(left[:, :rank] * root)
+            root = values[:thin].sqrt()
+            first.weight.copy_(root[:, None] * right[:thin])
+            second.weight.copy_(left[:, :thin] * root)
             if layer.bias is not None:
                 second.bias.copy_(layer.bias)
         return nn.Sequential(first, second).to(layer.weight.device)
