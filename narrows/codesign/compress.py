@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -117,11 +118,11 @@ PRECISIONS = ("float32", *COMPRESSIONS)
 """Values of a design's ``precision``; float32 is the model as trained."""
 
 
-def compressed(model: Any, precision: str, keep: float = KEPT) -> Any:
-    """A smaller copy of a stage's model; the model itself for float32.
+def compressed(scorer: Any, precision: str, keep: float = KEPT) -> Any:
+    """A smaller copy of a trained stage; the stage itself for float32.
 
     Args:
-        model: a torch module; of one with a ``booster`` (LightGBM), ``pruned`` keeps the first trees.
+        scorer: with a ``model`` (a torch module), or with a ``booster`` (LightGBM): of that, ``pruned`` keeps the first trees.
         precision: one of `PRECISIONS`.
         keep: the share of hidden units, weights or trees that is kept, where the method has a choice.
 
@@ -131,17 +132,18 @@ def compressed(model: Any, precision: str, keep: float = KEPT) -> Any:
     if precision not in PRECISIONS:
         raise CodesignError(f"there is no precision {precision!r}: there are {', '.join(PRECISIONS)}")
     if precision == "float32":
-        return model
-    if booster := getattr(model, "booster", None):
-        if precision != "pruned":
-            raise CodesignError(f"trees have no {precision}: give pruned, which keeps the first trees")
-        import lightgbm as lgb
+        return scorer
+    booster = getattr(scorer, "booster", None)
+    if booster is None:
+        return replace(scorer, model=COMPRESSIONS[precision](scorer.model, keep).eval())
+    if precision != "pruned":
+        raise CodesignError(f"trees have no precision {precision!r}: give pruned, which keeps the first trees")
+    import lightgbm as lgb
 
-        smaller = copy.copy(model)
-        count = max(1, round(keep * booster.num_trees()))
-        smaller.booster = lgb.Booster(model_str=booster.model_to_string(num_iteration=count))
-        return smaller
-    return COMPRESSIONS[precision](model, keep).eval()
+    text = booster.model_to_string(num_iteration=max(1, round(keep * booster.num_trees())))
+    smaller = copy.copy(scorer)
+    object.__setattr__(smaller, "booster", lgb.Booster(model_str=text))
+    return smaller
 
 
 def _perceptrons(model: nn.Module) -> list[nn.Sequential]:

@@ -5,18 +5,25 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
-if TYPE_CHECKING:
-    from narrows.codesign.batch import Batch
+from narrows.codesign.log import ROW_ARRAYS, Array, FlowLog
 
+if TYPE_CHECKING:
+    from narrows.codesign.train import Part
+
+COUNTED = 16
+"""Requests of the batch whose operations are counted."""
 RUNS = 7
 """Timed repetitions, after one that warms up."""
 THOUSAND, HOUR, GIGABYTE = 1_000.0, 3_600.0, 1e9
+PRICED = 1e9
+"""Requests whose serving is priced: fewer would cost too little to read."""
 
 
 @checked(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -66,7 +73,7 @@ class StageCost:
     peak_bytes: float
     """Alive at once while a batch is scored, without parameters: of the whole batch."""
 
-    def money(self, prices: Prices, requests: float = 1e6) -> float:
+    def money(self, prices: Prices, requests: float = PRICED) -> float:
         """The price of serving so many requests."""
         share = requests / THOUSAND
         return prices.of(self.cpu.median * share, self.gpu.median * share, self.sent_bytes * requests)
@@ -115,63 +122,68 @@ def timed(work: Callable[[], object], requests: int, runs: int = RUNS, cuda: boo
     return _seconds(cpu, scale), _seconds(gpu, scale)
 
 
-def stage_cost(model: Any, batch: Batch, runs: int = RUNS) -> StageCost:
-    """What it costs to score a batch with a stage's model.
+def stage_cost(scorer: Any, part: Part, runs: int = RUNS) -> StageCost:
+    """What it costs to score the requests of a part with a stage.
 
     Args:
-        model: a torch module that is called with a batch; of one with a ``booster`` (LightGBM), whose
-            ``rows(batch)`` are its features, comparisons are counted.
-        batch: requests as they are served, on the model's device.
+        scorer: a trained stage: of one with a ``model`` (torch) operations and bytes are counted, of one with a ``booster``
+            (LightGBM) comparisons.
+        part: requests as they come to the stage.
         runs: timed repetitions.
     """
     import torch
 
     from narrows.codesign.counting import comparisons, counted, parameter_bytes
 
-    requests, cuda = len(batch.mask), batch.mask.device.type == "cuda"
-    rows = float(batch.mask.sum()) / requests
-    if isinstance(model, torch.nn.Module):
-        model.eval()
-
-    def work() -> object:
-        with torch.inference_mode():
-            return model(batch)
-
-    cpu, gpu = timed(work, requests, runs, cuda)
-    sent = rows * (batch.features.shape[2] * batch.features.element_size() + batch.item.element_size())
-    if booster := getattr(model, "booster", None):
-        matrix = model.rows(batch)
-        steps = comparisons(booster, matrix)
-        text = len(booster.model_to_string().encode())
-        return StageCost(rows, steps * rows, cpu, gpu, matrix.nbytes / requests + 12 * steps * rows, sent, text, 0.0)
-    found = counted(lambda: model(batch))
-    padded = requests * batch.mask.shape[1]
+    requests, encoded = len(part.log), part.encoded
+    rows = float(part.log.bounds[-1]) / requests
+    cpu, gpu = timed(lambda: scorer.score(part), requests, runs, part.device.type == "cuda")
+    sent = rows * (encoded.features.shape[1] * encoded.features.element_size() + encoded.item.element_size())
+    if booster := getattr(scorer, "booster", None):
+        steps = comparisons(booster, getattr(scorer, "trees", None))
+        read = rows * (sent / rows + 12 * steps)  # a node's feature, threshold and children
+        return StageCost(rows, steps * rows, cpu, gpu, read, sent, len(booster.model_to_string().encode()), 0.0)
+    batch = encoded.batch(torch.arange(min(COUNTED, requests), device=encoded.item.device))
+    cells = batch.mask.numel()
+    found = counted(lambda: scorer.model.eval()(batch))
+    share = rows / cells
     return StageCost(
-        rows, found.flops / padded * rows, cpu, gpu, found.moved_bytes / padded * rows, sent,
-        parameter_bytes(model), found.peak_bytes,
-    )  # fmt: skip
+        rows,
+        found.flops * share,
+        cpu,
+        gpu,
+        found.moved_bytes * share,
+        sent,
+        parameter_bytes(scorer.model),
+        found.peak_bytes,
+    )
 
 
-def cascade_cost(models: Sequence[Any], batch: Batch, widths: Sequence[int], runs: int = RUNS) -> list[StageCost]:
+def cascade_cost(scorers: Sequence[Any], part: Part, widths: Sequence[int], runs: int = RUNS) -> list[StageCost]:
     """What each stage of a cascade costs: the first scores all candidates, each next one those that the one before keeps.
 
     Args:
-        models: one a stage, in order.
-        batch: requests with all their candidates.
+        scorers: one a stage, in order.
+        part: requests with all their candidates.
         widths: how many candidates each stage keeps.
         runs: timed repetitions.
     """
-    import torch
-
-    found, current = [], batch
-    for model, width in zip(models, widths, strict=True):
-        found.append(stage_cost(model, current, runs))
-        with torch.inference_mode():
-            scores = model(current).masked_fill(~current.mask, -torch.inf)
-        place = scores.topk(min(width, scores.shape[1]), dim=1).indices
-        chosen = torch.zeros_like(current.mask).scatter_(1, place, True)
-        current = current.narrowed(chosen)
+    found = []
+    for scorer, width in zip(scorers, widths, strict=True):
+        found.append(stage_cost(scorer, part, runs))
+        part = replace(part, log=best_rows(part.log, scorer.score(part), width))
     return found
+
+
+def best_rows(log: FlowLog, score: Array, width: int) -> FlowLog:
+    """The log with the best candidates of each request alone; its arrays of rows, not its oracle, are cut."""
+    order = np.lexsort((-score, log.request))
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order)) - np.repeat(log.bounds[:-1], log.sizes)
+    kept = place < width
+    bounds = np.concatenate([[0], np.cumsum(np.bincount(log.request[kept], minlength=len(log)))]).astype(np.int64)
+    rows = {name: getattr(log, name)[kept] for name in ROW_ARRAYS}
+    return replace(log, bounds=bounds, value=None if log.value is None else log.value[kept], **rows)
 
 
 def training_money(seconds: float, prices: Prices, cuda: bool = False, cores: float = 1.0) -> float:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -86,16 +85,14 @@ def parameter_bytes(model: torch.nn.Module) -> int:
     return sum(each.numel() * each.element_size() for each in model.state_dict().values() if isinstance(each, Tensor))
 
 
-def comparisons(booster: Any, rows: np.ndarray) -> float:
-    """Comparisons a row that the trees of a LightGBM booster make: the depth of the leaf reached, summed over trees.
+def comparisons(booster: Any, trees: int | None = None) -> float:
+    """Comparisons a row that the trees of a LightGBM booster make: the depth of a leaf, over training rows, summed over trees.
 
     Args:
         booster: lightgbm.Booster
-        rows: [rows, features], as the booster is used on.
+        trees: the first so many; None = all.
     """
-    leaves = np.asarray(booster.predict(rows, pred_leaf=True)).reshape(len(rows), -1)
-    depths = [_depths(tree["tree_structure"]) for tree in booster.dump_model()["tree_info"]]
-    return float(sum(depth[leaves[:, at]].mean() for at, depth in enumerate(depths[: leaves.shape[1]])))
+    return sum(_mean_depth(tree["tree_structure"]) for tree in booster.dump_model()["tree_info"][:trees])
 
 
 def dot_products(queries: int, vectors: int, size: int) -> float:
@@ -106,14 +103,15 @@ def dot_products(queries: int, vectors: int, size: int) -> float:
     return 2.0 * queries * vectors * size
 
 
-def _depths(root: dict[str, Any]) -> np.ndarray:
-    """[leaves]: the depth of each leaf of a dumped tree, by its number."""
-    found: dict[int, int] = {}
+def _mean_depth(root: dict[str, Any]) -> float:
+    """The mean depth of a dumped tree's leaves, each by the training rows that came to it."""
+    rows = total = 0
     todo = [(root, 0)]
     while todo:
         node, depth = todo.pop()
         if "split_feature" in node:
             todo += [(node["left_child"], depth + 1), (node["right_child"], depth + 1)]
         else:
-            found[int(node.get("leaf_index", 0))] = depth
-    return np.array([found[at] for at in range(len(found))])
+            count = int(node.get("leaf_count", 1))
+            rows, total = rows + count, total + count * depth
+    return total / rows if rows else 0.0
