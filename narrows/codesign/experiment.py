@@ -71,11 +71,11 @@ class Tune:
 class Budget:
     """What a request may cost to serve; the verdict names the best design within each that is given."""
 
-    flops: float | None = Field(default=None, gt=0)
+    flops: float | None = Field(default=None, gt=0, description="a number above 0")
     """Operations a request."""
-    cpu_seconds: float | None = Field(default=None, gt=0)
+    cpu_seconds: float | None = Field(default=None, gt=0, description="a number above 0")
     """CPU seconds a thousand requests."""
-    money: float | None = Field(default=None, gt=0)
+    money: float | None = Field(default=None, gt=0, description="a number above 0")
     """In the currency of the prices, a billion requests."""
 
 
