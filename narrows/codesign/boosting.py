@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
-import lightgbm
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from narrows.codesign.batch import Batch, Encoded
+from narrows.codesign.losses import named
 from narrows.codesign.losses.cascade import Lcron
 from narrows.codesign.losses.relax import by_neural_sort
-from narrows.codesign.objective import EndToEnd, pad
-from narrows.codesign.trees import Growth, Trees, data, raw, table
+from narrows.codesign.objective import EndToEnd
+from narrows.codesign.train import Neural, Part, padded, scores_of
+from narrows.codesign.trees import Trees, settings, visible
+
+if TYPE_CHECKING:
+    import lightgbm
+
+    from narrows.codesign.design import Design
+    from narrows.codesign.log import Array
+    from narrows.codesign.models import Stage
 
 
 @dataclass(frozen=True)
@@ -24,16 +32,10 @@ class Turns:
 
     turns: int = 10
     """In each, trees grow, then the ranker takes steps."""
-    warm_trees: int = 50
-    """Trees that first learn the labels by cross-entropy: the end-to-end loss goes on from their scores."""
+    warm_share: float = 0.5
+    """Share of the trees that first learn the labels by cross-entropy: the end-to-end loss goes on from their scores."""
     hessian: str = "gauss_newton"
     """One of `curvature.HESSIANS`."""
-    epochs: float = 2.0
-    """How often the ranker sees all requests, in all turns together."""
-    batch: int = 256
-    """Requests of a ranker's step."""
-    learning_rate: float = 0.01
-    """Of the ranker and of the weights of the loss's terms (Adam)."""
 
 
 @dataclass(frozen=True)
@@ -41,99 +43,107 @@ class Joint:
     """A jointly trained cascade, and what each turn did."""
 
     trees: Trees
-    ranker: nn.Module
+    rank: Neural
     history: list[dict[str, float]] = field(default_factory=list)
-    """For each turn: ``train``, the loss at the trees' turn, before and after them (``before``), and what ``watch`` said."""
-
-
-def scores_of(model: nn.Module, part: Encoded, size: int = 1024) -> Tensor:
-    """A stage's scores of all candidates of a part, float32 [rows]."""
-    was = model.training
-    model.eval()
-    with torch.no_grad():
-        scores = torch.cat([model(batch)[batch.mask] for batch in part.batches(size)])
-    model.train(was)
-    return scores
+    """For each turn the loss at the trees' turn, before and after them (``before``, ``after``: means over the rows), the
+    weight of the pre-ranker's own term (``single``), and what ``watch`` said."""
 
 
 def in_turn(
-    train: Encoded, columns: list[int], ranker: nn.Module, loss: Lcron, quotas: tuple[int, int],
-    growth: Growth, turns: Turns, watch: Callable[[Trees, nn.Module], dict[str, float]] | None = None,
+    design: Design, part: Part, rank: Stage, seed: int, turns: Turns | None = None,
+    watch: Callable[[Trees, Stage], dict[str, float]] | None = None,
 ) -> Joint:  # fmt: skip
     """Train trees and a ranker on LCRON's loss, each while the other stands still.
 
-    ``growth.trees`` trees in all: ``warm_trees`` by cross-entropy, the others on the end-to-end loss, evenly over the turns.
+    The first trees learn the labels alone. Then ``design.trees`` less those are spread evenly over the turns, and so are
+    the ranker's steps, ``design.epochs`` passes over the requests with the learning rate of `train.fit`.
 
     Args:
-        train: the training part.
-        columns: scaled features that the trees read.
-        ranker: a stage model; it is trained in place.
-        loss: of two stages; gives the temperature, and the weights of its terms are trained with the ranker.
-        quotas: of the pre-ranker and of the ranker, in training.
-        growth: of the trees.
-        turns: how the two alternate.
+        design: loss (lcron, or lcron_e2e), tau, quotas, trees, leaves, tree_learning_rate; epochs, batch, learning_rate.
+        part: the training part; its device is the ranker's, trees grow on the CPU.
+        rank: a stage model; it is trained in place.
+        seed: of LightGBM and of the order of the requests.
+        turns: how the two alternate; None = as by default.
         watch: called after each turn with the trees so far and the ranker.
 
     Raises:
-        ValueError: the loss is not relaxed by NeuralSort.
+        ValueError: the loss has no gradient and hessian for trees.
     """
-    if loss.relaxed is not by_neural_sort:
-        raise ValueError("trees descend LCRON's loss with relaxation = neural_sort only")
-    objective = EndToEnd(train, quotas, loss.tau, turns.hessian)
-    rows = table(train.features, train.item, columns)
-    target, weight = (train.label > 0).float().numpy(), train.weight.numpy()
-    booster = lightgbm.Booster(growth.parameters, data(train, columns, target, weight, growth))
-    for _ in range(min(turns.warm_trees, growth.trees)):
+    import lightgbm
+
+    turns = turns or Turns()
+    given: dict[str, Any] = {} if design.tau is None else {"tau": design.tau}
+    loss = named(design.loss, **given).to(part.device)
+    if not isinstance(loss, Lcron) or loss.relaxed is not by_neural_sort:
+        raise ValueError(
+            f"loss {design.loss}: trees descend lcron or lcron_e2e alone; use one of these, or another prerank"
+        )
+    quotas = design.quotas or design.widths
+    objective = EndToEnd(part.log, (quotas[0], quotas[1]), loss.tau, turns.hessian)
+    rows, label = visible(part.log), (part.log.label > 0).astype(np.float32)
+    weight = part.log.weight if design.weighted else None
+    # the end-to-end loss has small hessians; min_data_in_leaf bounds the leaves
+    options = settings(design, seed) | {"objective": "binary", "min_sum_hessian_in_leaf": 1e-6}
+    data = lightgbm.Dataset(rows, label, weight=weight, params={"verbose": -1})
+    booster = lightgbm.Booster(
+        options, data
+    )  # weights are for the labels: gradients of one's own are taken as they are
+    for _ in range(round(design.trees * turns.warm_share)):
         booster.update()
     scores = raw(booster, rows)
-    optimizer = torch.optim.Adam([*ranker.parameters(), *loss.parameters()], lr=turns.learning_rate)
-    generator = torch.Generator().manual_seed(growth.seed)
-    steps = Steps(train, turns, generator)
+    steps = ranker_steps(design, part, rank, loss, quotas, seed, turns.turns)
     history: list[dict[str, float]] = []
-    ends = np.linspace(booster.num_trees(), growth.trees, turns.turns + 1).round().astype(int)[1:]
-    for turn, end in enumerate(ends, start=1):
-        objective.set_ranker(scores_of(ranker, train))
+    for end in np.linspace(booster.num_trees(), design.trees, turns.turns + 1).round().astype(int)[1:]:
+        objective.set_ranker(Neural(rank).score(part))
         objective.single = float(torch.exp(-2 * loss.weights.log.detach()[0]) / 2) if loss.single else 0.0
-        done, before = booster.num_trees(), None
+        done = booster.num_trees()
+        objective(scores)
+        about: dict[str, Any] = {"before": objective.loss, "single": objective.single}
         while booster.num_trees() < end:
             booster.update(fobj=objective)
-            before = objective.loss if before is None else before
         scores += raw(booster, rows, done)
         objective(scores)
-        about: dict[str, Any] = {"before": objective.loss if before is None else before, "train": objective.loss}
-        for chosen in steps.until(turn / turns.turns):
-            batch = train.batch(chosen)
-            fixed = padded_like(torch.from_numpy(scores).float(), train.bounds, chosen, batch)
-            optimizer.zero_grad()
-            loss((fixed, ranker(batch)), batch, quotas).backward()
-            optimizer.step()
-        if watch is not None:
-            about |= watch(Trees(booster, columns, int(end)), ranker)
-        history.append(about)
-    return Joint(Trees(booster, columns), ranker, history)
+        about["after"] = objective.loss
+        rank.train()
+        next(steps)(scores)
+        history.append(about | (watch(Trees(booster), rank) if watch else {}))
+    return Joint(Trees(booster), Neural(rank), history)
 
 
-def padded_like(flat: Tensor, bounds: Tensor, requests: Tensor, batch: Batch) -> Tensor:
-    """Values [rows] of these requests, padded as their batch is."""
-    rows = bounds[requests][:, None] + torch.arange(batch.mask.shape[1])
-    return pad(flat, rows.clamp_max(len(flat) - 1), batch.mask)
+def raw(booster: lightgbm.Booster, rows: Array, start: int = 0) -> Array:
+    """The sum of the trees from ``start`` on, before any transformation: float64 [rows]."""
+    if booster.num_trees() <= start:
+        return np.zeros(len(rows))
+    return np.asarray(booster.predict(rows, start_iteration=start, raw_score=True), np.float64)
 
 
-class Steps:
-    """Batches of requests, drawn anew each epoch, spread evenly over the turns."""
+def ranker_steps(
+    design: Design, part: Part, rank: Stage, loss: Lcron, quotas: tuple[int, ...], seed: int, turns: int
+) -> Iterator[Callable[[Array], None]]:
+    """For each turn what takes the ranker's steps, the trees' scores [rows] given; all turns together are the epochs."""
+    optimizer = torch.optim.AdamW(
+        [*rank.parameters(), *loss.parameters()], lr=design.learning_rate, weight_decay=design.reg
+    )
+    batches = epochs(len(part.log), design, seed)
+    falling = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / len(batches))
+    ends = np.linspace(0, len(batches), turns + 1).round().astype(int)
+    for first, last in pairwise(ends):
 
-    def __init__(self, train: Encoded, turns: Turns, generator: torch.Generator):
-        per_epoch = -(-len(train) // turns.batch)
-        self.count, self.done = round(per_epoch * turns.epochs), 0
-        self.size, self.requests, self.generator = turns.batch, len(train), generator
-        self.left: list[Tensor] = []
+        def take(scores: Array, some: list[Tensor] = batches[first:last]) -> None:
+            of_trees = padded(scores, part)
+            for requests in (each.to(part.device) for each in some):
+                batch = part.encoded.batch(requests)
+                optimizer.zero_grad(set_to_none=True)
+                loss((of_trees(requests, batch.mask), scores_of(rank, batch)), batch, quotas).backward()
+                optimizer.step()
+                falling.step()
 
-    def until(self, share: float) -> list[Tensor]:
-        """The batches up to this share of all."""
-        chosen = []
-        while self.done < round(self.count * share):
-            if not self.left:
-                self.left = list(torch.randperm(self.requests, generator=self.generator).split(self.size))
-            chosen.append(self.left.pop())
-            self.done += 1
-        return chosen
+        yield take
+
+
+def epochs(requests: int, design: Design, seed: int) -> list[Tensor]:
+    """The requests' numbers in batches, in a new order for each epoch."""
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        some for _ in range(design.epochs) for some in torch.randperm(requests, generator=generator).split(design.batch)
+    ]

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from narrows.codesign.batch import Encoded
 from narrows.codesign.curvature import positive, slopes
-from narrows.codesign.log import Array
+from narrows.codesign.log import Array, FlowLog
 from narrows.codesign.losses.relax import by_neural_sort
 
 if TYPE_CHECKING:
@@ -26,27 +25,28 @@ class EndToEnd:
     regularization means the same as for cross-entropy.
     """
 
-    def __init__(self, train: Encoded, quotas: tuple[int, int], tau: float, hessian: str):
+    def __init__(self, log: FlowLog, quotas: tuple[int, int], tau: float, hessian: str):
         """
         Args:
-            train: the requests; on the CPU.
+            log: the requests.
             quotas: of the pre-ranker and of the ranker.
             tau: temperature of both.
             hessian: one of `curvature.HESSIANS`.
         """
-        self.bounds, self.wanted = train.bounds, train.label > 0
+        self.bounds, self.wanted = torch.from_numpy(log.bounds), torch.from_numpy(log.label > 0)
         self.quotas, self.tau, self.hessian = quotas, tau, hessian
         self.single = 0.0
         """Weight of the pre-ranker's own term."""
-        self.others = torch.ones(len(train.item))
+        self.others = torch.ones(len(log.item))
         """float32 [rows]: survival at the ranker."""
         self.loss = 0.0
         """At the latest call: the mean over the rows."""
 
-    def set_ranker(self, scores: Tensor) -> None:
+    def set_ranker(self, scores: Array) -> None:
         """Take the ranker's scores [rows] as given."""
+        flat = torch.from_numpy(scores).float()
         for part, rows, mask in self._chunks():
-            kept, _ = by_neural_sort(pad(scores, rows, mask), mask, self.quotas[1], self.tau)
+            kept, _ = by_neural_sort(pad(flat, rows, mask), mask, self.quotas[1], self.tau)
             self.others[part] = kept[mask]
 
     def __call__(self, scores: Array, _: lightgbm.Dataset | None = None) -> tuple[Array, Array]:

@@ -2,156 +2,120 @@
 
 from dataclasses import replace
 
-import lightgbm
 import numpy as np
 import pytest
 import torch
 
-from narrows.codesign import objective, trees
-from narrows.codesign.batch import Encoded, Inputs
-from narrows.codesign.boosting import Steps, Turns, in_turn, scores_of
+from narrows.codesign import objective
+from narrows.codesign.batch import Inputs
+from narrows.codesign.boosting import Turns, epochs, in_turn
+from narrows.codesign.design import Design
 from narrows.codesign.evaluate import evaluate
 from narrows.codesign.log import FlowLog
-from narrows.codesign.losses import named
+from narrows.codesign.losses.cascade import end_to_end
 from narrows.codesign.losses.relax import by_neural_sort
-from narrows.codesign.models import stage_model
+from narrows.codesign.models import Stage, stage_model
 from narrows.codesign.objective import EndToEnd
-from narrows.codesign.trees import Growth, Trees, pointwise, seen_columns
+from narrows.codesign.train import Part
+from narrows.codesign.trees import Trees
 from tests.codesign.small_log import small_log
 
 QUOTAS = (3, 2)
-SMALL = Growth(trees=30, leaves=7, min_rows=10)
+SMALL = Design(
+    scheme="joint", prerank="lightgbm", rank="linear", widths=QUOTAS, trees=30, leaves=5, tau=5.0, epochs=3, batch=64,
+    learning_rate=0.05,
+)  # fmt: skip
 
 
 def learnable(requests: int = 300, seed: int = 3) -> FlowLog:
-    """The small log, in which column a says what is wanted."""
+    """The small log, in which the columns say what is wanted."""
     log = small_log(requests, seed=seed)
     rng = np.random.default_rng(seed)
     liking = np.nan_to_num(log.features[:, 0]) + 0.5 * np.nan_to_num(log.features[:, 1])
     return replace(log, label=(liking + rng.normal(size=len(liking)) > 1.2).astype(np.float32))
 
 
-def encoded(log: FlowLog) -> tuple[Inputs, Encoded]:
+def parts(log: FlowLog, *others: FlowLog) -> tuple[Part, ...]:
     inputs = Inputs.of(log)
-    return inputs, inputs.encode(log)
+    return tuple(Part(one, inputs, torch.device("cpu")) for one in (log, *others))
 
 
-def whole_loss(train: Encoded, first: torch.Tensor, second: torch.Tensor, tau: float, single: float) -> torch.Tensor:
-    """The loss as LightGBM sums it: every request by its number of candidates, from the losses' own parts."""
-    from narrows.codesign.losses.cascade import end_to_end
-
-    total, batch = torch.zeros(()), train.batch(torch.arange(len(train)))
-    mask, count = batch.mask, batch.mask.sum(1)
-    pairs = [by_neural_sort(s, mask, q, tau) for s, q in ((first, QUOTAS[0]), (second, QUOTAS[1]))]
-    per_request = end_to_end(pairs, batch.label, mask) + single * end_to_end(pairs[:1], batch.label, mask)
-    return total + (per_request * count)[count > QUOTAS[0]].sum()
+def ranker(part: Part) -> Stage:
+    torch.manual_seed(0)
+    return stage_model("linear", part.inputs, True)
 
 
 def test_lightgbm_is_told_the_gradient_of_the_loss(monkeypatch):
+    """Each request counts by its number of candidates; from the parts of the losses, in chunks that are not whole."""
     monkeypatch.setattr(objective, "CHUNK", 7)
-    _, train = encoded(learnable(40))
-    batch = train.batch(torch.arange(len(train)))
-    generator = torch.Generator().manual_seed(0)
-    flat = [torch.randn(len(train.item), generator=generator) for _ in range(2)]
-    told = EndToEnd(train, QUOTAS, 5.0, "gauss_newton")
-    told.single = 0.4
+    (part,) = parts(learnable(40))
+    batch, single = part.encoded.batch(torch.arange(40)), 0.4
+    mask, count = batch.mask, batch.mask.sum(1)
+    matrices = [torch.randn(mask.shape, generator=torch.Generator().manual_seed(k)).requires_grad_() for k in range(2)]
+    flat = [matrix.detach()[mask].double().numpy() for matrix in matrices]
+    told = EndToEnd(part.log, QUOTAS, 5.0, "gauss_newton")
+    told.single = single
     told.set_ranker(flat[1])
-    gradient, hessian = told(flat[0].double().numpy())
-    matrices = []
-    for values in flat:
-        matrix = torch.zeros(batch.mask.shape)
-        matrix[batch.mask] = values
-        matrices.append(matrix.requires_grad_())
-    loss = whole_loss(train, *matrices, tau=5.0, single=0.4)
+    gradient, hessian = told(flat[0])
+    pairs = [by_neural_sort(matrix, mask, quota, 5.0) for matrix, quota in zip(matrices, QUOTAS, strict=True)]
+    per_request = end_to_end(pairs, batch.label, mask) + single * end_to_end(pairs[:1], batch.label, mask)
+    loss = (per_request * count)[count > QUOTAS[0]].sum()
     loss.backward()
-    assert told.loss == pytest.approx(loss.item() / len(train.item), rel=1e-5)
-    np.testing.assert_allclose(gradient, matrices[0].grad[batch.mask].numpy(), rtol=1e-3, atol=1e-5)
+    assert told.loss == pytest.approx(loss.item() / len(part.log.item), rel=1e-5)
+    np.testing.assert_allclose(gradient, matrices[0].grad[mask].numpy(), rtol=1e-3, atol=1e-5)
     assert (hessian >= 0).all()
     assert hessian.max() > 0
     assert gradient.dtype == hessian.dtype == np.float32
 
 
 @pytest.mark.parametrize("hessian", ["gauss_newton", "absolute", "clipped", "constant"])
-@pytest.mark.parametrize("warm", [0, 10])
-def test_trees_descend_while_the_ranker_stands_still(hessian, warm):
-    """From the first tree on, and after trees that learnt something else."""
-    inputs, train = encoded(learnable())
-    torch.manual_seed(0)
-    ranker = stage_model("linear", inputs, True)
-    turns = Turns(turns=1, warm_trees=warm, hessian=hessian, epochs=0)
-    joint = in_turn(train, [0], ranker, named("lcron", tau=5.0), QUOTAS, SMALL, turns)
-    assert joint.history[0]["train"] < joint.history[0]["before"] * 0.99
+@pytest.mark.parametrize("warm_share", [0, 0.3])
+def test_trees_descend_while_the_ranker_stands_still(hessian, warm_share):
+    """From equal scores, and on top of trees that learnt the labels."""
+    (part,) = parts(learnable())
+    still = replace(SMALL, learning_rate=1e-12)
+    joint = in_turn(still, part, ranker(part), 0, Turns(turns=1, warm_share=warm_share, hessian=hessian))
+    assert joint.history[0]["after"] < joint.history[0]["before"] * 0.995
     assert joint.trees.booster.num_trees() == SMALL.trees
 
 
 def test_trees_and_ranker_in_turn_make_a_cascade_that_ranks():
     log = learnable(500)
-    train_log, test = log.take(np.arange(350)), log.take(np.arange(350, 500))
-    inputs, train = encoded(train_log)
-    torch.manual_seed(0)
-    ranker, loss = stage_model("linear", inputs, True), named("lcron", tau=5.0)
-    seen = []
+    part, test = parts(log.take(np.arange(350)), log.take(np.arange(350, 500)))
+    seen, rank = [], ranker(part)
 
-    def watch(stage: Trees, ranker: torch.nn.Module) -> dict[str, float]:
-        seen.append(stage.trees)
-        return {"ranker": float(ranker.layer.weight.detach().abs().sum())}
+    def watch(trees: Trees, rank: torch.nn.Module) -> dict[str, float]:
+        seen.append(trees.booster.num_trees())
+        return {"ranker": float(rank.layer.weight.detach().abs().sum())}
 
-    turns = Turns(turns=5, warm_trees=5, epochs=3, batch=64, learning_rate=0.05)
-    joint = in_turn(train, seen_columns(inputs), ranker, loss, QUOTAS, SMALL, turns, watch)
+    joint = in_turn(SMALL, part, rank, 0, Turns(turns=5, warm_share=1 / 6), watch)
     assert seen == [10, 15, 20, 25, 30]
     assert len({about["ranker"] for about in joint.history}) == 5
-    assert (loss.weights.log.detach() != 0).all()
-    part = inputs.encode(test)
-    scores = [scores_of(model, part).numpy() for model in (joint.trees, joint.ranker)]
-    random = [np.random.default_rng(0).normal(size=len(test.item)) for _ in range(2)]
-    got, chance = (evaluate(test, ("prerank", "rank"), both, QUOTAS).metrics for both in (scores, random))
+    assert len({about["single"] for about in joint.history}) == 5
+    scores = [model.score(test) for model in (joint.trees, joint.rank)]
+    random = [np.random.default_rng(0).normal(size=len(test.log.item)) for _ in range(2)]
+    got, chance = (evaluate(test.log, ("prerank", "rank"), both, QUOTAS).metrics for both in (scores, random))
     assert got["joint_recall"] > chance["joint_recall"] + 0.15
+    assert got["recall_prerank"] > chance["recall_prerank"] + 0.1
 
 
-def test_the_same_seed_makes_the_same_trees():
-    inputs, train = encoded(learnable(100))
-    texts = []
-    for _ in range(2):
-        torch.manual_seed(1)
-        ranker = stage_model("linear", inputs, True)
-        turns = Turns(turns=2, warm_trees=5, epochs=1, batch=32)
-        joint = in_turn(train, [0], ranker, named("lcron", tau=5.0), QUOTAS, SMALL, turns)
-        texts.append(joint.trees.booster.model_to_string())
-    assert texts[0] == texts[1]
+def test_the_same_seed_makes_the_same_cascade():
+    (part,) = parts(learnable(100))
+    first, second = (in_turn(SMALL, part, ranker(part), 4, Turns(turns=2)) for _ in range(2))
+    assert first.trees.booster.model_to_string() == second.trees.booster.model_to_string()
+    np.testing.assert_array_equal(first.rank.score(part), second.rank.score(part))
 
 
-def test_only_neural_sort_has_the_derivatives():
-    inputs, train = encoded(learnable(20))
-    with pytest.raises(ValueError, match="neural_sort only"):
-        in_turn(train, [0], stage_model("linear", inputs, True), named("lcron_cut"), QUOTAS, SMALL, Turns())
+@pytest.mark.parametrize("loss", ["lcron_cut", "rankflow"])
+def test_other_losses_are_refused(loss):
+    (part,) = parts(learnable(20))
+    with pytest.raises(ValueError, match=f"loss {loss}: trees descend lcron or lcron_e2e alone"):
+        in_turn(replace(SMALL, loss=loss, tau=None), part, ranker(part), 0)
 
 
-def test_pointwise_trees_learn_soft_labels_and_weights():
-    inputs, train = encoded(learnable())
-    columns = seen_columns(inputs)
-    assert 1 not in columns  # the ranker's own
-    hard, soft = pointwise(train, columns, SMALL), pointwise(train, columns, SMALL, train.label.numpy() * 0.5)
-    batch = train.batch(torch.arange(5))
-    assert (torch.sigmoid(hard(batch))[batch.mask].mean() > torch.sigmoid(soft(batch))[batch.mask].mean() * 1.4).all()
-    assert (hard(batch)[~batch.mask] == 0).all()
-    flat = scores_of(hard, train)
-    expected = hard.booster.predict(trees.table(train.features, train.item, columns), raw_score=True)
-    np.testing.assert_allclose(flat, expected, rtol=1e-5, atol=1e-6)
-
-
-def test_trees_may_be_cut_short():
-    _, train = encoded(learnable(60))
-    whole = pointwise(train, [0], SMALL)
-    short, batch = Trees(whole.booster, [0], trees=3), train.batch(torch.arange(5))
-    assert not torch.equal(short(batch), whole(batch))
-    text = lightgbm.Booster(model_str=whole.booster.model_to_string(num_iteration=3))
-    torch.testing.assert_close(short(batch), Trees(text, [0])(batch))
-
-
-def test_steps_see_every_request_once_an_epoch():
-    _, train = encoded(learnable(50))
-    steps = Steps(train, Turns(turns=3, epochs=2, batch=8), torch.Generator().manual_seed(0))
-    drawn = [steps.until(share) for share in (1 / 3, 2 / 3, 1)]
-    assert [len(part) for part in drawn] == [5, 4, 5]
-    both = [int(request) for part in drawn for batch in part for request in batch]
+def test_an_epoch_sees_every_request_once():
+    batches = epochs(50, replace(SMALL, epochs=2, batch=8), 0)
+    assert len(batches) == 14
+    both = [int(request) for batch in batches for request in batch]
     assert sorted(both[:50]) == sorted(both[50:]) == list(range(50))
+    assert both[:50] != both[50:]
