@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from narrows.cli.codesign import offpolicy
+from narrows.cli.codesign import offpolicy, run
 from narrows.cli.command import Command, example_lines
 from narrows.pipeline import Pipeline
 
-ACTIONS: tuple[Command, ...] = (offpolicy.ACTION,)
+ACTIONS: tuple[Command, ...] = (run.ACTION, offpolicy.ACTION)
 """The first is meant where none is named: ``narrows codesign FILE``."""
 
 
 def arguments(parser: argparse.ArgumentParser, pipeline: Pipeline) -> None:
     """One subcommand for each action."""
+    parser.action_meant = ACTIONS[0].name  # type: ignore[attr-defined]  # of our own kind of parser
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for action in ACTIONS:
         epilog = f"examples:\n{example_lines(action.examples)}" if action.examples else ""

@@ -39,7 +39,7 @@ def front(summary: Summary) -> Markup:
         px, py = x(row.money), y(row.quality.value)
         kind = "good" if at in summary.front else "plain"
         parts += [line(px, y(row.quality.low), px, y(row.quality.high), kind), dot(px, py, kind, 5)]
-        tx, ty = _free(taken, px + 8, py - 7)
+        tx, ty = _free(taken, px, py)
         parts.append(text(tx, ty, at + 1, "strong"))
     what = (
         f"Each dot is a design, numbered as in the table below; the line through it is the 95% interval of its {metric} over users "
@@ -103,8 +103,12 @@ def _leading(amount: float) -> float:
 
 
 def _free(taken: list[tuple[float, float]], x: float, y: float) -> tuple[float, float]:
-    """A place for a number that covers no other: the one given, or above it."""
-    while any(abs(x - other) < 18 and abs(y - height) < 12 for other, height in taken) and y > TOP:
-        y -= 12
-    taken.append((x, y))
-    return x, y
+    """A place beside a dot for its number that covers no other number: of four, the first that is free."""
+    places = [(x + dx, y + dy) for dx, dy in ((8, -7), (-16, -7), (8, 17), (-16, 17))]
+
+    def free(place: tuple[float, float]) -> bool:
+        return all(abs(place[0] - other[0]) >= 16 or abs(place[1] - other[1]) >= 12 for other in taken)
+
+    chosen = next(filter(free, places), places[0])
+    taken.append(chosen)
+    return chosen

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from markupsafe import Markup
 
 from narrows.codesign.summary import Row, Summary
 from narrows.markup import section, table, together
-from narrows.markup.drawing import bar, figure, line, linear, percent, text
+from narrows.markup.drawing import bar, figure, line, linear, percent, text, ticks
 
-LEFT, RIGHT, TOP, STEP, HEIGHT = 250.0, 640.0, 40.0, 26.0, 16.0
+LEFT, RIGHT, TOP, STEP, HEIGHT = 250.0, 640.0, 48.0, 26.0, 16.0
 MOST = 12
 """Designs that are drawn; the table has all."""
-KINDS = ("lost", "other", "plain", "band")
-"""Of what is lost: in the last stage, in the one before, and so on."""
+KINDS = ("other", "lost")
+"""Of what the first and the last stage lose."""
+CANDIDATES = "plain"
+MEANINGS = {
+    "main": "kept",
+    "lost": "lost by the last stage",
+    "other": "by the one before",
+    CANDIDATES: "by the candidates",
+}
+Levels = list[tuple[str, float]]
+"""Kinds and amounts, what is kept first."""
 
 
 def survival(summary: Summary) -> Markup:
@@ -71,7 +80,7 @@ def _value(summary: Summary) -> Markup:
         (
             row.name,
             f"{row.metrics['value']:.4f}",
-            *(f"{amount:.4f}" for _, amount in _padded(_regrets(row)[1:])),
+            *_amounts(_regrets(row)),
             f"{row.metrics['oracle_share']:.1%}",
         )
         for row in summary.rows
@@ -90,26 +99,28 @@ def _value(summary: Summary) -> Markup:
     )
 
 
-def _falls(row: Row) -> list[tuple[str, float]]:
+def _falls(row: Row) -> Levels:
     """What is kept in the end, then what each stage loses, the last stage first; they sum to 1."""
     left, lost = 1.0, []
-    for stage in row.stages:
+    for stage, kind in zip(row.stages, KINDS[-len(row.stages) :], strict=True):
         kept = left * row.metrics[f"survival_{stage}"]
-        lost.append((stage, left - kept))
+        lost.append((kind, left - kept))
         left = kept
-    return [("kept", left), *reversed(lost)]
+    return [("main", left), *reversed(lost)]
 
 
-def _regrets(row: Row) -> list[tuple[str, float]]:
+def _regrets(row: Row) -> Levels:
     """The value, then what each stage loses, the last first, and what the candidates lack."""
     metrics = row.metrics
-    lost = [(stage, max(0.0, metrics[f"regret_{stage}"])) for stage in reversed(row.stages)]
-    return [("value", metrics["value"]), *lost, ("candidates", max(0.0, metrics.get("regret_candidates", 0.0)))]
+    kinds = zip(reversed(row.stages), reversed(KINDS), strict=False)
+    lost = [(kind, max(0.0, metrics[f"regret_{stage}"])) for stage, kind in kinds]
+    return [("main", metrics["value"]), *lost, (CANDIDATES, max(0.0, metrics.get("regret_candidates", 0.0)))]
 
 
-def _padded(lost: list[tuple[str, float]]) -> list[tuple[str, float]]:
-    """A single stage has no stage before it."""
-    return lost if len(lost) > 2 else [lost[0], ("", 0.0), *lost[1:]]
+def _amounts(levels: Levels) -> list[str]:
+    """What the last stage, the one before and the candidates lose; a single stage has none before it."""
+    lost = dict(levels[1:])
+    return [f"{lost[kind]:.4f}" if kind in lost else "" for kind in (*reversed(KINDS), CANDIDATES)]
 
 
 def _best(summary: Summary) -> list[Row]:
@@ -117,21 +128,28 @@ def _best(summary: Summary) -> list[Row]:
     return rows[:MOST]
 
 
-def _bars(title: str, rows: Sequence[tuple[str, list[tuple[str, float]]]], words: Any) -> tuple[float, list[Any]]:
+def _bars(title: str, rows: Sequence[tuple[str, Levels]], words: Callable[[float], str]) -> tuple[float, list[Any]]:
     """Stacked bars: the height of the drawing, and its parts."""
     most = max(sum(amount for _, amount in levels) for _, levels in rows) or 1.0
     x = linear(0, most, LEFT, RIGHT)
-    parts: list[Any] = [text(LEFT, 14, title, "soft")]
+    parts: list[Any] = [text(0, 14, title, "soft")]
+    used = {kind for _, levels in rows for kind, amount in levels if amount > 0}
+    place = LEFT
+    for kind, meaning in MEANINGS.items():
+        if kind in used:
+            parts += [bar(place, 5, 10, 10, kind), text(place + 14, 14, meaning, "soft")]
+            place += 28 + 6.2 * len(meaning)
     bottom = TOP + STEP * len(rows)
-    for at in range(5):
-        parts.append(line(x(most * at / 4), TOP - 8, x(most * at / 4), bottom, "grid"))
-        parts.append(text(x(most * at / 4), TOP - 12, words(most * at / 4), "soft", "middle"))
+    for mark in (each for each in ticks(most) if each <= most * 1.0001):
+        parts += [
+            line(x(mark), TOP - 8, x(mark), bottom, "grid"),
+            text(x(mark), TOP - 12, f"{mark:g}", "soft", "middle"),
+        ]
     for number, (name, levels) in enumerate(rows):
         y, start = TOP + STEP * number, 0.0
         parts.append(text(0, y + 13, name if len(name) <= 38 else f"{name[:37]}…"))
-        for place, (_, amount) in enumerate(levels):
+        for kind, amount in levels:
             if amount > 0:
-                kind = "main" if not place else KINDS[min(place - 1, len(KINDS) - 1)]
                 parts.append(bar(x(start), y, x(start + amount) - x(start) - 1, HEIGHT, kind))
             start += amount
         parts.append(text(RIGHT + 8, y + 13, words(levels[0][1]), "strong"))
