@@ -61,7 +61,11 @@ class Trainer:
             Neural(stage_model(name, part.inputs, ranker=name == "din", embedding_size=4, hidden=(8, 4)))
             for name in ("two_tower", "din")[-len(design.stages) :]
         )
-        middle = GOOD[design.scheme] + 0.01 * design.widths[0] * (len(design.stages) > 1) - abs(np.log(design.learning_rate / 0.01)) * 0.01
+        middle = (
+            GOOD[design.scheme]
+            + 0.01 * design.widths[0] * (len(design.stages) > 1)
+            - abs(np.log(design.learning_rate / 0.01)) * 0.01
+        )
         ndcg = middle + 0.02 * random.normal(size=len(part.log)) + 0.01 * np.sin(part.log.user)
         ndcg[0] = np.nan
         by_request = {"ndcg": ndcg, "joint_recall": ndcg - 0.1, "value": 2 * ndcg}

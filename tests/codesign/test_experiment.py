@@ -14,6 +14,7 @@ from narrows.codesign.execute import Progress, execute, in_words
 from narrows.codesign.experiment import READY, ExperimentError, Tune, read
 from narrows.codesign.results import Outcomes, fingerprint_of
 from narrows.codesign.run import run
+from narrows.codesign.source import prepare
 from narrows.codesign.tuning import tuned
 from tests.codesign.experiments import TEXT, Trainer, planned, written
 from tests.codesign.small_log import small_log
@@ -115,6 +116,14 @@ def test_an_experiment_without_designs_is_refused(tmp_path):
         planned(tmp_path, text)
     with pytest.raises(ExperimentError, match="no ready experiment"):
         read(Path("nonsense"))
+
+
+def test_another_log_makes_another_experiment(tmp_path):
+    written(tmp_path)
+    made = read(Path("widths"), tmp_path / "log")
+    assert made.experiment.name == "widths-log"
+    assert made.experiment.main_metric == "joint_recall"
+    assert len(prepare(made, tmp_path / "var").load()) == 120
 
 
 def test_every_design_gets_as_many_trials_and_every_seed(tmp_path):
