@@ -1,5 +1,6 @@
 """``python -m bench.allocation``: what do widths by request (DCAF) gain over fixed ones, in worlds and on a flow log?
 
+The ranker sees a signal that the pre-ranker does not, and learns from all candidates: else width buys nothing to begin with.
 Trains an independent cascade on the oldest requests, learns value curves and the price of compute on the validation part, and
 serves the test part. Costs are the candidates that reach the ranker. Prints Markdown.
 """
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--log", type=Path, metavar="DIR", help="a flow log instead of worlds")
     args = parser.parse_args()
-    design = Design(widths=(30, 10), batch=128, learning_rate=0.01)
+    design = Design(widths=(30, 10), batch=64, learning_rate=0.01, exposure="all")
     print(
         "| seed | budget | spent | fixed | widths by request [95%] | of what hindsight gains | compute saved at equal value |\n|---|---|---|---|---|---|---|"
     )
@@ -49,7 +50,16 @@ def main() -> None:
         else:
             world = World(users=max(100, args.requests // 5), items=1500, days=60, sessions_per_day=0.5, seed=seed + 1)
             log = flow_log(
-                FlowWorld(requests=args.requests, world=world, seed=seed + 1, recalled=120, keep=(90, 30, 10), sample=0)
+                FlowWorld(
+                    requests=args.requests,
+                    world=world,
+                    seed=seed + 1,
+                    recalled=120,
+                    keep=(90, 30, 10),
+                    sample=0,
+                    gap="signal",
+                    signal=0.6,
+                )
             )
         for each in of_log(log, design, seed):
             gain, most = each.adaptive, each.hindsight - each.fixed
