@@ -29,7 +29,7 @@ def designs() -> list[int]:
     return [each["design"] for each in json.loads(run_codesign(file(), "--list", "--json"))]
 
 
-@task(map_index_template="{{ design }}")
+@task(map_index_template="{{ design }}", doc_md="Tune, train and judge one design.")
 def design(number: int) -> int:
     """Tune, train and judge one design."""
     context: Any = get_current_context()
