@@ -71,11 +71,11 @@ class Tune:
 class Budget:
     """What a request may cost to serve; the verdict names the best design within each that is given."""
 
-    flops: float | None = Field(default=None, gt=0)
+    flops: float | None = Field(default=None, gt=0, description="a number above 0")
     """Operations a request."""
-    cpu_seconds: float | None = Field(default=None, gt=0)
+    cpu_seconds: float | None = Field(default=None, gt=0, description="a number above 0")
     """CPU seconds a thousand requests."""
-    money: float | None = Field(default=None, gt=0)
+    money: float | None = Field(default=None, gt=0, description="a number above 0")
     """In the currency of the prices, a billion requests."""
 
 
@@ -133,11 +133,12 @@ class Planned:
     """Of the designs, in which they differ."""
 
 
-def read(file: Path) -> Planned:
+def read(file: Path, log: Path | None = None) -> Planned:
     """Read and check the file of an experiment.
 
     Args:
         file: the file, or the name of one that comes with the package, such as ``widths``.
+        log: the folder of another flow log than the file's; the experiment is then named after it too.
 
     Raises:
         ExperimentError: it is no experiment; one line says where and why.
@@ -148,6 +149,9 @@ def read(file: Path) -> Planned:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ExperimentError(f"{path} cannot be read: {error}") from error
     try:
+        if log is not None:
+            values["data"] = {"log": str(log.absolute())}
+            values["name"] = f"{values.get('name', '')}-{_word(log.absolute().name)}"
         experiment = validated(Experiment, values)
         chosen = _designs(experiment)
         _check_data(experiment.data, path)
@@ -169,6 +173,11 @@ def found(file: Path) -> Path:
         return ready
     names = ", ".join(sorted(each.stem for each in READY.glob("*.toml")))
     raise ExperimentError(f"there is no file {file}, and no ready experiment of this name: there are {names}")
+
+
+def _word(name: str) -> str:
+    """A folder's name as a part of an experiment's."""
+    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name.lower())
 
 
 def _designs(experiment: Experiment) -> list[Design]:

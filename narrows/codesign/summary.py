@@ -14,6 +14,8 @@ from narrows.codesign.experiment import Planned
 from narrows.codesign.results import Result
 from narrows.codesign.seeds import Interval, Judged, drawn, interval, means
 
+BOUGHT = ("widths", "embedding_size", "hidden", "rank_hidden", "trees", "leaves", *Design().stages)
+"""Settings in which more compute can be bought: sizes and kinds of models."""
 MOST = 0.8
 """Share of a rise in cost that must be one stage's for the rise to be that stage's."""
 
@@ -139,9 +141,13 @@ def steps(rows: Sequence[Row], pairs: dict[tuple[int, int], Pair]) -> list[Step]
             for field in fields(Design)
             if getattr(one.design, field.name) != getattr(other.design, field.name)
         ]
-        tuned = {"learning_rate", "batch", "tau", "tree_learning_rate"}
         rise = other.metrics["flops"] - one.metrics["flops"]
-        if len(set(differing) - tuned) != 1 or one.stages != other.stages or rise <= 0.01 * one.metrics["flops"]:
+        if (
+            len(differing) != 1
+            or differing[0] not in BOUGHT
+            or one.stages != other.stages
+            or rise <= 0.01 * one.metrics["flops"]
+        ):
             continue
         by_stage = {stage: other.metrics[f"flops_{stage}"] - one.metrics[f"flops_{stage}"] for stage in one.stages}
         stage = max(by_stage, key=lambda name: by_stage[name])

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from narrows.codesign.allocation import allocate, at_price, pooled, price_of
+from narrows.codesign.budgets import Stages, compared
 from narrows.codesign.curves import SIGNALS, Curves, fixed_at, in_hindsight, out_of_sample, realised, signals
 from narrows.codesign.errors import CodesignError
 
@@ -122,3 +123,45 @@ def test_signals_are_finite_for_awkward_requests():
     assert rows.shape == (3, len(SIGNALS))
     assert np.isfinite(rows).all()
     assert rows[0].tolist() == [0] * len(SIGNALS)
+
+
+def stages(count: int, seed: int) -> Stages:
+    """Requests as a log with the scores of two stages."""
+    from narrows.codesign.log import FlowLog
+
+    random = np.random.default_rng(seed)
+    unsure = random.random(count) < 0.3
+    gain = (random.random(40 * count) < 0.15) * 1.0
+    noise, pull = (np.repeat(np.where(unsure, *pair), 40) for pair in ((3.0, 0.1), (1.0, 3.0)))
+    rows = 40 * count
+    log = FlowLog(
+        stages=("a", "b"), columns=(), seen_from=np.zeros(0, np.int8), bounds=np.arange(count + 1) * 40, user=np.arange(count) // 3,
+        time=np.arange(count), sequence=np.zeros((count, 2), np.int32), item=np.ones(rows, np.int32), features=np.zeros((rows, 0), np.float32),
+        reached=np.ones(rows, np.int8), label=gain.astype(np.float32), weight=np.ones(rows, np.float32),
+        score=np.zeros((rows, 2), np.float32), rank=np.zeros((rows, 2), np.int32),
+    )  # fmt: skip
+    return Stages(log, pull * gain + noise * random.normal(size=rows), gain + 0.3 * random.normal(size=rows))
+
+
+def test_compared_gives_quality_at_equal_compute_and_compute_at_equal_quality():
+    widths = (5, 10, 20, 40)
+    found = compared(stages(3000, 0), stages(1500, 1), widths, np.array(widths, float), (10.0, 15.0), np.ones(10))
+    for each in found:
+        assert each.spent == pytest.approx(each.budget, rel=0.15)
+        assert each.adaptive.low > 0
+        assert each.adaptive.value < each.hindsight - each.fixed
+        assert 0 < each.saved < 0.7
+
+
+def test_where_requests_are_alike_nothing_is_gained():
+    random = np.random.default_rng(0)
+
+    def alike(seed: int) -> Stages:
+        made = stages(1500, seed)
+        gain = made.log.label.astype(float)
+        return Stages(made.log, gain + random.normal(size=len(gain)), gain + 0.3 * random.normal(size=len(gain)))
+
+    widths = (5, 10, 20, 40)
+    (found,) = compared(alike(0), alike(1), widths, np.array(widths, float), (15.0,), np.ones(10))
+    assert found.adaptive.value / found.fixed < 0.05
+    assert abs(found.saved) < 0.25

@@ -24,6 +24,12 @@ def arguments(parser: argparse.ArgumentParser, pipeline: Pipeline) -> None:
         "experiment", type=Path, metavar="FILE",
         help="the experiment (TOML), or the name of a ready one, such as widths; all: docs/codesign.md",
     )  # fmt: skip
+    parser.add_argument(
+        "--log",
+        type=Path,
+        metavar="DIR",
+        help="another flow log than the file's (narrows codesign log); results are named after it",
+    )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="designs that are trained at once (default 1)")
     parser.add_argument(
         "--design", type=int, metavar="N", help="run this one alone, counted from 1, and write no report"
@@ -39,7 +45,7 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
     from narrows.codesign.errors import CodesignError
     from narrows.codesign.experiment import read
 
-    planned = read(args.experiment)
+    planned = read(args.experiment, args.log)
     if args.jobs < 1:
         raise CodesignError(f"--jobs {args.jobs}: give 1 or more")
     if args.only_list:
@@ -128,6 +134,7 @@ ACTION = Command(
     (
         ("narrows codesign widths", "a ready experiment: how many candidates should each stage keep?"),
         ("narrows codesign my-question.toml --jobs 2", "your own, two designs at once; again: goes on where it was"),
+        ("narrows codesign scheme --log flow", "a ready one, on the log that `narrows codesign log` wrote"),
         ("narrows codesign my-question.toml --list", "its designs, without running them"),
     ),
 )
