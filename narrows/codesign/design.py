@@ -16,6 +16,8 @@ SCHEMES: dict[str, str] = {
     "single": "no pre-ranker: the ranker scores all candidates",
 }
 """The training schemes and what they are."""
+OF_TREES = ("lcron", "lcron_e2e")
+"""The losses that a LightGBM pre-ranker can descend: those with a gradient and hessian for trees."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -80,6 +82,8 @@ class Design:
 
             if self.loss not in LOSSES:
                 raise ValueError(f"no loss is named {self.loss!r}; there are {', '.join(LOSSES)}.")
+            if self.prerank == "lightgbm" and self.loss not in OF_TREES:
+                raise ValueError(f"loss = {self.loss!r}: trees descend {' or '.join(OF_TREES)} alone.")
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -84,9 +84,14 @@ def survival(design: Design, part: Part, seed: int) -> tuple[Scorer, ...]:
 
 
 def joint(design: Design, part: Part, seed: int) -> tuple[Scorer, ...]:
-    """Both stages on one loss of the whole cascade."""
+    """Both stages on one loss of the whole cascade; trees and the ranker are updated in turn."""
     from narrows.codesign import losses
 
+    if design.prerank == "lightgbm":
+        from narrows.codesign.boosting import in_turn
+
+        done = in_turn(design, part, ranker(design, part), seed)
+        return done.trees, done.rank
     given: dict[str, Any] = {} if design.tau is None else {"tau": design.tau}
     loss = losses.named(design.loss, **given).to(part.device)
     prerank, rank = pre_ranker(design, part), ranker(design, part)

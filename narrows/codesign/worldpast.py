@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from narrows.codesign.log import Array
+from narrows.codesign.sequences import latest, matches
 from narrows.world.items import Catalogue, catalogue
 from narrows.world.log import sought, viewed
 from narrows.world.policy import estimate, shelf, show
@@ -15,8 +16,6 @@ from narrows.world.sessions import DAY, MICROSECONDS, sessions
 from narrows.world.settings import World
 from narrows.world.users import Users, users
 
-LENGTH = 50
-"""Events of a sequence, the latest ones."""
 COLUMNS = (
     "item_popularity", "item_rate", "item_age", "price", "user_views", "hour_sin", "hour_cos",
     "item_views", "subcategory_share", "brand_share",
@@ -74,13 +73,13 @@ class Past:
         def share(of: Array) -> Array:
             """How much of the sequence is like the candidate."""
             past = np.where(there, of[np.maximum(sequence - 1, 0)], -1)
-            return _matches(past, request, of[item]) / count[request]
+            return matches(past, request, of[item]) / count[request]
 
         return np.stack(
             [
                 np.log1p(views)[item], rate[item], day - items.born[item], items.price[item],
                 np.log1p(self.views_before[places])[request], np.sin(angle)[request], np.cos(angle)[request],
-                _matches(sequence, request, item + 1), share(items.group), share(items.brand),
+                matches(sequence, request, item + 1), share(items.group), share(items.brand),
             ],
             1, dtype=np.float32,
         )  # fmt: skip
@@ -113,38 +112,10 @@ def past_of(world: World, on_day: Callable[[Users, int], Users], first: int, req
         if day >= first:
             visits.append(np.stack([visit.who, visit.number, visit.begin, np.full(len(visit), day), visit.interest]))
     user, number, begin, day_of, interest = np.concatenate(visits, 1)
-    latest = np.argsort(begin, kind="stable")[-requests:]
-    user, number, begin, day_of, interest = (each[latest] for each in (user, number, begin, day_of, interest))
-    sequence, before = _sequences(np.concatenate(events, 1), user, begin)
+    last = np.argsort(begin, kind="stable")[-requests:]
+    user, number, begin, day_of, interest = (each[last] for each in (user, number, begin, day_of, interest))
+    sequence, before = latest(np.concatenate(events, 1), user, begin)
     return Past(
         items, user, number, begin // MICROSECONDS, day_of, begin // MICROSECONDS % DAY / 3600, interest, sequence,
         before, views, shown,
     )  # fmt: skip
-
-
-def _sequences(events: Array, user: Array, begin: Array) -> tuple[Array, Array]:
-    """The latest items before each request, and how many views there were.
-
-    Args:
-        events: int64 [3, events], user, time and item of all views.
-        user: int64 [requests].
-        begin: int64 [requests].
-    """
-    who, time, item = events[:, np.lexsort((events[1], events[0]))]
-    starts = np.searchsorted(who, user)
-    # One key for user and time: instants become their ranks, which fit below the number of instants.
-    instants = np.unique(time)
-    key = who * (len(instants) + 1) + np.searchsorted(instants, time)
-    end = np.searchsorted(key, user * (len(instants) + 1) + np.searchsorted(instants, begin))
-    place = end[:, None] - LENGTH + np.arange(LENGTH)
-    there = place >= starts[:, None]
-    return np.where(there, 1 + item[np.where(there, place, 0)], 0).astype(np.int32), end - starts
-
-
-def _matches(past: Array, request: Array, of: Array, block: int = 200_000) -> Array:
-    """How many entries of its request's row of ``past`` [requests, LENGTH] equal each value of ``of`` [rows]."""
-    parts = [
-        (past[request[first : first + block]] == of[first : first + block, None]).sum(1)
-        for first in range(0, len(of), block)
-    ]
-    return np.concatenate(parts) if parts else np.zeros(0, np.int64)

@@ -36,8 +36,6 @@ def test_the_schemes_are_those_that_are_described():
 @pytest.mark.parametrize("prerank", ["two_tower", "lightgbm"])
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_every_scheme_beats_chance_and_repeats(log, parts, scheme, prerank):
-    if scheme == "joint" and prerank == "lightgbm":
-        pytest.skip("trees in the joint scheme have tests of their own")
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
     design = replace(SMALL, scheme=scheme, prerank=prerank, epochs=4, learning_rate=0.02)
@@ -111,7 +109,7 @@ def test_scores_are_standardized_over_the_candidates_alone():
     ("wrong", "says"),
     [
         ({"widths": (10, 20)}, "grow along the cascade"), ({"widths": (10,)}, "give two"), ({"scheme": "magic"}, "scheme"),
-        ({"scheme": "joint", "loss": "none"}, "no loss is named"), ({"quotas": (1,)}, "one of at least 1"),
+        ({"scheme": "joint", "loss": "none"}, "no loss is named"), ({"scheme": "joint", "prerank": "lightgbm", "loss": "arf"}, "trees descend"), ({"quotas": (1,)}, "one of at least 1"),
         ({"colour": 1}, "colour"), ({"hidden": ()}, "hidden"), ({"rank_hidden": (0,)}, "at least 1 unit"),
     ],
 )  # fmt: skip
