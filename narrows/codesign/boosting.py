@@ -147,11 +147,3 @@ def epochs(requests: int, design: Design, seed: int) -> list[Tensor]:
     return [
         some for _ in range(design.epochs) for some in torch.randperm(requests, generator=generator).split(design.batch)
     ]
-
-
-def joint(design: Design, part: Part, seed: int) -> tuple[Trees, Neural]:
-    """The joint scheme with a LightGBM pre-ranker, as `schemes.joint` is with a neural one."""
-    from narrows.codesign.schemes import ranker
-
-    made = in_turn(design, part, ranker(design, part), seed)
-    return made.trees, made.rank
