@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
+from narrows.codesign.errors import CodesignError
+
 Array = np.ndarray
 ABOUT, REQUESTS, ROWS = "log.json", "requests.parquet", "rows.parquet"
 VERSION = 1
 
 
-class FlowLogError(Exception):
+class FlowLogError(CodesignError):
     """A flow log that cannot be read or split: the message says what to do."""
 
 

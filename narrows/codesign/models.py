@@ -118,15 +118,15 @@ class Din(Stage):
         self.layers = perceptron(3 * embedding_size + len(columns), hidden, 1)
 
     def forward(self, batch: Batch) -> Tensor:
-        item, events = self.embedding(batch.item), self.embedding(batch.sequence)
+        item, latest = self.embedding(batch.item), self.embedding(batch.sequence)
         there = batch.sequence != PADDING
         requests, n, size = item.shape
         turned = (item[:, :, None] * self.product).reshape(requests, n * ATTENTION, size)
-        inner = torch.bmm(turned, events.transpose(1, 2)).view(requests, n, ATTENTION, -1)
-        inner = functional.relu(inner + self.target(item)[..., None] + self.event(events).transpose(1, 2)[:, None])
+        inner = torch.bmm(turned, latest.transpose(1, 2)).view(requests, n, ATTENTION, -1)
+        inner = functional.relu(inner + self.target(item)[..., None] + self.event(latest).transpose(1, 2)[:, None])
         weights = torch.einsum("rnhl,h->rnl", inner, self.attention.weight[0]) + self.attention.bias
         weights = weights * (there / there.sum(1, keepdim=True).clamp(min=1))[:, None]
-        past = torch.bmm(weights, events.to(weights.dtype))
+        past = torch.bmm(weights, latest.to(weights.dtype))
         return self.layers(torch.cat([item, past, item * past, self.seen(batch)], 2))[..., 0].float()
 
 

@@ -68,8 +68,8 @@ def read(
     user = np.unique(rows["user_id"][first[order]], return_inverse=True)[1]
     item = np.unique(rows["video_id"], return_inverse=True)[1]
     viewed = rows[VIEW] > 0
-    events = np.stack([user[of_row[viewed]], time[viewed], item[viewed]])
-    sequence, views = latest(events, user, time[first[order]])
+    history = np.stack([user[of_row[viewed]], time[viewed], item[viewed]])
+    sequence, views = latest(history, user, time[first[order]])
     rank = np.zeros((len(chosen), len(STAGES)), np.int32)
     rank[:, -1] = np.maximum(np.nan_to_num(rows["rank_index"][chosen]), 0)
     return FlowLog(

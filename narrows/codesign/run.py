@@ -69,14 +69,14 @@ def run(
         parts: of this log, where they are at hand.
     """
     parts = parts or Parts.of(log)
-    examples = parts.train
-    _ = examples.encoded  # not part of the training's time: designs share it
+    part = parts.train
+    _ = part.encoded  # not part of the training's time: designs share it
     begin = time.perf_counter()
-    models = trained(design, examples, seed)
-    if examples.device.type == "cuda":
+    models = trained(design, part, seed)
+    if part.device.type == "cuda":
         torch.cuda.synchronize()
     seconds = time.perf_counter() - begin
-    part = parts.test if judge == "test" else parts.validation
-    scores = [model.score(part) for model in models]
-    judged = evaluate(part.log, design.stages, scores, design.served_widths, seed)
+    judged_part = parts.test if judge == "test" else parts.validation
+    scores = [model.score(judged_part) for model in models]
+    judged = evaluate(judged_part.log, design.stages, scores, design.served_widths, seed)
     return Outcome(judged.metrics, judged.by_request, judged.user, seconds, models)

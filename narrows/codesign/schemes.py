@@ -10,6 +10,7 @@ from torch import Tensor
 
 from narrows.codesign.batch import Batch
 from narrows.codesign.design import Design
+from narrows.codesign.errors import CodesignError
 from narrows.codesign.losses.relax import by_soft_cut
 from narrows.codesign.models import Stage, stage_model
 from narrows.codesign.train import Neural, Part, Scorer, fit, listwise, padded, pointwise, scores_of
@@ -19,7 +20,17 @@ SPREAD = 1e-6
 
 
 def trained(design: Design, part: Part, seed: int) -> tuple[Scorer, ...]:
-    """The stages of a design, trained on a part of a log; the caller's random numbers stay as they are."""
+    """The stages of a design, trained on a part of a log; the caller's random numbers stay as they are.
+
+    Raises:
+        CodesignError: an apart trained ranker is to learn from what the logged ranker was given, and it was given nothing.
+    """
+    apart = design.scheme in ("independent", "distilled", "survival") and design.exposure == "own"
+    if apart and not (part.log.reached >= len(part.log.stages) - 1).any():
+        raise CodesignError(
+            "no candidate of the training requests came to the logged ranker: let the ranker learn from all candidates, "
+            'with exposure = "all"'
+        )
     devices = [part.device] if part.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)

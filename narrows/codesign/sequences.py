@@ -10,11 +10,11 @@ LENGTH = 50
 """Events of a sequence, the latest ones."""
 
 
-def latest(events: Array, user: Array, time: Array, length: int = LENGTH) -> tuple[Array, Array]:
+def latest(history: Array, user: Array, time: Array, length: int = LENGTH) -> tuple[Array, Array]:
     """The latest items before each request, and how many events there were before it.
 
     Args:
-        events: int64 [3, events]: user, time and item (from 0) of every event, in any order; numbers of users from 0.
+        history: int64 [3, events]: user, time and item (from 0) of every event, in any order; numbers of users from 0.
         user: int64 [requests].
         time: int64 [requests]: events of this instant or later do not count.
         length: of a sequence.
@@ -22,7 +22,7 @@ def latest(events: Array, user: Array, time: Array, length: int = LENGTH) -> tup
     Returns:
         int32 [requests, length], 1 + the items, the latest last, 0 = none; and int64 [requests].
     """
-    who, when, item = events[:, np.lexsort((events[1], events[0]))]
+    who, when, item = history[:, np.lexsort((history[1], history[0]))]
     # One key for user and instant: instants become their ranks, which stay below the factor.
     instants = np.unique(when)
     factor = len(instants) + 1

@@ -98,7 +98,7 @@ def past_of(world: World, on_day: Callable[[Users, int], Users], first: int, req
     everyone = users(world, items, 0, world.users)
     known = estimate(world, items, everyone)
     views, shown = np.zeros((2, world.days + 1, world.items), np.int64)
-    visits, events = [], []
+    visits, seen = [], []
     for day in range(world.days):
         today = on_day(everyone, day)
         visit = sessions(world, today, day)
@@ -106,7 +106,7 @@ def past_of(world: World, on_day: Callable[[Users, int], Users], first: int, req
         acts = [viewed(world, items, today, visit, lists, day), sought(world, today, visit)]
         item = np.concatenate([each.item for each in acts])
         session = np.concatenate([each.session for each in acts])
-        events.append(np.stack([visit.who[session], np.concatenate([each.time for each in acts]), item]))
+        seen.append(np.stack([visit.who[session], np.concatenate([each.time for each in acts]), item]))
         views[day + 1] = views[day] + np.bincount(item, minlength=world.items)
         shown[day + 1] = shown[day] + np.bincount(lists.items.ravel(), minlength=world.items)
         if day >= first:
@@ -114,7 +114,7 @@ def past_of(world: World, on_day: Callable[[Users, int], Users], first: int, req
     user, number, begin, day_of, interest = np.concatenate(visits, 1)
     last = np.argsort(begin, kind="stable")[-requests:]
     user, number, begin, day_of, interest = (each[last] for each in (user, number, begin, day_of, interest))
-    sequence, before = latest(np.concatenate(events, 1), user, begin)
+    sequence, before = latest(np.concatenate(seen, 1), user, begin)
     return Past(
         items, user, number, begin // MICROSECONDS, day_of, begin // MICROSECONDS % DAY / 3600, interest, sequence,
         before, views, shown,

@@ -8,6 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from narrows.codesign.design import SCHEMES, Design
+from narrows.codesign.errors import CodesignError
 from narrows.codesign.run import Parts, run
 from narrows.codesign.schemes import SCHEMES as FUNCTIONS
 from narrows.codesign.schemes import standard, trained
@@ -16,12 +17,12 @@ from narrows.codesign.worldlog import FlowWorld, flow_log
 from narrows.world.settings import World
 
 WORLD = World(users=300, items=200, days=30, sessions_per_day=0.5, subcategories=20, new_items=0.1, list_length=8)
-SMALL = Design(widths=(12, 6), embedding_size=4, hidden=(16, 8), rank_hidden=(16,), trees=20, leaves=4, batch=64)
+SMALL = Design(widths=(12, 6), embedding_size=4, hidden=(16, 8), rank_hidden=(16,), trees=10, leaves=4, batch=64)
 
 
 @pytest.fixture(scope="module")
 def log():
-    return flow_log(FlowWorld(world=WORLD, requests=1500, past_days=10, recalled=60, keep=(30, 15, 6), sample=6))
+    return flow_log(FlowWorld(world=WORLD, requests=900, past_days=10, recalled=60, keep=(30, 15, 6), sample=6))
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def test_the_schemes_are_those_that_are_described():
 def test_every_scheme_beats_chance_and_repeats(log, parts, scheme, prerank):
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
-    design = replace(SMALL, scheme=scheme, prerank=prerank, epochs=4, learning_rate=0.02)
+    design = replace(SMALL, scheme=scheme, prerank=prerank, epochs=3, learning_rate=0.03)
     one, again = (run(design, log, 3, parts=parts) for _ in range(2))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert one.metrics == pytest.approx(again.metrics, nan_ok=True)
@@ -62,8 +63,14 @@ def test_an_apart_trained_ranker_knows_only_what_the_logged_one_was_given(parts)
     assert (one != changed).any()
 
 
+def test_a_ranker_that_was_given_nothing_is_refused(parts):
+    part = replace(parts.train, log=replace(parts.train.log, reached=np.ones_like(parts.train.log.reached)))
+    with pytest.raises(CodesignError, match='exposure = "all"'):
+        trained(SMALL, part, 0)
+
+
 def test_a_distilled_pre_ranker_agrees_with_the_ranker_more_than_an_independent_one(log, parts):
-    design = replace(SMALL, exposure="all", epochs=4, learning_rate=0.02)
+    design = replace(SMALL, exposure="all", epochs=3, learning_rate=0.03)
     apart, student = (
         run(replace(design, scheme=scheme), log, 0, parts=parts) for scheme in ("independent", "distilled")
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from narrows.cli.codesign import offpolicy, run
+from narrows.cli.codesign import flow, offpolicy, run
 from narrows.cli.command import Command, example_lines
 from narrows.pipeline import Pipeline
 
-ACTIONS: tuple[Command, ...] = (run.ACTION, offpolicy.ACTION)
+ACTIONS: tuple[Command, ...] = (run.ACTION, flow.ACTION, offpolicy.ACTION)
 """The first is meant where none is named: ``narrows codesign FILE``."""
 
 

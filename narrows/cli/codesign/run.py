@@ -49,9 +49,10 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
         only = args.design - 1
         if not 0 <= only < len(planned.designs):
             raise CodesignError(f"--design {args.design}: {planned.file} has the designs 1 to {len(planned.designs)}")
+    from narrows.cli.codesign.tables import of_runs
     from narrows.codesign.execute import execute
 
-    results = execute(planned, settings.state, jobs=args.jobs, only=only)
+    results = execute(planned, settings.state, jobs=args.jobs, only=only, runs=lambda asof: of_runs(settings, asof))
     if only is not None:
         print(planned.names[only])
         return 0
