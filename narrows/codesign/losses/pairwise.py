@@ -105,7 +105,9 @@ class Icc(nn.Module):
 
     A stage's soft cut is ``I_i = sigmoid((s_i - s_i(q)) / tau)``, s_i(q) the score of its q-th candidate; the score is
     ``sum_{i < last} (prod_{h < i} I_h) (1 - I_i) s_i + (prod_h I_h) s_last``; pairs are wanted against unwanted. For two
-    stages that is ``(1 - I_1) s_1 + I_1 I_2 s_2``. It mixes the scales of the stages, so a shift of the scores changes it.
+    stages that is ``(1 - I_1) s_1 + I_1 I_2 s_2``. It mixes the scales of the stages, so a shift of the scores changes it: where
+    the ranker's scores of everything lie below the pre-ranker's, what is wanted gains by being cut, and the pre-ranker
+    learns the reverse order.
     """
 
     def __init__(self, stages: int, tau: float = 1e-3):
