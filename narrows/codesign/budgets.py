@@ -63,7 +63,8 @@ class Comparison:
     hindsight: float
     """Value at what was spent where every curve is known before: the most that there is to gain."""
     saved: float
-    """Share of the compute that widths by request save at the value that fixed widths have at the budget; less than 0 = it costs more."""
+    """Share of the compute that widths by request save at the value that fixed widths have at the budget: of what the cheapest fixed
+    widths of this value take. Less than 0 = they take more; NaN = they do not reach it."""
 
 
 def compared(
@@ -94,7 +95,7 @@ def compared(
         draws = drawn(both)
         more = interval(trial.value.mean() - fixed.mean(), draws[0] - draws[1])
         target = fixed_at(value, curves.cost, budget)
-        needed = float(np.interp(target, traced[1], traced[0]))
+        needed, cheapest = (_cheapest(*line, target) for line in (traced, _fixed_trace(value, curves.cost)))
         found.append(
             Comparison(
                 budget,
@@ -102,7 +103,7 @@ def compared(
                 float(fixed.mean()),
                 more,
                 in_hindsight(value, curves.cost, max(spent, float(cost[0]))),
-                1 - needed / budget,
+                1 - needed / cheapest,
             )
         )
     return found
@@ -120,6 +121,23 @@ def _trace(predicted: Array, value: Array, cost: Array) -> tuple[Array, Array]:
     points.sort()
     costs, values = np.array(points).T
     return costs, np.maximum.accumulate(values)
+
+
+def _fixed_trace(value: Array, cost: Array) -> tuple[Array, Array]:
+    """The same of fixed widths."""
+    costs = np.linspace(cost[0], cost[-1], 4 * PRICES)
+    return costs, np.array([fixed_at(value, cost, each) for each in costs])
+
+
+def _cheapest(costs: Array, values: Array, target: float) -> float:
+    """The least cost at which a rising line of values reaches the target, straight between points; NaN where it never does."""
+    reached = np.flatnonzero(values >= target * (1 - 1e-9))
+    if not len(reached):
+        return float("nan")
+    at = int(reached[0])
+    if not at or values[at] <= values[at - 1]:
+        return float(costs[at])
+    return float(np.interp(target, values[at - 1 : at + 1], costs[at - 1 : at + 1]))
 
 
 def _mixed(value: Array, cost: Array, spent: float) -> Array:

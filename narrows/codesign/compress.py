@@ -116,6 +116,8 @@ COMPRESSIONS: dict[str, Callable[..., nn.Module]] = {
 }  # fmt: skip
 PRECISIONS = ("float32", *COMPRESSIONS)
 """Values of a design's ``precision``; float32 is the model as trained."""
+OF_TREES = ("float32", "pruned")
+"""Those that trees have."""
 
 
 def compressed(scorer: Any, precision: str, keep: float = KEPT) -> Any:

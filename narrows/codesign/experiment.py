@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from narrows.codesign.cost import Prices
 from narrows.codesign.design import Design
-from narrows.codesign.designs import canonical, designs, named
+from narrows.codesign.designs import TREES, canonical, designs, named
 from narrows.codesign.errors import CodesignError
 from narrows.config.refusal import Refusal, validated
 
@@ -209,11 +209,17 @@ def _place(experiment: Experiment, listed: int, path: tuple[str | int, ...]) -> 
 
 
 def _check_precisions(chosen: Mapping[Design, None]) -> None:
-    from narrows.codesign.compress import PRECISIONS
+    from narrows.codesign.compress import OF_TREES, PRECISIONS
 
     for design in chosen:
         if design.precision not in PRECISIONS:
             raise Refusal(("grid", "precision"), f"= {design.precision!r}: give one of {', '.join(PRECISIONS)}.")
+        trees = TREES in (getattr(design, stage) for stage in design.stages)
+        if trees and design.precision not in OF_TREES:
+            raise Refusal(
+                ("grid", "precision"),
+                f"= {design.precision!r} is not for trees: give {' or '.join(OF_TREES)} with {TREES}.",
+            )
 
 
 def _check_data(data: Data, path: Path) -> None:

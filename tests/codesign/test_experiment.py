@@ -95,6 +95,11 @@ def test_idle_settings_make_no_other_design():
         ('name = "small"', 'name = "A b"', "name = 'A b': give lower-case letters"),
         ("[grid]", "[grid", "cannot be read"),
         ("[budget]", "[bugdet]", "'bugdet' is not a known"),
+        (
+            'scheme = "single"',
+            'prerank = "lightgbm"\nprecision = "int8"',
+            "precision = 'int8' is not for trees: give float32 or pruned",
+        ),
         ('scheme = "single"', 'precision = "int3"', "precision = 'int3': give one of float32"),
     ],
 )
