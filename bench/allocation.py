@@ -63,9 +63,10 @@ def main() -> None:
             )
         for each in of_log(log, design, seed):
             gain, most = each.adaptive, each.hindsight - each.fixed
+            saved = f"{each.saved:+.0%}" if each.saved == each.saved else "never as good"
             print(
                 f"| {seed} | {each.budget:g} | {each.spent:.1f} | {each.fixed:.4f} | {gain.value / each.fixed:+.2%} "
-                f"[{gain.low / each.fixed:+.2%}, {gain.high / each.fixed:+.2%}] | {gain.value / most if most > 0 else 0:.0%} | {each.saved:+.0%} |",
+                f"[{gain.low / each.fixed:+.2%}, {gain.high / each.fixed:+.2%}] | {gain.value / most if most > 0 else 0:.0%} | {saved} |",
                 flush=True,
             )
 
