@@ -14,11 +14,13 @@ from narrows.codesign.cost import Prices, Seconds, StageCost, cascade_cost, stag
 from narrows.codesign.counting import comparisons, counted, dot_products, parameter_bytes
 from narrows.codesign.errors import CodesignError
 from narrows.codesign.models import stage_model
+from narrows.codesign.train import Neural, Part
 from tests.codesign.small_log import small_log
 
 LOG = small_log(requests=24)
 INPUTS = Inputs.of(LOG)
-BATCH = INPUTS.encode(LOG).batch(torch.arange(24))
+PART = Part(LOG, INPUTS, torch.device("cpu"))
+BATCH = PART.encoded.batch(torch.arange(24))
 NAMES = ("two_tower", "mlp", "din", "linear")
 
 
@@ -47,7 +49,7 @@ def test_results_that_ended_do_not_count_as_alive():
 
 
 def test_the_mlp_s_operations_are_those_of_its_layers():
-    found = stage_cost(model("mlp"), BATCH, runs=2)
+    found = stage_cost(Neural(model("mlp")), PART, runs=2)
     width = 3 * 8 + INPUTS.width
     assert found.flops == pytest.approx(found.candidates * 2 * (width * 32 + 32 * 16 + 16))
     assert found.candidates == pytest.approx(LOG.sizes.mean())
@@ -58,9 +60,12 @@ def test_comparisons_of_trees_are_the_depths_that_rows_reach():
     rows = random.normal(size=(500, 3))
     data = lgb.Dataset(rows, rows[:, 0] + rows[:, 1] > 0)
     booster = lgb.train({"objective": "binary", "num_leaves": 2, "verbose": -1, "num_threads": 1}, data, 5)
-    assert comparisons(booster, rows) == 5
+    assert comparisons(booster) == 5
+    assert comparisons(booster, 3) == 3
     deeper = lgb.train({"objective": "binary", "num_leaves": 8, "verbose": -1, "num_threads": 1}, data, 4)
-    assert 4 * 2 < comparisons(deeper, rows) <= 4 * 7
+    leaves = np.asarray(deeper.predict(rows, pred_leaf=True))
+    assert 4 * 2 < comparisons(deeper) <= 4 * 7
+    assert leaves.shape == (500, 4)
     assert dot_products(3, 100, 16) == 2 * 3 * 100 * 16
 
 
@@ -68,25 +73,18 @@ class Trees:
     """A stage of trees, as the cost wants it."""
 
     def __init__(self) -> None:
-        rows = self.rows(BATCH)
-        data = lgb.Dataset(rows, BATCH.label[BATCH.mask].numpy())
         parameters = {"objective": "binary", "num_leaves": 4, "min_data_in_leaf": 5, "verbose": -1, "num_threads": 1}
-        self.booster = lgb.train(parameters, data, 6)
+        self.booster = lgb.train(parameters, lgb.Dataset(LOG.features.astype(float), LOG.label), 6)
 
-    def rows(self, batch) -> np.ndarray:
-        return batch.features[batch.mask].numpy().astype(float)
-
-    def __call__(self, batch) -> torch.Tensor:
-        scores = torch.zeros(batch.mask.shape)
-        scores[batch.mask] = torch.from_numpy(np.asarray(self.booster.predict(self.rows(batch)))).float()
-        return scores
+    def score(self, part: Part) -> np.ndarray:
+        return np.asarray(self.booster.predict(part.log.features.astype(float), raw_score=True))
 
 
 def test_a_cascade_s_later_stages_score_only_what_comes_to_them():
-    first, second = cascade_cost([Trees(), model("din")], BATCH, (4, 2), runs=2)
+    first, second = cascade_cost([Trees(), Neural(model("din"))], PART, (4, 2), runs=2)
     assert first.candidates == pytest.approx(LOG.sizes.mean())
     assert second.candidates == pytest.approx(np.minimum(LOG.sizes, 4).mean())
-    whole = stage_cost(model("din"), BATCH, runs=2)
+    whole = stage_cost(Neural(model("din")), PART, runs=2)
     assert second.flops / second.candidates < whole.flops / whole.candidates * 1.3
     assert 0 < first.flops < 6 * 3 * first.candidates
     assert set(second.flat("stage2")) >= {
@@ -117,7 +115,7 @@ def test_money_is_the_price_table_times_what_was_spent():
 def test_a_smaller_copy_scores_and_leaves_the_original(name, precision):
     whole = model(name).eval()
     before = [each.clone() for each in whole.state_dict().values()]
-    smaller = compressed(whole, precision)
+    smaller = compressed(Neural(whole), precision).model
     with torch.inference_mode():
         scores, right = smaller(BATCH), whole(BATCH)
     assert scores.shape == right.shape
@@ -129,13 +127,15 @@ def test_a_smaller_copy_scores_and_leaves_the_original(name, precision):
 
 def test_what_each_compression_saves():
     whole = model("mlp", (128, 64))
-    sizes = {name: parameter_bytes(compressed(whole, name).layers) for name in ("int8", "low_rank", "pruned")}
+    sizes = {
+        name: parameter_bytes(compressed(Neural(whole), name).model.layers) for name in ("int8", "low_rank", "pruned")
+    }
     dense = parameter_bytes(whole.layers)
     assert sizes["int8"] < 0.3 * dense
     assert sizes["low_rank"] < 0.6 * dense
     assert sizes["pruned"] < 0.55 * dense
     flops = {
-        name: counted(lambda name=name: compressed(whole, name)(BATCH)).flops
+        name: counted(lambda name=name: compressed(Neural(whole), name).model(BATCH)).flops
         for name in ("float32", "low_rank", "pruned")
     }
     assert flops["low_rank"] < 0.65 * flops["float32"]
@@ -145,7 +145,7 @@ def test_what_each_compression_saves():
 def test_low_rank_is_the_truncated_decomposition():
     layer = nn.Linear(40, 40)
     whole = nn.Sequential(layer)
-    thin = compressed(whole, "low_rank", keep=0.5)
+    thin = compressed(Neural(whole), "low_rank", keep=0.5).model
     values = torch.linalg.svdvals(layer.weight)
     product = thin[0][1].weight @ thin[0][0].weight
     assert float((layer.weight - product).detach().norm()) == pytest.approx(
@@ -158,7 +158,7 @@ def test_pruning_takes_the_units_that_count_least():
     with torch.no_grad():
         whole[0].weight.copy_(torch.tensor([[1.0, 0], [0, 0.01], [0, 2], [0.1, 0.1]]))
         whole[2].weight.fill_(1.0)
-    smaller = compressed(whole, "pruned", keep=0.5)
+    smaller = compressed(Neural(whole), "pruned", keep=0.5).model
     assert smaller[0].weight.tolist() == [[1.0, 0], [0, 2]]
     assert whole[0].weight.shape == (4, 2)
 
@@ -170,4 +170,4 @@ def test_trees_can_be_pruned_alone():
     with pytest.raises(CodesignError, match="keeps the first trees"):
         compressed(trees, "int8")
     with pytest.raises(CodesignError, match="there is no precision"):
-        compressed(model("mlp"), "int3")
+        compressed(Neural(model("mlp")), "int3")
