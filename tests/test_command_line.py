@@ -116,7 +116,7 @@ def test_every_command_has_json_examples_and_its_own_help():
         parser = build_parser(PIPELINE)
         (sub,) = (a.choices[name] for a in parser._actions if a.dest == "command")
         flags = [flag for action in sub._actions for flag in action.option_strings]
-        (inner,) = [action for action in sub._actions if action.dest == "room"] or [None]
+        (inner,) = [action for action in sub._actions if action.dest in ("room", "action")] or [None]
         for one in inner.choices.values() if inner else ():
             assert "--json" in one._option_string_actions, name
         assert ("--json" in flags) is (name not in NO_JSON and inner is None), name

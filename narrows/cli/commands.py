@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from narrows.cli import catalogue, completion, gc, rooms, running
 from narrows.cli.check import doctor
+from narrows.cli.codesign import command as codesign
 from narrows.cli.command import Command
 from narrows.cli.compare import runs as compare
 from narrows.cli.data import demo, init, world
@@ -28,6 +29,7 @@ COMMANDS: dict[str, Command] = {
         show.COMMAND,
         why.COMMAND,
         takedown.COMMAND,
+        codesign.COMMAND,
         gc.COMMAND,
         ui.COMMAND,
         catalogue.COMMAND,

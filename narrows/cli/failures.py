@@ -6,6 +6,7 @@ import errno
 
 from narrows.audit.contract import BrokenContract, ContractError
 from narrows.cli.airflow.workflow import WorkflowError
+from narrows.codesign.errors import CodesignError
 from narrows.engine.cluster import ClusterError
 from narrows.engine.java import JavaError
 from narrows.engine.memory import OutOfMemory
@@ -18,7 +19,7 @@ from narrows.world.settings import WorldError
 
 REMEDIES = (
     SettingsError, SourceError, StoreError, ContractError, BrokenContract, JavaError, ReasonsError,
-    TrackingError, WorkflowError, WorldError, OutOfMemory, ClusterError,
+    TrackingError, WorkflowError, WorldError, OutOfMemory, ClusterError, CodesignError,
 )  # fmt: skip
 """Errors whose message is all there is to say."""
 FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full")

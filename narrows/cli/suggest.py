@@ -12,9 +12,14 @@ class Parser(argparse.ArgumentParser):
 
     before_command: tuple[str, ...] = ()
     """Flags that stand before the command."""
+    action_meant: str = ""
+    """The subcommand that is meant where the first argument is none: ``codesign FILE`` is ``codesign run FILE``."""
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """Refuse a flag that there is not, before something else is found missing."""
+        if self.action_meant and args and self._subparsers and not str(args[0]).startswith("-"):
+            known = self._subparsers._group_actions[0].choices or ()
+            args = list(args) if args[0] in known else [self.action_meant, *args]
         if args is not None and not self._subparsers:
             flags = list(args)[: list(args).index("--")] if "--" in args else list(args)
             for flag in (each.partition("=")[0] for each in flags if each.startswith("--") and each != "--"):

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from narrows.bootstrap import intervals
 from narrows.columns import REQUEST_WEIGHT, USER
-from stages.evaluation.bootstrap import intervals
 from stages.evaluation.judge import Judge
 
 SCHEMA = pa.schema(

@@ -16,7 +16,7 @@ from narrows.pipeline import Pipeline
 
 PIPELINE = Pipeline.of(stages.PIPELINE)
 
-DAG_IDS = {"daily.py": {"daily"}}
+DAG_IDS = {"daily.py": {"daily"}, "codesign.py": {"codesign"}}
 HEAVY = {
     *("faiss", "great_expectations", "lightgbm", "mlflow", "numpy", "pandas", "polars"),
     *("pyarrow", "pyspark", "sklearn", "torch"),

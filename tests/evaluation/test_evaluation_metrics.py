@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from narrows.bootstrap import intervals
 from narrows.metrics import expected_calibration_error, reliability
-from stages.evaluation.bootstrap import intervals
 from stages.evaluation.calibration import log_loss
 from stages.evaluation.metrics import coverage, per_user, self_information
 

@@ -57,33 +57,42 @@ def run_room(room: str, asof: str, run_id: str, force: bool = False) -> str:
         RuntimeError: the room failed; its last words are in the log.
         AirflowFailException: it failed for a reason that no retry mends (exit status 2: wrong settings).
     """
-    command = [
-        sys.executable,
-        "-m",
-        "narrows",
-        "transform",
-        room,
-        "--asof",
-        asof,
-        "--run-id",
-        run_id,
-        *["--force"] * force,
-    ]
+    command = ["transform", room, "--asof", asof, "--run-id", run_id, *["--force"] * force]
+    return (_run_command(command, f"{room} as of {asof}").split() or [""])[-1]
+
+
+def run_codesign(file: str, *arguments: str) -> str:
+    """Run ``narrows codesign FILE`` in its own process and pass its progress on; what it printed.
+
+    Args:
+        file: an experiment's file, or the name of a ready one.
+        arguments: more of the command's.
+
+    Raises:
+        RuntimeError: it failed; its last words are in the log.
+        AirflowFailException: it failed for a reason that no retry mends (exit status 2: a bad file).
+    """
+    return _run_command(["codesign", "run", file, *arguments], f"the experiment {file}")
+
+
+def _run_command(arguments: list[str], what: str) -> str:
+    """Run a command of ``narrows``; what it printed on standard output."""
+    command = [sys.executable, "-m", "narrows", *arguments]
     with _progress() as say, tempfile.TemporaryFile("w+") as output:
         with subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr is not None
             try:
                 for line in process.stderr:
                     say(line.rstrip())
-            except BaseException:  # Airflow stops the task: its room goes along
+            except BaseException:  # Airflow stops the task: its process goes along
                 process.terminate()
                 raise
         if code := process.returncode:
-            message = f"{room} as of {asof} failed with exit status {code}; the lines above say why"
+            message = f"{what} failed with exit status {code}; the lines above say why"
             if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
                 from narrows.engine.memory import REMEDY
 
-                message = f"{room} as of {asof} was killed, most likely because memory ran out. {REMEDY}"
+                message = f"{what} was killed, most likely because memory ran out. {REMEDY}"
             say(message)
             if code != 2:
                 raise RuntimeError(message)
@@ -91,7 +100,7 @@ def run_room(room: str, asof: str, run_id: str, force: bool = False) -> str:
 
             raise AirflowFailException(message)
         output.seek(0)
-        return (output.read().split() or [""])[-1]
+        return output.read()
 
 
 @contextmanager

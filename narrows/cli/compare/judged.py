@@ -119,7 +119,7 @@ def differences(base: Judged, other: Judged, settings: Any) -> dict[tuple[str, s
     """
     import numpy as np
 
-    from stages.evaluation.bootstrap import intervals
+    from narrows.bootstrap import intervals
 
     keys = [key for key in other.values if key in base.values]
     if base.pairs_with(other):

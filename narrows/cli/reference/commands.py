@@ -43,6 +43,10 @@ def commands_page(parser: argparse.ArgumentParser) -> str:
 
 
 def _command(name: str, command: argparse.ArgumentParser) -> list[str]:
+    if actions := [_subcommands(action) for action in command._actions if action.metavar == "ACTION"]:
+        below = [line for each, made in actions[0].items() for line in _command(f"{name} {each}", made)]
+        head = [f"## {name}", "", plain(command.description or ""), ""]
+        return head + [f"#{line}" if line.startswith("## ") else line for line in below]
     about, usage, rows = plain(command.description or ""), [name], []
     for action in sorted(command._actions, key=lambda each: bool(each.option_strings)):  # as one types them
         if rooms := _subcommands(action):

@@ -15,13 +15,13 @@ from narrows.cli.report.page import tables
 from narrows.cli.report.page.calibration import calibration
 from narrows.cli.report.page.cost import cost, spent
 from narrows.cli.report.page.curve import curve
-from narrows.cli.report.page.drawing import percent
 from narrows.cli.report.page.funnel import funnel
 from narrows.cli.report.page.index import index
 from narrows.cli.report.page.ledger import ledger
 from narrows.cli.report.page.quality import best_baseline, quality
 from narrows.cli.report.screen import why_not_judged
 from narrows.markup import page, tag, together
+from narrows.markup.drawing import percent
 from narrows.settings import Settings
 from narrows.store.partitions import write_text
 

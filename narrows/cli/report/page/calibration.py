@@ -7,8 +7,8 @@ from typing import Any
 from markupsafe import Markup
 
 from narrows.cli.layout import Row
-from narrows.cli.report.page.drawing import decades, dot, figure, line, logarithmic, plain, text
 from narrows.markup import section, table, tag
+from narrows.markup.drawing import decades, dot, figure, line, logarithmic, plain, text
 
 LEFT, RIGHT, TOP, BOTTOM = 130.0, 570.0, 16.0, 356.0
 LOWEST = 1e-5

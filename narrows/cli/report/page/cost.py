@@ -7,8 +7,8 @@ from typing import Any
 from markupsafe import Markup
 
 from narrows.cli.layout import Row, count, seconds
-from narrows.cli.report.page.drawing import bar, figure, linear, text
 from narrows.markup import section, table
+from narrows.markup.drawing import bar, figure, linear, text
 
 PANELS = {  # what, of earlier windows, heading, from, to
     "seconds": ("past_seconds", "seconds", 130.0, 235.0),

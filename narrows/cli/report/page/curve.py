@@ -8,8 +8,8 @@ from typing import Any
 from markupsafe import Markup
 
 from narrows.cli.layout import Row, interval
-from narrows.cli.report.page.drawing import dot, figure, line, linear, shape, text, ticks
 from narrows.markup import section, table
+from narrows.markup.drawing import dot, figure, line, linear, shape, text, ticks
 
 LEFT, RIGHT, TOP, BOTTOM = 60.0, 690.0, 16.0, 216.0
 LABELS = 6

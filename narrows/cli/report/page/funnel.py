@@ -7,9 +7,9 @@ from typing import Any
 from markupsafe import Markup
 
 from narrows.cli.layout import Row
-from narrows.cli.report.page.drawing import bar, brief, decades, figure, line, logarithmic, percent, plain, shape, text
 from narrows.cli.report.summary import PUBLISHER
 from narrows.markup import section, table
+from narrows.markup.drawing import bar, brief, decades, figure, line, logarithmic, percent, plain, shape, text
 
 MIDDLE, REACH, TOP, STEP, HEIGHT = 300.0, 175.0, 30.0, 46.0, 28.0
 

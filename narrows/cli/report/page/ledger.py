@@ -7,8 +7,8 @@ from typing import Any
 from markupsafe import Markup
 
 from narrows.cli.layout import Row
-from narrows.cli.report.page.drawing import bar, figure, linear, percent, shape, text
 from narrows.markup import section, table
+from narrows.markup.drawing import bar, figure, linear, percent, shape, text
 
 START, END, TOP, STEP, HEIGHT = 120.0, 712.0, 28.0, 62.0, 24.0
 LONGEST = 96

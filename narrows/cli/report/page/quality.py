@@ -7,10 +7,10 @@ from typing import Any
 from markupsafe import Markup
 
 from narrows.cli.layout import Row, interval, short
-from narrows.cli.report.page.drawing import dot, figure, line, linear, plain, text, ticks
 from narrows.cli.report.screen import verdicts
 from narrows.cli.report.shown import folded, silent
 from narrows.markup import section, table, tag
+from narrows.markup.drawing import dot, figure, line, linear, plain, text, ticks
 
 KINDS = {"stage": "main", "published": "good", "channel": "plain", "baseline": "other"}
 PANELS = {"recall": (206.0, 440.0), "ndcg": (476.0, 710.0)}

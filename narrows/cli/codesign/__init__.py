@@ -1,0 +1,1 @@
+"""The command ``codesign``: experiments on cascades, and what goes with them, one module an action."""

@@ -1,0 +1,96 @@
+"""A design: one setting of a cascade that is trained and judged as a whole."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+Scheme = Literal["independent", "distilled", "survival", "joint", "single"]
+SCHEMES: dict[str, str] = {
+    "independent": "each stage on its own label: the pre-ranker on all candidates, the ranker on those it was given",
+    "distilled": "the pre-ranker learns the trained ranker's order of everything recalled, shown or not",
+    "survival": "the pre-ranker learns what is wanted and survives the trained ranker",
+    "joint": "both are updated on one loss of the whole cascade",
+    "single": "no pre-ranker: the ranker scores all candidates",
+}
+"""The training schemes and what they are."""
+OF_TREES = ("lcron", "lcron_e2e")
+"""The losses that a LightGBM pre-ranker can descend: those with a gradient and hessian for trees."""
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Design:
+    """Everything that decides the models of a cascade, but for the log and the seed."""
+
+    scheme: Scheme = "independent"
+    """How the stages are trained; see `SCHEMES`."""
+    loss: str = "lcron"
+    """Of the joint scheme: a name of `narrows.codesign.losses.LOSSES`."""
+    prerank: Literal["two_tower", "linear", "mlp", "lightgbm"] = "two_tower"
+    """The pre-ranker's model."""
+    rank: Literal["din", "mlp", "two_tower", "linear"] = "din"
+    """The ranker's model."""
+    widths: tuple[int, ...] = (30, 20)
+    """How many candidates the pre-ranker and the ranker keep. A single stage keeps the last of them."""
+
+    embedding_size: int = Field(default=16, ge=1, le=512)
+    """Of an item, in both models."""
+    hidden: tuple[int, ...] = Field(default=(64, 32), min_length=1)
+    """Hidden layers of the pre-ranker; two towers' last one is the size of their vectors."""
+    rank_hidden: tuple[int, ...] = Field(default=(128, 64), min_length=1)
+    """Hidden layers of the ranker."""
+    trees: int = Field(default=200, ge=1)
+    """Trees of a LightGBM pre-ranker."""
+    leaves: int = Field(default=31, ge=2)
+    """Leaves of each."""
+
+    epochs: int = Field(default=2, ge=1)
+    """Passes over the training requests."""
+    batch: int = Field(default=256, ge=1)
+    """Requests of a step."""
+    learning_rate: float = Field(default=0.005, gt=0)
+    """Of Adam at the first step; it falls to 0 in a straight line."""
+    tree_learning_rate: float = Field(default=0.1, gt=0, le=1)
+    """Of LightGBM."""
+    tau: float | None = Field(default=None, gt=0)
+    """Temperature: of a joint loss's relaxation, of the teacher's order (distilled), of the ranker's cut (survival).
+    None = the loss's own default, else 1."""
+    quotas: tuple[int, ...] = ()
+    """How many candidates each stage keeps within a joint loss; none given = the widths."""
+    exposure: Literal["own", "all"] = "own"
+    """What an apart trained ranker learns from: the candidates that the logged ranker was given, or all of them."""
+    weighted: bool = True
+    """Whether pointwise losses weigh candidates by the inverse of the probability of being sampled."""
+    reg: float = Field(default=0.0, ge=0)
+    """Decoupled weight decay (AdamW)."""
+    precision: str = "float32"
+    """Of the models when they serve."""
+
+    def __post_init__(self) -> None:
+        if len(self.widths) != 2 or min(self.widths) < 1:
+            raise ValueError(f"widths = {self.widths}: give two of at least 1, the pre-ranker's and the ranker's.")
+        if self.widths[1] > self.widths[0]:
+            raise ValueError(f"widths = {self.widths} grow along the cascade: a stage keeps no more than it is given.")
+        if self.quotas and (len(self.quotas) != len(self.widths) or min(self.quotas) < 1):
+            raise ValueError(f"quotas = {self.quotas}: give one of at least 1 for each width.")
+        if min(self.hidden + self.rank_hidden) < 1:
+            raise ValueError(f"hidden = {self.hidden}, rank_hidden = {self.rank_hidden}: a layer has at least 1 unit.")
+        if self.scheme == "joint":
+            from narrows.codesign.losses import LOSSES
+
+            if self.loss not in LOSSES:
+                raise ValueError(f"no loss is named {self.loss!r}; there are {', '.join(LOSSES)}.")
+            if self.prerank == "lightgbm" and self.loss not in OF_TREES:
+                raise ValueError(f"loss = {self.loss!r}: trees descend {' or '.join(OF_TREES)} alone.")
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The names of the stages that serve, in order."""
+        return ("rank",) if self.scheme == "single" else ("prerank", "rank")
+
+    @property
+    def served_widths(self) -> tuple[int, ...]:
+        """How many candidates each of these keeps."""
+        return self.widths[-len(self.stages) :]

@@ -1,0 +1,81 @@
+"""Intervals over users and seeds together: both are drawn again, so that a design that was lucky once does not win."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from narrows.codesign.log import Array
+
+RESAMPLES = 2000
+BLOCK = 2048
+"""Users whose draws are in memory at once."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with the bounds of its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether 0 is outside."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A design's metric, summed for each user: what a resample needs."""
+
+    top: Array
+    """float64 [users, seeds]: the sum over the user's judged requests."""
+    count: Array
+    """float64 [users, seeds]: how many they are."""
+
+    @classmethod
+    def of(cls, values: Sequence[Array], user: Array) -> Judged:
+        """Out of the values of each seed.
+
+        Args:
+            values: for each seed float64 [requests]; NaN = the request is not judged.
+            user: int64 [requests]
+        """
+        who = np.unique(user, return_inverse=True)[1]
+        there = [np.isfinite(each) for each in values]
+        top = [np.bincount(who, np.where(one, each, 0)) for one, each in zip(there, values, strict=True)]
+        return cls(np.stack(top, 1), np.stack([np.bincount(who, one.astype(float)) for one in there], 1))
+
+
+def drawn(judged: Sequence[Judged], resamples: int = RESAMPLES, seed: int = 0) -> Array:
+    """float64 [designs, resamples]: each design's mean, on the same resampled users and the same resampled seeds.
+
+    A user is drawn Poisson(1) times (Chamandy et al. 2012), seeds with replacement (Efron 1979). Designs must have the
+    same users and numbers of seeds.
+    """
+    random = np.random.default_rng(seed)
+    users, seeds = judged[0].top.shape
+    top, count = np.zeros((2, len(judged), resamples, seeds))
+    for first in range(0, users, BLOCK):
+        weight = random.poisson(1.0, (resamples, min(BLOCK, users - first))).astype(float)
+        for at, each in enumerate(judged):
+            top[at] += weight @ each.top[first : first + BLOCK]
+            count[at] += weight @ each.count[first : first + BLOCK]
+    share = np.divide(top, count, out=np.full_like(top, np.nan), where=count > 0)
+    times = random.multinomial(seeds, np.full(seeds, 1 / seeds), resamples) / seeds
+    return np.asarray(np.nansum(share * times, axis=2))
+
+
+def means(judged: Sequence[Judged]) -> Array:
+    """float64 [designs]: the mean over requests and seeds."""
+    return np.array([float(np.mean(each.top.sum(0) / np.maximum(each.count.sum(0), 1))) for each in judged])
+
+
+def interval(value: float, draws: Array) -> Interval:
+    """The percentile interval of what was drawn."""
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return Interval(float(value), float(low), float(high))
