@@ -79,7 +79,7 @@ def in_turn(
         raise ValueError(
             f"loss {design.loss}: trees descend lcron or lcron_e2e alone; use one of these, or another prerank"
         )
-    quotas = design.quotas or design.widths
+    quotas = design.loss_quotas
     objective = EndToEnd(part.log, (quotas[0], quotas[1]), loss.tau, turns.hessian)
     rows, label = visible(part.log), (part.log.label > 0).astype(np.float32)
     weight = part.log.weight if design.weighted else None

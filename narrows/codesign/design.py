@@ -58,7 +58,8 @@ class Design:
     """Temperature: of a joint loss's relaxation, of the teacher's order (distilled), of the ranker's cut (survival).
     None = the loss's own default, else 1."""
     quotas: tuple[int, ...] = ()
-    """How many candidates each stage keeps within a joint loss; none given = the widths."""
+    """How many candidates each stage keeps within a joint loss; none given = the widths, and for LCRON half of the final
+    list in each stage, as published (10 for a list of 20): the widths themselves let nearly all of few candidates through."""
     exposure: Literal["own", "all"] = "own"
     """What an apart trained ranker learns from: the candidates that the logged ranker was given, or all of them."""
     weighted: bool = True
@@ -89,6 +90,12 @@ class Design:
     def stages(self) -> tuple[str, ...]:
         """The names of the stages that serve, in order."""
         return ("rank",) if self.scheme == "single" else ("prerank", "rank")
+
+    @property
+    def loss_quotas(self) -> tuple[int, ...]:
+        """How many candidates each stage keeps within the joint loss."""
+        half = (max(1, self.widths[-1] // 2),) * len(self.widths)
+        return self.quotas or (half if self.loss.startswith("lcron") else self.widths)
 
     @property
     def served_widths(self) -> tuple[int, ...]:

@@ -106,7 +106,7 @@ def joint(design: Design, part: Part, seed: int) -> tuple[Scorer, ...]:
     given: dict[str, Any] = {} if design.tau is None else {"tau": design.tau}
     loss = losses.named(design.loss, **given).to(part.device)
     prerank, rank = pre_ranker(design, part), ranker(design, part)
-    quotas = design.quotas or design.widths
+    quotas = design.loss_quotas
 
     def objective(batch: Batch, requests: Tensor) -> Tensor:
         value: Tensor = loss((scores_of(prerank, batch), scores_of(rank, batch)), batch, quotas)

@@ -129,3 +129,11 @@ def test_a_single_stage_serves_the_last_width():
     assert Design(scheme="single").served_widths == (20,)
     assert Design().served_widths == (30, 20)
     assert Design(scheme="single").stages == ("rank",)
+
+
+def test_a_joint_loss_keeps_half_of_the_list_unless_told():
+    joint = Design(scheme="joint", widths=(30, 20))
+    assert joint.loss_quotas == (10, 10)
+    assert replace(joint, loss="rankflow").loss_quotas == (30, 20)
+    assert replace(joint, quotas=(12, 5)).loss_quotas == (12, 5)
+    assert replace(joint, widths=(2, 1)).loss_quotas == (1, 1)
