@@ -109,7 +109,7 @@ def test_the_same_seed_makes_the_same_cascade():
 @pytest.mark.parametrize("loss", ["lcron_cut", "rankflow"])
 def test_other_losses_are_refused(loss):
     (part,) = parts(learnable(20))
-    with pytest.raises(ValueError, match=f"loss {loss}: trees descend lcron or lcron_e2e alone"):
+    with pytest.raises(ValueError, match="trees descend lcron or lcron_e2e alone"):
         in_turn(replace(SMALL, loss=loss, tau=None), part, ranker(part), 0)
 
 
