@@ -85,11 +85,13 @@ class Rank(NarrowingStage):
     ) -> RankModel:
         """Networks, encoder and stack."""
         from narrows.sampling import bounded
-        from stages.rank.fit import fit
+        from stages.rank.fit import fitted, prepared
         from stages.rank.windows import sequences_of
 
         rows = bounded(examples, settings.pipeline_settings.example_rows)
-        return fit(self, rows, sequences_of(rows, user_profiles), item_profiles.arrow(), horizon)
+        given = prepared(self, rows, sequences_of(rows, user_profiles))
+        del rows  # the windows have all that is learned from them
+        return fitted(self, given, item_profiles.arrow(), horizon)
 
     def load(self, folder: Path) -> RankModel:
         """What the model's ``save`` wrote."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -33,6 +34,18 @@ SCALED_ROWS = 50_000
 """From so many examples, or some more, the scales of the dense columns are learned."""
 
 
+@dataclass(frozen=True)
+class Examples:
+    """What a fit takes from the examples, which need not be in memory besides."""
+
+    learned: list[Window]
+    """For the networks; each window is taken out once it was read."""
+    held: list[Window]
+    """For the stack."""
+    judged: tuple[str, dict[str, float]]
+    """See `against_simple`."""
+
+
 def fit(
     room: Rank, examples: pa.Table, profiles: dict[Asof, pa.Table], items: pa.Table, horizon: timedelta
 ) -> RankModel:
@@ -41,11 +54,26 @@ def fit(
     Raises:
         ValueError: the examples have no positive, or ``[rank] model`` is not registered.
     """
+    return fitted(room, prepared(room, examples, profiles), items, horizon)
+
+
+def prepared(room: Rank, examples: pa.Table, profiles: dict[Asof, pa.Table]) -> Examples:
+    """The examples in windows, and what the order that rank receives is worth.
+
+    Raises:
+        ValueError: as `fit`.
+    """
     ranker_class(room.model)
     learned, held = windows_of(room, examples, profiles)
-    windows = learned + held
-    if not any(column(window.rows, LABEL).any() for window in windows):
+    if not any(column(window.rows, LABEL).any() for window in learned + held):
         raise ValueError("examples: no row has label 1, so there is nothing to learn; give earlier or longer windows.")
+    return Examples(learned, held, against_simple(room, examples) if held else ("", {}))
+
+
+def fitted(room: Rank, examples: Examples, items: pa.Table, horizon: timedelta) -> RankModel:
+    """As `fit`."""
+    learned, held = examples.learned, examples.held
+    windows = learned + held
     catalogue, columns = Catalogue(items), tuple(FEATURES)
     ids = [_strings(w.rows[ITEM]) for w in windows] + [_strings(flat(w.users, "sequence_item")[1]) for w in learned]
     if len(varies := varying(*(window.dense for window in windows))) < len(columns):
@@ -65,7 +93,7 @@ def fit(
         train(net, data, how, room.processes)
         nets.append(net)
     model = RankModel(encoder, nets, stack.Stack())
-    return _stacked(model, held, catalogue, against_simple(room, examples)) if held else model
+    return _stacked(model, held, catalogue, examples.judged) if held else model
 
 
 def against_simple(room: Rank, examples: pa.Table) -> tuple[str, dict[str, float]]:
