@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from narrows.cli.command import Command, asof_optional
+from narrows.cli.command import Command, as_json, asof_optional
 from narrows.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def arguments(parser: argparse.ArgumentParser, pipeline: Pipeline) -> None:
     """The arguments of ``narrows codesign log``."""
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to; a log there is replaced")
     asof_optional(parser)
+    as_json(parser)
     parser.add_argument(
         "--candidates", type=int, default=CANDIDATES, metavar="N",
         help=f"of a request, as evenly as can be of those that each room removed; 0 = all (default {CANDIDATES})",
@@ -45,9 +47,13 @@ def write(settings: Settings, args: argparse.Namespace) -> int:
     log = of_runs(settings, args.asof, Choice(args.candidates, args.windows, hidden))
     log.save(args.out)
     wanted = log.label.sum() / max(len(log), 1)
+    passed = {stage: float((log.reached > at).mean()) for at, stage in enumerate(log.stages)}
+    if args.json:
+        facts = {"out": str(args.out), "requests": len(log), "candidates": len(log.item), "wanted": float(wanted)}
+        print(json.dumps(facts | {"passed": passed}))
+        return 0
     print(f"{args.out}: {len(log):,} requests, {len(log.item):,} candidates, {wanted:.2f} of them wanted a request")
-    passed = [f"{stage} {(log.reached > at).mean():.1%}" for at, stage in enumerate(log.stages)]
-    print(f"Of these passed: {', '.join(passed)}")
+    print(f"Of these passed: {', '.join(f'{stage} {share:.1%}' for stage, share in passed.items())}")
     return 0
 
 
