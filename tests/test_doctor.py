@@ -172,6 +172,7 @@ def test_memory_and_disk_that_will_not_do_are_warnings(tmp_path, monkeypatch):
     ("windows", "counts", "measured"),
     [
         (5, Counts(48_509, 300, 369), 1.97),
+        (8, Counts(100_000, 943, 1_682), 2.23),
         (8, Counts(1_419_000, 2_463, 92_348), 3.28),
     ],
 )
