@@ -1,9 +1,10 @@
-"""A command, timed, with the memory of all its processes together."""
+"""``python -m bench.processes COMMAND ...``: a command, timed, with the memory of all its processes together."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,3 +49,13 @@ def memory(root: psutil.Process) -> int:
         except psutil.Error:  # it ended meanwhile
             continue
     return total
+
+
+def main() -> None:
+    """Run the command of the arguments, and print what it took."""
+    ran = watched(sys.argv[1:], {}, Path(os.devnull))
+    print(f"exit {ran.code}, {ran.seconds:.1f} s, {ran.peak / 1e9:.2f} GB of all processes")
+
+
+if __name__ == "__main__":
+    main()

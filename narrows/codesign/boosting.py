@@ -86,9 +86,8 @@ def in_turn(
     # the end-to-end loss has small hessians; min_data_in_leaf bounds the leaves
     options = settings(design, seed) | {"objective": "binary", "min_sum_hessian_in_leaf": 1e-6}
     data = lightgbm.Dataset(rows, label, weight=weight, params={"verbose": -1})
-    booster = lightgbm.Booster(
-        options, data
-    )  # weights are for the labels: gradients of one's own are taken as they are
+    # weights are for the labels: gradients of one's own are taken as they are
+    booster = lightgbm.Booster(options, data)
     for _ in range(round(design.trees * turns.warm_share)):
         booster.update()
     scores = raw(booster, rows)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 2048
-"""Clusters whose draws are in memory at once."""
+from narrows.bootstrap import resampled
 
 
 def ratio_intervals(
@@ -21,8 +20,6 @@ def ratio_intervals(
 ) -> tuple[float, float]:
     """The interval of ``sum over strata of sizes * (sum top / sum bottom)``.
 
-    A resample draws each cluster Poisson(1) times (Chamandy et al. 2012).
-
     Args:
         clusters: [rows], from 0: what is drawn as a whole.
         strata: [rows], from 0: what is divided by itself.
@@ -34,15 +31,10 @@ def ratio_intervals(
         confidence: the share of the resamples inside.
     """
     count, kinds = int(clusters.max()) + 1, len(sizes)
-    sums = np.zeros((2, count, kinds))
-    np.add.at(sums[0], (clusters, strata), top)
-    np.add.at(sums[1], (clusters, strata), bottom)
-    drawn = np.zeros((2, resamples, kinds))
-    random = np.random.default_rng(seed)
-    for first in range(0, count, BLOCK):
-        part = sums[:, first : first + BLOCK]
-        times = random.poisson(1.0, (resamples, part.shape[1])).astype(float)
-        drawn += times @ part
-    values = np.divide(drawn[0], drawn[1], out=np.zeros_like(drawn[0]), where=drawn[1] > 0) @ sizes
+    sums = np.zeros((count, 2, kinds))
+    np.add.at(sums[:, 0], (clusters, strata), top)
+    np.add.at(sums[:, 1], (clusters, strata), bottom)
+    above, below = np.hsplit(resampled(sums.reshape(count, -1), resamples, np.random.default_rng(seed)), 2)
+    values = np.divide(above, below, out=np.zeros_like(above), where=below > 0) @ sizes
     low, high = np.percentile(values, [50 * (1 - confidence), 50 * (1 + confidence)])
     return float(low), float(high)

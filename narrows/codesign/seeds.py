@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from narrows.bootstrap import resampled
 from narrows.codesign.log import Array
 
 RESAMPLES = 2000
-BLOCK = 2048
-"""Users whose draws are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +53,12 @@ class Judged:
 def drawn(judged: Sequence[Judged], resamples: int = RESAMPLES, seed: int = 0) -> Array:
     """float64 [designs, resamples]: each design's mean, on the same resampled users and the same resampled seeds.
 
-    A user is drawn Poisson(1) times (Chamandy et al. 2012), seeds with replacement (Efron 1979). Designs must have the
+    Users are drawn as in `resampled`, seeds with replacement (Efron 1979). Designs must have the
     same users and numbers of seeds.
     """
-    random = np.random.default_rng(seed)
-    users, seeds = judged[0].top.shape
-    top, count = np.zeros((2, len(judged), resamples, seeds))
-    for first in range(0, users, BLOCK):
-        weight = random.poisson(1.0, (resamples, min(BLOCK, users - first))).astype(float)
-        for at, each in enumerate(judged):
-            top[at] += weight @ each.top[first : first + BLOCK]
-            count[at] += weight @ each.count[first : first + BLOCK]
+    random, seeds = np.random.default_rng(seed), judged[0].top.shape[1]
+    sums = np.hstack([part for each in judged for part in (each.top, each.count)])
+    top, count = resampled(sums, resamples, random).reshape(resamples, len(judged), 2, seeds).transpose(2, 1, 0, 3)
     share = np.divide(top, count, out=np.full_like(top, np.nan), where=count > 0)
     times = random.multinomial(seeds, np.full(seeds, 1 / seeds), resamples) / seeds
     return np.asarray(np.nansum(share * times, axis=2))

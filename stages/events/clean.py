@@ -154,9 +154,9 @@ def _deduplicated(rows: DataFrame, near: Asof, kinds: list[str]) -> tuple[DataFr
         single, doubled = rows.where(~candidate), rows.where(candidate)
         earlier_first = Window.partitionBy(*EVENT_KEY).orderBy(INGESTED_AT, F.to_json("raw"))
         doubled = doubled.withColumn("reason", F.when(F.row_number().over(earlier_first) > 1, "duplicate"))
-        rows = single.unionByName(
-            doubled.persist(StorageLevel.DISK_ONLY) if few else doubled
-        )  # else read twice each time
+        if few:
+            doubled = doubled.persist(StorageLevel.DISK_ONLY)  # else the source is read twice each time
+        rows = single.unionByName(doubled)
     return rows, rows.groupBy("reason").agg(*counts).collect()
 
 
