@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import copy
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 Array = np.ndarray
+T = TypeVar("T")
 
 
 def column(table: pa.Table, name: str) -> Array:
@@ -59,6 +61,10 @@ def codes(values: pa.Array | pa.ChunkedArray, vocabulary: pa.Array) -> Array:
     return pc.fill_null(positions, -1).to_numpy(zero_copy_only=False)
 
 
+CATALOGUE = "catalogue"
+"""Under this name the rooms share one of the items in `Shard.once`."""
+
+
 class Catalogue:
     """The item table with its string columns as codes.
 
@@ -68,7 +74,7 @@ class Catalogue:
     def __init__(self, items: pa.Table):
         self.items = items
         self.ids: pa.Array = items["item_id"].combine_chunks()
-        self._places: dict[str, Array] = {}
+        self._kept: dict[tuple[str, int], tuple[object, Any]] = {}
         self.vocabulary: dict[str, pa.Array] = {}
         self.code: dict[str, Array] = {}
         for name in ("category", "subcategory", "brand"):
@@ -76,14 +82,28 @@ class Catalogue:
             self.vocabulary[name] = pc.unique(values.drop_null())
             self.code[name] = codes(values, self.vocabulary[name])
 
+    def once(self, name: str, make: Callable[[], T], model: object = None) -> T:
+        """What ``make`` makes of the items, and of a model if one is given: made at the first call and kept under the name."""
+        key = name, id(model)
+        if key not in self._kept:
+            self._kept[key] = model, make()  # with the model, as another could get its id
+        made: T = self._kept[key][1]
+        return made
+
+    def column(self, name: str) -> Array:
+        """A numeric column, float32 (items,), nulls as NaN."""
+        return self.once(f"column {name}", lambda: column(self.items, name))
+
     def place(self, name: str) -> Array:
         """Each item's place by a column that counts, 1 = the largest, equal counts alike; NaN for 0: float32 (items,)."""
-        if name not in self._places:
-            count = np.nan_to_num(column(self.items, name))
+
+        def make() -> Array:
+            count = np.nan_to_num(self.column(name))
             ascending = np.sort(count)
             place = (len(count) - np.searchsorted(ascending, count, "right") + 1).astype(np.float32)
-            self._places[name] = np.where(count > 0, place, np.float32(np.nan))
-        return self._places[name]
+            return np.where(count > 0, place, np.float32(np.nan))
+
+        return self.once(f"place {name}", make)
 
     @cached_property
     def contexts(self) -> tuple[pa.Array, Array, Array, Array]:
@@ -168,7 +188,7 @@ class Pairs:
 
     def of_item(self, name: str) -> Array:
         """An item column, float32, per pair."""
-        return self._keep(f"item {name}", lambda: column(self.items, name)[self.item])
+        return self._keep(f"item {name}", lambda: self.catalogue.column(name)[self.item])
 
     def of_candidate(self, name: str) -> Array:
         """A column of the candidate table, float32, NaN where the table has none of this name."""
@@ -215,8 +235,12 @@ class Pairs:
             begin = np.where(code < 0, 0, starts[code])
             end = np.where(code < 0, 0, starts[code + 1])
             self._cache["context"] = locate(begin, end, entries, self.bounds, self.item, len(self.catalogue.ids))
-        values = flat(self.items, f"context_{name}")[1].cast(pa.float32()).to_numpy(zero_copy_only=False)[order]
-        return np.append(values, np.float32(0))[self._cache["context"]]
+
+        def make() -> Array:
+            values = flat(self.items, f"context_{name}")[1].cast(pa.float32()).to_numpy(zero_copy_only=False)
+            return np.append(values[order], np.float32(0))
+
+        return self.catalogue.once(f"context {name}", make)[self._cache["context"]]
 
     def sum_of_list(self, kind: str, name: str) -> Array:
         """Sum of `<kind>_<name>` over the user's whole list, float32."""
@@ -235,8 +259,9 @@ class Pairs:
 
         def make() -> Array:
             code = self.catalogue.code[kind]
-            values = np.nan_to_num(column(self.items, name))
+            values = np.nan_to_num(self.catalogue.column(name))
             total = np.bincount(code[code >= 0], values[code >= 0], minlength=len(self.catalogue.vocabulary[kind]))
-            return np.append(total, np.nan).astype(np.float32)[code][self.item]
+            return np.append(total, np.nan).astype(np.float32)[code]
 
-        return self._keep(f"sum {kind} {name}", make)
+        sums = self.catalogue.once(f"sum {kind} {name}", make)
+        return self._keep(f"sum {kind} {name}", lambda: sums[self.item])

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     Feature = Callable[[Pairs], Array]
 
+LINE = 16
+"""Features of a row that are one cache line."""
 FEATURES: dict[str, Feature] = {}
 """Every pair feature by name, in the order of registration, which is the order of the models' columns."""
 _EARLY_SCORES: list[str] | None = []
@@ -85,6 +87,10 @@ def matrix(pairs: Pairs, names: Sequence[str]) -> Array:
             "the model again."
         )
     out = np.empty((len(pairs), len(names)), np.float32)
-    for place, name in enumerate(names):
-        out[:, place] = FEATURES[name](pairs)
+    some = np.empty((LINE, len(pairs)), np.float32)
+    for start in range(0, len(names), LINE):  # single columns of rows would write every line of memory many times
+        group = names[start : start + LINE]
+        for place, name in enumerate(group):
+            some[place] = FEATURES[name](pairs)
+        out[:, start : start + len(group)] = some[: len(group)].T
     return out

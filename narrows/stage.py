@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -60,6 +61,15 @@ class Shard:
     candidates: pa.Table | None
     """None before the first narrowing room; else one row per (user_id, item_id), grouped by user, best first."""
     asof: Asof
+    of_items: dict[str, Any] = field(default_factory=dict, repr=False)
+    """What `once` made; shards over the same items share it."""
+
+    def once(self, name: str, make: Callable[[pa.Table], T]) -> T:
+        """What ``make`` makes of the items alone: made for the first shard over them, and kept under the name for the others."""
+        if name not in self.of_items:
+            self.of_items[name] = make(self.items)
+        made: T = self.of_items[name]
+        return made
 
     @cached_property
     def user_ids(self) -> pa.Array:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,8 @@ class Opened:
 
     rooms: list[tuple[Any, Any]]
     items: pa.Table
+    of_items: dict[str, Any] = field(default_factory=dict)
+    """What the rooms made of the catalogue for all shards; see `Shard.once`."""
 
 
 def run(work: Pass, users: Iterator[pa.Table], first: int, processes: int) -> dict[str, int]:
@@ -151,7 +153,7 @@ def _task(number: int, users: pa.Table) -> dict[str, int]:
 
 def narrow(work: Pass, opened: Opened, number: int, users: pa.Table) -> dict[str, int]:
     """Narrow one shard and write its part; see `run` for what is returned."""
-    shard = Shard(users, opened.items, None, work.asof)
+    shard = Shard(users, opened.items, None, work.asof, opened.of_items)
     last = fuse(opened.rooms, shard)[-1]
     survivors = Narrowed(last.kept, last.removed.slice(0, 0), last.added)
     write_file(flow(survivors, work.requests), work.folder / part_name(number))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from narrows.asof import Asof
@@ -30,9 +31,10 @@ def shards(
     import pyarrow.dataset as ds
 
     items, before = tables[room.items].arrow(), pipeline.before(room.name)
+    of_items: dict[str, Any] = {}
     for number, users in enumerate(user_shards(tables[room.users], size, who)):
         candidates = received(tables[before].part(number, ds.field(KEPT))) if before else None
-        yield Shard(users, items, candidates, asof)
+        yield Shard(users, items, candidates, asof, of_items)
 
 
 def user_shards(users: Table, size: int, who: Any = None) -> Iterator[pa.Table]:
@@ -94,7 +96,7 @@ def fuse(rooms: list[tuple[NarrowingStage, Any]], shard: Shard) -> list[Narrowed
     done = []
     for room, model in rooms:
         done.append(check(room, shard, room.narrow(model, shard)))
-        shard = Shard(shard.users, shard.items, received(done[-1].survivors), shard.asof)
+        shard = replace(shard, candidates=received(done[-1].survivors))
     return done
 
 

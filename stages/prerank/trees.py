@@ -13,7 +13,7 @@ import lightgbm
 import numpy as np
 import pyarrow as pa
 
-from features.lookup import Array, Catalogue, Pairs, codes
+from features.lookup import CATALOGUE, Array, Catalogue, Pairs, codes
 from features.pair import FEATURES, matrix
 from features.simple import order
 from narrows.candidates import keep_best, top
@@ -83,7 +83,7 @@ def narrow(room: Prerank, model: PrerankModel, shard: Shard) -> Narrowed:
     candidates, users = shard.candidates, shard.users
     if candidates is None:
         raise ValueError("prerank narrows candidates; recall makes them first.")
-    threads, catalogue = threads_of(room), Catalogue(shard.items)
+    threads, catalogue = threads_of(room), shard.once(CATALOGUE, Catalogue)
     bounds = np.linspace(0, users.num_rows, threads + 1).astype(int)  # the users of each part
     rows = np.searchsorted(codes(candidates[USER], users[USER].combine_chunks()), bounds)
     rows[0], rows[-1] = 0, candidates.num_rows  # also a row of an unknown user is in a part, which refuses it

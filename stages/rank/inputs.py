@@ -162,7 +162,7 @@ class Encoder:
             item: each candidate's row in the items, int [candidates].
             dense: the columns, float32 [candidates, columns], not yet scaled.
         """
-        table = self.item_parts(catalogue.items)
+        table = catalogue.once("parts", lambda: self.item_parts(catalogue.items), self)
         events = codes(flat(users, "sequence_item")[1], catalogue.ids)
         sequence = table[sequence_item(users, events, self.length)]
         bounds = np.searchsorted(user, np.arange(users.num_rows + 1))

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from features import simple
-from features.lookup import Array, Pairs
+from features.lookup import CATALOGUE, Array, Catalogue, Pairs
 from features.pair import FEATURES, matrix
 from narrows.candidates import keep_best
 from narrows.columns import stage_score
@@ -84,7 +84,7 @@ def narrow(room: Rank, model: RankModel, shard: Shard) -> Narrowed:
     candidates, encoder = shard.candidates, model.encoder
     if candidates is None:
         raise ValueError("rank narrows candidates; recall and prerank make them first.")
-    pairs = Pairs(shard.users, shard.items, candidates)
+    pairs = Pairs(shard.users, shard.items, candidates, shard.once(CATALOGUE, Catalogue))
     dense = matrix(pairs, encoder.columns)
     logit = model.logits(encoder.lists(shard.users, pairs.catalogue, pairs.user, pairs.item, dense))
     prerank = np.nan_to_num(pairs.of_candidate(stage_score("prerank")))

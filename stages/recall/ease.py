@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.ladder import NAMES, slower
-from features.lookup import codes, column
+from features.lookup import codes
 from stages.recall.channels.ease import Ease
 from stages.recall.query import Array, Proposals, Query
 
@@ -35,13 +35,7 @@ class EaseModel:
 
     def propose(self, query: Query, n: int) -> Proposals:
         """At most n items that the user did not have, with scores above 0; none for a user without a known item."""
-        code = codes(self.items, query.ids)
-        known = np.flatnonzero(code >= 0)
-        code = code[known]
-        recent, ever = (
-            np.nan_to_num(column(query.items, f"users_{step}")[code]) for step in (slower(query.step), NAMES[-1])
-        )
-        weights = self.weights[np.ix_(known, known)] * ((recent + 1) / (ever + TREND_PRIOR))
+        code, weights = query.catalogue.once("ease", lambda: self._with_trend(query), self)
         had = query.seen[:, code]
         blocks = [Proposals.none()]
         for start in range(0, had.shape[0], BLOCK):
@@ -52,6 +46,16 @@ class EaseModel:
             blocks.append(Proposals(best.user + start, code[best.item], best.score))
         return Proposals(*(np.concatenate([getattr(b, part) for b in blocks]) for part in ("user", "item", "score")))
 
+    def _with_trend(self, query: Query) -> tuple[Array, Array]:
+        """The codes of the known items that the catalogue has, and the weights among them times the trend."""
+        code = codes(self.items, query.ids)
+        known = np.flatnonzero(code >= 0)
+        code = code[known]
+        recent, ever = (
+            np.nan_to_num(query.catalogue.column(f"users_{step}")[code]) for step in (slower(query.step), NAMES[-1])
+        )
+        return code, self.weights[np.ix_(known, known)] * ((recent + 1) / (ever + TREND_PRIOR))
+
     def save(self, folder: Path) -> None:
         """Ids as Parquet, weights as npy."""
         pq.write_table(pa.table({"item_id": self.items}), folder / "items.parquet")
@@ -60,7 +64,7 @@ class EaseModel:
 
 def fit(channel: Ease, query: Query) -> EaseModel:
     """The weights of the channel's number of items with the most users lately."""
-    recent = np.nan_to_num(column(query.items, f"users_{slower(query.step)}"))
+    recent = np.nan_to_num(query.catalogue.column(f"users_{slower(query.step)}"))
     best = np.argsort(-recent, kind="stable")[: channel.items]
     chosen = np.sort(best[recent[best] > 0])
     x = query.seen[:, chosen].astype(np.float64)

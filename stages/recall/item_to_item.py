@@ -35,7 +35,7 @@ class ItemToItemModel:
 
     def propose(self, query: Query, n: int) -> Proposals:
         """At most n items that the user did not have; none for a user without a known history."""
-        code = codes(self.items, query.ids)
+        code = query.catalogue.once("item_to_item", lambda: codes(self.items, query.ids), self)
         row_of_code = np.full(len(query.ids) + 1, -1)
         row_of_code[code] = np.arange(len(code))
         row_of_code[-1] = -1

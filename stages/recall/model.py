@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.ladder import best_step
+from features.lookup import CATALOGUE, Catalogue
 from narrows.asof import DAY
 from narrows.stage import Asof, Narrowed, Shard
 from stages.recall import quotas
@@ -40,7 +41,7 @@ class Learned:
     quotas: dict[str, int]
     """Of every channel: the most candidates that it gives a user."""
 
-    def query(self, users: pa.Table, items: pa.Table) -> Query:
+    def query(self, users: pa.Table, items: Catalogue) -> Query:
         """What the channels are asked."""
         return Query(users, items, self.horizon, self.visit, self.step)
 
@@ -108,7 +109,7 @@ def narrow(room: Recall, model: RecallModel, shard: Shard) -> Narrowed:
     A channel proposes as deep as its first quota at least, so that a later run can see what more of it would be worth.
     """
     learned, channels = model.learned, build(room.channels)
-    query = learned.query(shard.users, shard.items)
+    query = learned.query(shard.users, shard.once(CATALOGUE, Catalogue))
     depth = {name: int(room.oversample * max(each.quota, learned.quotas[name])) + 1 for name, each in channels.items()}
     proposals = {name: model.proposers[name].propose(query, depth[name]) for name in channels}
     again = learned.repeat_share >= room.min_repeat_share

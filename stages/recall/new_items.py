@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from scipy import sparse
 
-from features.lookup import codes, column, flat
+from features.lookup import codes, flat
 from stages.recall.query import Array, Proposals, Query
 
 LEVELS = ("category", "subcategory")
@@ -32,13 +31,9 @@ def of_liked_kinds(query: Query, within: float, n: int) -> Proposals:
         within: an item is new for so many horizons from when it became available.
         n: the most items of a user.
     """
-    new = np.flatnonzero(query.available <= within * query.horizon)
+    new, wanted = query.catalogue.once(f"new {within}", lambda: _newest(query, within))
     if not len(new) or n < 1:
         return Proposals.none()
-    wanted = 1 + np.nan_to_num(column(query.items, "users_1x")[new])
-    most = np.lexsort((new, query.available[new], -wanted))[:MOST]
-    order = most[np.lexsort((new[most], query.available[new[most]]))]
-    new, wanted = new[order], wanted[order]
     had, parts = query.seen[:, new], [Proposals.none()]
     for some, lift in _lifts(query, new):
         score = lift * wanted
@@ -47,6 +42,15 @@ def of_liked_kinds(query: Query, within: float, n: int) -> Proposals:
         best = Proposals.best(user + some.start, place, score[user, place], n)
         parts.append(Proposals(best.user, new[best.item].astype(np.int32), best.score))
     return Proposals(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("user", "item", "score")))
+
+
+def _newest(query: Query, within: float) -> tuple[Array, Array]:
+    """The new items with the most users, newest first, and 1 + their users of the last horizon."""
+    new = np.flatnonzero(query.available <= within * query.horizon)
+    wanted = 1 + np.nan_to_num(query.catalogue.column("users_1x")[new])
+    most = np.lexsort((new, query.available[new], -wanted))[:MOST]
+    order = most[np.lexsort((new[most], query.available[new[most]]))]
+    return new[order], wanted[order]
 
 
 def _lifts(query: Query, new: Array) -> Iterator[tuple[slice, Array]]:
@@ -69,9 +73,8 @@ def _lifts(query: Query, new: Array) -> Iterator[tuple[slice, Array]]:
 
 def _visits(query: Query, level: str, new: Array) -> tuple[sparse.csr_matrix, Array, Array]:
     """At a level: w_g / p_g [users, kinds], w float32 (users,) and the kind of each new item, -1 = none, int32."""
-    names = pc.unique(query.items[level].cast(pa.string())).drop_null()
-    kind = codes(query.items[level], names)
-    taken = np.bincount(kind + 1, np.nan_to_num(column(query.items, "users_16x")), len(names) + 1)[1:] + 1
+    names, kind = query.catalogue.vocabulary[level], query.catalogue.code[level]
+    taken = np.bincount(kind + 1, np.nan_to_num(query.catalogue.column("users_16x")), len(names) + 1)[1:] + 1
     offsets, liked = flat(query.users, f"{level}_name")
     user, liked = np.repeat(np.arange(query.users.num_rows), np.diff(offsets)), codes(liked, names)
     weight = flat(query.users, f"{level}_decayed_16x")[1].cast(pa.float32()).to_numpy(zero_copy_only=False)

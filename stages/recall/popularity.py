@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from features.ladder import GROUP_STEPS, slower
-from features.lookup import codes, column, flat
+from features.lookup import codes, flat
 from stages.recall.query import Array, Proposals, Query
 
 
@@ -18,7 +18,16 @@ def most_users(query: Query, name: str, n: int) -> Proposals:
         name: the item column that counts users, for example ``users_4x``.
         n: the most items of a user.
     """
-    return _new_to_user(query, [_largest(column(query.items, name))] * query.users.num_rows, n)
+    catalogue = query.catalogue
+    item, score, place = catalogue.once(f"largest {name}", lambda: _with_places(catalogue.column(name)))
+    count = np.bincount(query.owner, minlength=query.users.num_rows)
+    depth = min(len(item), n + count.max(initial=0))  # at most all of a history stands in the head
+    had = place[query.history] < depth
+    new = np.ones((query.users.num_rows, depth), bool)
+    new[query.owner[had], place[query.history[had]]] = False
+    new &= np.cumsum(new, 1, dtype=np.int32) <= n
+    user, at = np.nonzero(new)
+    return Proposals(user.astype(np.int32), item[at].astype(np.int32), score[at].astype(np.float32))
 
 
 def most_users_in_group(query: Query, user_column: str, group: str, n: int) -> Proposals:
@@ -30,25 +39,32 @@ def most_users_in_group(query: Query, user_column: str, group: str, n: int) -> P
         group: prefix of the item lists ``<group>_name`` and ``<group>_users_<step>``.
         n: the most items of a user.
     """
-    offsets, names = flat(query.items, f"{group}_name")
-    counts = (
-        flat(query.items, f"{group}_users_{slower(query.step, GROUP_STEPS)}")[1]
-        .cast(pa.float32())
-        .to_numpy(zero_copy_only=False)
-    )
+    name = f"{group}_users_{slower(query.step, GROUP_STEPS)}"
+    groups, ranked = query.catalogue.once(f"largest {name}", lambda: _by_group(query.items, f"{group}_name", name))
+    return _new_to_user(query, [ranked[each] for each in codes(query.users[user_column], groups)], n)
+
+
+def _by_group(items: pa.Table, group: str, count: str) -> tuple[pa.Array, list[tuple[Array, Array]]]:
+    """The groups, and the items of each with the counts, largest first; the last are those of no group: none."""
+    offsets, names = flat(items, group)
+    counts = flat(items, count)[1].cast(pa.float32()).to_numpy(zero_copy_only=False)
     vocabulary = names.unique()
     code = codes(names, vocabulary)
     item = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     order = np.argsort(code, kind="stable")
-    starts = np.searchsorted(code[order], np.arange(len(vocabulary) + 1))
-    group_of_user = codes(query.users[user_column], vocabulary)
-    ranked = {}
-    for each in np.unique(group_of_user[group_of_user >= 0]):
-        block = order[starts[each] : starts[each + 1]]
+    ranked = []
+    for block in np.split(order, np.searchsorted(code[order], np.arange(len(vocabulary) + 1)))[1:-1]:
         best, score = _largest(counts[block])
-        ranked[each] = (item[block][best], score)
-    nothing = (np.empty(0, np.int64), np.empty(0, np.float32))
-    return _new_to_user(query, [ranked.get(each, nothing) for each in group_of_user], n)
+        ranked.append((item[block][best], score))
+    return vocabulary, [*ranked, (np.empty(0, np.int64), np.empty(0, np.float32))]
+
+
+def _with_places(count: Array) -> tuple[Array, Array, Array]:
+    """What `_largest` gives, and the place of each code in it; of an item that is not there, and of the code -1, the largest integer."""
+    item, score = _largest(count)
+    place = np.full(len(count) + 1, np.iinfo(np.int32).max, np.int32)
+    place[item] = np.arange(len(item))
+    return item, score, place
 
 
 def _largest(count: Array) -> tuple[Array, Array]:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
-from features.lookup import codes, column, flat
+from features.lookup import Catalogue, codes, flat
 from narrows.candidates import place_in_run
 
 Array = np.ndarray
@@ -53,18 +53,18 @@ class Query:
 
     Args:
         users: user_profiles rows.
-        items: item_profiles, the whole catalogue.
+        items: item_profiles, the whole catalogue, or what another shard's query made of it.
         horizon: its length in days.
         visit: the length of a visit's period in days.
         step: the step of the ladder whose popularity suits the data.
     """
 
     def __init__(
-        self, users: pa.Table, items: pa.Table, horizon: float = 7.0, visit: float = 1.0, step: str = "1x"
+        self, users: pa.Table, items: pa.Table | Catalogue, horizon: float = 7.0, visit: float = 1.0, step: str = "1x"
     ) -> None:
-        self.users, self.items = users, items
+        self.users, self.catalogue = users, items if isinstance(items, Catalogue) else Catalogue(items)
+        self.items, self.ids = self.catalogue.items, self.catalogue.ids
         self.horizon, self.visit, self.step = horizon, visit, step
-        self.ids: pa.Array = items["item_id"].combine_chunks()
         self.offsets, names = flat(users, "history_item")
         self.history = codes(names, self.ids)
         """int32 item code per entry of all users' histories, -1 for an item the catalogue lacks."""
@@ -96,22 +96,26 @@ class Query:
         at = np.searchsorted(keys[:-1], wanted)
         return np.where((keys[at] == wanted) & (item >= 0), days[at], np.inf).astype(np.float32)
 
-    @cached_property
+    @property
     def age(self) -> Array:
         """Days since the item was last taken or looked at; of one that never was, since it became available.
 
         float32, infinite where that is not known either.
         """
-        met = np.minimum(self._days("days_since_last_event"), self._days("days_since_last_view"))
-        return np.where(np.isfinite(met), met, self.available)
 
-    @cached_property
+        def make() -> Array:
+            met = np.minimum(self._days("days_since_last_event"), self._days("days_since_last_view"))
+            return np.where(np.isfinite(met), met, self.available)
+
+        return self.catalogue.once("age", make)
+
+    @property
     def available(self) -> Array:
         """Days since the item became available, float32, infinite where that is not known."""
-        return self._days("days_since_available")
+        return self.catalogue.once("available", lambda: self._days("days_since_available"))
 
     def _days(self, name: str) -> Array:
         """An item column of days, infinite where it is null or, in profiles of another pipeline, not there."""
         if name not in self.items.column_names:
             return np.full(len(self.ids), np.inf, np.float32)
-        return np.nan_to_num(column(self.items, name), nan=np.inf)
+        return np.nan_to_num(self.catalogue.column(name), nan=np.inf)

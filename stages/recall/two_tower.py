@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import torch
 from safetensors.torch import load_file, save_file
 
-from features.lookup import Catalogue, codes, flat
+from features.lookup import codes, flat
 from features.sequence import pad, sequence_days, sequence_item
 from stages.recall import index
 from stages.recall.channels.two_tower import TwoTower
@@ -41,6 +41,12 @@ class TwoTowerModel:
         """Of the index: for all shards that this process narrows."""
         return Searcher(self.index)
 
+    @cached_property
+    def inputs(self) -> torch.Tensor:
+        """Of the towers, for all shards: float32 [items, embedding_size]."""
+        with torch.inference_mode():
+            return self.towers.inputs()
+
     def propose(self, query: Query, n: int) -> Proposals:
         """At most n items; none for a user without a known event."""
         if not self.index.ntotal:  # no item has users enough for a vector
@@ -48,11 +54,10 @@ class TwoTowerModel:
         sequence = sequence_item(query.users, codes(flat(query.users, "sequence_item")[1], self.items), LENGTH)
         ages = sequence_days(query.users, LENGTH) / np.float32(query.horizon)
         with torch.inference_mode():
-            inputs = self.towers.inputs()
-            users = self.towers.users(inputs, torch.from_numpy(sequence.astype(np.int64)), torch.from_numpy(ages))
+            users = self.towers.users(self.inputs, torch.from_numpy(sequence.astype(np.int64)), torch.from_numpy(ages))
         # many of the nearest the user had, and an index cannot leave them out
         user, row, score = self.searcher.search(users.numpy(), 4 * n + 200)
-        item = codes(self.items, query.ids)[row]
+        item = query.catalogue.once("two_tower", lambda: codes(self.items, query.ids), self)[row]
         fresh = (item >= 0) & ~query.had(user, np.maximum(item, 0))
         return Proposals.best(user[fresh], item[fresh], score[fresh], n)
 
@@ -68,7 +73,7 @@ def fit(channel: TwoTower, query: Query, events: pa.Table, end: datetime) -> Two
     users = np.bincount(query.history[query.history >= 0], minlength=len(query.ids))
     chosen = np.flatnonzero(users >= channel.min_users)
     items = query.ids.take(pa.array(chosen))
-    catalogue = Catalogue(query.items)
+    catalogue = query.catalogue
     parts = [np.arange(1, len(chosen) + 1), *(code[chosen] + 1 for code in catalogue.code.values())]
     torch.manual_seed(channel.seed)
     towers = Towers(torch.from_numpy(np.stack(parts, 1).astype(np.int64)), channel.embedding_size)

@@ -24,7 +24,7 @@ from stages.recall.channels import CHANNELS, build
         ("[recall.channels.ease]\nquota = -1", "[recall.channels.ease] quota = -1: give 0 or more."),
         ("[recall.channels.ease]\nquota = '20'", "quota = '20' has the wrong type: give a whole number."),
         ("[recall.channels.ease]\nridge = 0", "[recall.channels.ease] ridge = 0: give a number above 0."),
-        ("[recall.channels.two_tower]\nindex = 'flat'", "index = 'flat': give exact, ivf or hnsw."),
+        ("[recall.channels.two_tower]\nindex = 'flat'", "index = 'flat': give auto, exact, ivf or hnsw."),
         ("[recall.channels]\nease = 3", "[recall.channels] ease = 3 has the wrong type: give a table."),
         ("[recall]\nown = 9", "[recall] own = 9 is now quota = 9 in [recall.channels.own]."),
         ("[recall]\nspare = 1.5", "[recall] spare = 1.5 is now oversample = 1.5."),

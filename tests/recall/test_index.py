@@ -28,7 +28,7 @@ def test_the_index_gives_no_padding_and_nothing_for_zero_queries(kind):
 def test_an_empty_index_and_an_unknown_kind():
     built = index.build(np.empty((0, 4), np.float32), "exact")
     assert [len(part) for part in index.Searcher(built).search(np.ones((2, 4), np.float32), 5)] == [0, 0, 0]
-    with pytest.raises(ValueError, match="exact, ivf, hnsw"):
+    with pytest.raises(ValueError, match="auto, exact, ivf, hnsw"):
         index.build(np.ones((200, 4), np.float32), "tree")
 
 
@@ -55,6 +55,18 @@ def test_a_model_keeps_one_searcher_and_that_one_copy():
 
 def on_a_gpu() -> bool:
     return hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus() > 0
+
+
+def test_few_vectors_are_searched_exactly_and_many_by_lists_that_find_nearly_all_of_the_nearest():
+    rng = np.random.default_rng(0)
+    centers = rng.normal(size=(50, 8)).astype(np.float32)
+    vectors = centers[rng.integers(0, 50, index.EXACT_MOST + 1)] + rng.normal(0, 0.5, (index.EXACT_MOST + 1, 8))
+    few, many = index.build(vectors[:-1], "auto"), index.build(vectors, "auto")
+    assert isinstance(few, faiss.IndexFlat) and isinstance(many, faiss.IndexIVF)
+    exact = index.build(vectors, "exact")
+    queries = centers.repeat(2, 0)
+    near, found = (set(zip(*index.Searcher(each).search(queries, 100)[:2], strict=True)) for each in (exact, many))
+    assert len(near & found) > 0.95 * len(near)
 
 
 @pytest.mark.skipif(not on_a_gpu(), reason="no GPU, or faiss was built without one (faiss-cpu)")

@@ -31,8 +31,8 @@ class TwoTower(Channel):
 
     min_users: int = Field(20, ge=1)
     """Only items that this many users had have a vector."""
-    index: Literal["exact", "ivf", "hnsw"] = "exact"
-    """The FAISS index: exact search, inverted lists (ivf) or a graph (hnsw)."""
+    index: Literal["auto", "exact", "ivf", "hnsw"] = "auto"
+    """The FAISS index: exact search, inverted lists (ivf) or a graph (hnsw); auto = exact up to 20,000 items, ivf above."""
     embedding_size: int = Field(32, ge=1)
     """Dimensions of an embedding."""
     train: float = Field(8.0, ge=0)
