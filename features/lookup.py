@@ -144,6 +144,31 @@ def locate(starts: Array, stops: Array, entries: Array, bounds: Array, queries: 
     return place
 
 
+def locate_in_groups(starts: Array, entries: Array, group: Array, queries: Array, size: int) -> Array:
+    """Place of every queried code in its group's list, which many queries share.
+
+    Args:
+        starts: int (groups + 1,); `entries[starts[g]:starts[g + 1]]` are group g's.
+        entries: codes below `size`.
+        group: of each query, int (queries,), -1 = none.
+        queries: codes below `size`.
+        size: of the vocabulary.
+
+    Returns:
+        int32 (queries,): the index in `entries`, -1 where absent.
+    """
+    scratch = np.full(size, -1, dtype=np.int32)
+    place = np.full(len(queries), -1, dtype=np.int32)
+    order = np.argsort(group, kind="stable")
+    begins = np.flatnonzero(np.diff(group[order], prepend=-1))
+    for rows in np.split(order, begins)[1:]:
+        start, stop = starts[group[rows[0]]], starts[group[rows[0]] + 1]
+        scratch[entries[start:stop]] = np.arange(start, stop, dtype=np.int32)
+        place[rows] = scratch[queries[rows]]
+        scratch[entries[start:stop]] = -1
+    return place
+
+
 class Pairs:
     """Pairs of a shard with their places in the user and item tables and in the users' lists.
 
@@ -231,10 +256,8 @@ class Pairs:
         """`context_<name>` of the item at the user's favourite context, 0 where it has no entry."""
         vocabulary, starts, entries, order = self.catalogue.contexts
         if "context" not in self._cache:
-            code = codes(self.users["favourite_context"], vocabulary)
-            begin = np.where(code < 0, 0, starts[code])
-            end = np.where(code < 0, 0, starts[code + 1])
-            self._cache["context"] = locate(begin, end, entries, self.bounds, self.item, len(self.catalogue.ids))
+            of_pair = codes(self.users["favourite_context"], vocabulary)[self.user]
+            self._cache["context"] = locate_in_groups(starts, entries, of_pair, self.item, len(self.catalogue.ids))
 
         def make() -> Array:
             values = flat(self.items, f"context_{name}")[1].cast(pa.float32()).to_numpy(zero_copy_only=False)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from features.ladder import STEPS
-from features.lookup import Pairs, locate
+from features.lookup import Pairs, locate, locate_in_groups
 from features.pair import FEATURES, matrix
 from features.pair.item import PLACED
 from features.sequence import pad
@@ -94,6 +94,12 @@ def test_locate_finds_places_and_minus_one():
         np.array([0, 2]), np.array([2, 3]), np.array([4, 1, 4]), np.array([0, 3, 5]), np.array([1, 2, 4, 4, -1]), 5
     )
     assert place.tolist() == [1, -1, 0, 2, -1]
+
+
+def test_places_in_groups_are_those_in_each_querys_own_group():
+    starts, entries = np.array([0, 2, 2, 3]), np.array([4, 1, 4])
+    place = locate_in_groups(starts, entries, np.array([2, -1, 0, 1, 0, 2]), np.array([4, 4, 1, 4, 3, 1]), 5)
+    assert place.tolist() == [2, -1, 1, -1, -1, -1]
 
 
 def test_pad_keeps_the_latest():
