@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import Any, ClassVar
 
 from pydantic import Field
 
+from narrows.asof import DAY
 from narrows.stage import Asof, Table, TableStage, room
 
 
@@ -27,6 +29,8 @@ class ItemProfiles(TableStage):
 
     demand_cuts: int = Field(24, ge=0)
     """Earlier instants, an eighth of the horizon apart, that the forecast of the demand learns from; 0 = no forecast."""
+    demand_days: float = Field(1.0, ge=0)
+    """Where the instants reach less far back than so many days, there are as many more as do: the hours of a day differ."""
     demand_events: int = Field(5_000_000, ge=1)
     """About so many events at most are read for a forecast; of more, those of a share of the users, drawn by a hash."""
 
@@ -35,9 +39,10 @@ class ItemProfiles(TableStage):
         visit: timedelta,
     ) -> Any:  # fmt: skip
         from narrows.engine.histories import Scale
-        from stages.item_profiles.demand import forecasts
+        from stages.item_profiles.demand import CUTS_A_HORIZON, forecasts
         from stages.item_profiles.profile import profile
 
-        given = (horizon, self.demand_cuts, self.demand_events)
+        cuts = max(self.demand_cuts, math.ceil(self.demand_days * DAY / (horizon / CUTS_A_HORIZON)))
+        given = (horizon, cuts, self.demand_events)
         expected = forecasts(events, asofs, *given) if self.demand_cuts else {}
         return profile(session, events, items, users, asofs, Scale(horizon, visit), expected)

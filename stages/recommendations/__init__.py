@@ -36,7 +36,7 @@ class Recommendations(TableStage):
     """Items of every fallback list."""
     fallback_contexts: int = Field(50, ge=0)
     """So many contexts at most, those with the most users, have a fallback list of their own, if such lists would have been worth
-    more than everyone's a horizon ago. A service asks for it by the segment ``context=<name>``."""
+    more than everyone's a horizon ago. A service asks for it by the segment ``context=<name>``; a context may have parts joined by ``|``."""
     grace_hours: float = Field(24.0, ge=0)
     """Hours that a list may be served after its horizon has ended, for the case that the next one is late."""
     keep: int = Field(3, ge=0)

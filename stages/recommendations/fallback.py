@@ -16,6 +16,8 @@ from narrows.serving.schema import EVERYONE, of_context
 Array = np.ndarray
 HEAD = 2000
 """The first items of everyone's order, among which those of a context's list are."""
+CONTEXT_SEPARATOR = "|"
+"""Between the parts of a context, such as a region and a device."""
 PRIOR_USERS = 50.0
 """An item is believed to have so many users beside its own, spread over contexts as all users are: damps chance."""
 
@@ -93,7 +95,7 @@ def contexts_of_use(before: pa.Table | None, now: pa.Table, order: str, most: in
         return []
     names = _largest(now, most)
     before = before.sort_by(by_popularity(before, order))[:HEAD].combine_chunks()
-    users = np.pad(_by_context(now, names)[0], ((0, 0), (0, 1)))
+    users = np.pad(_by_context(now, names), ((0, 0), (0, 1)))
     wanted = users[
         :, codes(before[ITEM], now[ITEM].combine_chunks())
     ]  # -1, an item that is gone, reads the 0 at the end
@@ -105,10 +107,36 @@ def contexts_of_use(before: pa.Table | None, now: pa.Table, order: str, most: in
 
 
 def lifts(items: pa.Table, names: pa.Array) -> Array:
-    """How much more an item is wanted in a context than in all, damped: P(context | item) / P(context), [contexts, items]."""
-    users, of_item, share = _by_context(items, names)
-    given = (users + PRIOR_USERS * share[:, None]) / (of_item + PRIOR_USERS)
-    return given / np.maximum(share, 1e-12)[:, None]
+    """How much more an item is wanted in a context than in all: P(context | item) / P(context), [contexts, items].
+
+    Damped, and of a context of several parts (``parts_of``) the product over them: parts are taken to be independent given the
+    item (naive Bayes), as a combination of them has few users.
+    """
+    offsets, values = flat(items, "context_name")
+    count = flat(items, f"context_users_{CONTEXT_STEP}")[1].cast(pa.float64()).to_numpy(zero_copy_only=False)
+    item = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    of_item, everything = np.bincount(item, count, minlength=items.num_rows), max(count.sum(), 1)
+    lift = np.ones((len(names), items.num_rows))
+    for part in parts_of(pa.concat_arrays([names.cast(pa.string()), values.cast(pa.string())])):
+        asked, given = part[: len(names)], part[len(names) :]
+        vocabulary = pc.unique(asked)
+        context = codes(given, vocabulary)
+        known = context >= 0
+        place = context[known] * items.num_rows + item[known]
+        users = np.bincount(place, count[known], len(vocabulary) * items.num_rows).reshape(len(vocabulary), -1)
+        share = users.sum(1, keepdims=True) / everything
+        damped = (users + PRIOR_USERS * share) / (of_item + PRIOR_USERS)
+        lift *= (damped / np.maximum(share, 1e-12))[codes(asked, vocabulary)]
+    return lift
+
+
+def parts_of(contexts: pa.Array) -> list[pa.Array]:
+    """The parts of contexts such as ``web|north``: for each place the texts that stand there; one where they have other numbers of parts."""
+    parts = pc.split_pattern(contexts, CONTEXT_SEPARATOR)
+    count = pc.min_max(pc.list_value_length(parts))
+    if count["min"] != count["max"]:  # some have other parts than the others: it is no separator there
+        return [contexts]
+    return [pc.list_element(parts, place) for place in range(count["max"].as_py() or 1)]
 
 
 def _largest(items: pa.Table, most: int) -> pa.Array:
@@ -123,10 +151,8 @@ def _largest(items: pa.Table, most: int) -> pa.Array:
     return rows.sort_by([("users_sum", "descending"), ("name", "ascending")])["name"][:most].combine_chunks()
 
 
-def _by_context(items: pa.Table, names: pa.Array) -> tuple[Array, Array, Array]:
-    """Users within the step of contexts: of each item in some contexts [contexts, items], of each item in all contexts (items,),
-    and these contexts' shares of the users of all items and contexts (contexts,); float64.
-    """
+def _by_context(items: pa.Table, names: pa.Array) -> Array:
+    """Users within the step of each item in some contexts: float64 [contexts, items]."""
     offsets, values = flat(items, "context_name")
     count = flat(items, f"context_users_{CONTEXT_STEP}")[1].cast(pa.float64()).to_numpy(zero_copy_only=False)
     item = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
@@ -134,8 +160,7 @@ def _by_context(items: pa.Table, names: pa.Array) -> tuple[Array, Array, Array]:
     known = context >= 0
     users = np.zeros((len(names), items.num_rows))
     users[context[known], item[known]] = count[known]
-    total = np.bincount(context[known], count[known], minlength=len(names))
-    return users, np.bincount(item, count, minlength=items.num_rows), total / max(count.sum(), 1)
+    return users
 
 
 def _list(items: pa.Table, at: Array, worth: Array, scene: str, segment: str) -> pa.Table:

@@ -21,7 +21,7 @@ from narrows.stage import Output, Recent, Table
 from narrows.store.write import write_table
 from stages import PIPELINE
 from stages.recommendations import Recommendations, lists
-from stages.recommendations.fallback import contexts_of_use, fallback_lists, lifts, orders_that_suit
+from stages.recommendations.fallback import contexts_of_use, fallback_lists, lifts, orders_that_suit, parts_of
 
 
 def of(table: pa.Table, segment: str) -> list[str]:
@@ -73,6 +73,24 @@ def test_a_lift_is_how_much_more_an_item_is_wanted_in_a_context_damped():
     items = in_contexts([90, 10], [10, 90])
     lift = lifts(items, pa.array(["app", "web"]))
     np.testing.assert_allclose(lift, [[115 / 150 * 2, 35 / 150 * 2], [35 / 150 * 2, 115 / 150 * 2]])
+
+
+def test_the_lift_of_a_context_of_two_parts_is_the_product_of_theirs():
+    names = ["app|north", "app|south", "web|north", "web|south"]
+    items = pa.table({
+        "item_id": ["i0", "i1"], "context_name": [names, names],
+        "context_users_1x": [[400, 100, 100, 0], [100, 100, 100, 300]],
+    })  # fmt: skip
+    device, region = (in_contexts(*users) for users in (([500, 200], [100, 400]), ([500, 200], [100, 400])))
+    one, other = (lifts(each, pa.array(["app", "web"])) for each in (device, region))
+    both = lifts(items, pa.array(names))
+    np.testing.assert_allclose(both, [one[0] * other[0], one[0] * other[1], one[1] * other[0], one[1] * other[1]])
+
+
+def test_a_separator_that_not_all_contexts_have_is_none():
+    assert [part.to_pylist() for part in parts_of(pa.array(["a|b", "c"]))] == [["a|b", "c"]]
+    assert [part.to_pylist() for part in parts_of(pa.array(["a|b", "c|d"]))] == [["a", "c"], ["b", "d"]]
+    assert [part.to_pylist() for part in parts_of(pa.array([], pa.string()))] == [[]]
 
 
 def test_contexts_have_lists_of_their_own_where_these_were_worth_more_a_horizon_ago():
