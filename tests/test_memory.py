@@ -20,7 +20,7 @@ def test_the_budget_is_what_is_set_or_a_share_of_the_machine():
 
 
 @pytest.mark.parametrize(
-    ("given", "heap", "shard"), [("24g", "2048m", 2000), ("12g", "1024m", 2000), ("3g", "1024m", 1300), ("500m", "166m", 200)]
+    ("given", "heap", "shard"), [("24g", "1536m", 2000), ("12g", "800m", 2000), ("3g", "800m", 1300), ("500m", "166m", 200)]
 )  # fmt: skip
 def test_heap_and_shards_follow_from_the_budget(given, heap, shard):
     engine = EngineSettings(memory=given)

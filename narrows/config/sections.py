@@ -217,7 +217,7 @@ class SparkSettings:
     driver_memory: str = Field(
         default="", pattern="^$|^[1-9][0-9]*[mgtMGT]$", description="a size with its unit", examples=["2g", "800m"]
     )
-    """Heap of the driver, which is also the executor of a local master; empty = a twelfth of ``[engine] memory``, at least 1 GiB or a third."""
+    """Heap of the driver, which is also the executor of a local master; empty = a sixteenth of ``[engine] memory``, at least 800 MiB or a third."""
     shuffle_partitions: int = Field(default=4, ge=1)
     """Partitions after a shuffle."""
     java_options: str = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"

@@ -13,7 +13,7 @@ SHARE = 0.6
 """Of the machine's memory that a run may take unless ``[engine] memory`` says how much."""
 GIB = 1 << 30
 UNITS = {"m": 1 << 20, "g": GIB, "t": 1 << 40}
-USUAL_HEAP = 1 * GIB
+USUAL_HEAP = 800 << 20
 SHARD_USERS = 2000
 """Users of a shard where memory allows."""
 SHARD_BYTES = 300_000
@@ -68,9 +68,9 @@ def budget(engine: EngineSettings) -> int:
 
 
 def heap(spark: SparkSettings, engine: EngineSettings) -> str:
-    """The heap of Spark's driver: what is set, else a twelfth of the memory, or 1 GiB (or a third) where that is more."""
+    """The heap of Spark's driver: what is set, else a sixteenth of the memory, or 800 MiB (or a third) where that is more."""
     most = budget(engine)
-    return spark.driver_memory or f"{max(most // 12, min(USUAL_HEAP, most // 3)) >> 20}m"
+    return spark.driver_memory or f"{max(most // 16, min(USUAL_HEAP, most // 3)) >> 20}m"
 
 
 def give_back() -> None:

@@ -33,6 +33,9 @@ Work = tuple[Asof, str, dict[str, Any]]
 def transform(runner: Runner, room: TableStage, todo: list[Work]) -> dict[Asof, Table]:
     method = room.transform  # type: ignore[attr-defined]
     ranged = "asofs" in inspect.signature(method).parameters
+    if todo and runner.asks_spark(room.name):
+        runner.forget_models()  # Spark needs the memory; they load in a second
+        give_back()
     for group in [todo] if ranged else [[one] for one in todo]:
         runner.publisher.get_ready()
         asofs = [asof for asof, _, _ in group]
