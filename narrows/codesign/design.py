@@ -79,10 +79,12 @@ class Design:
         if min(self.hidden + self.rank_hidden) < 1:
             raise ValueError(f"hidden = {self.hidden}, rank_hidden = {self.rank_hidden}: a layer has at least 1 unit.")
         if self.scheme == "joint":
-            from narrows.codesign.losses import LOSSES
+            from narrows.codesign.losses import LOSSES, WITHOUT_TAU
 
             if self.loss not in LOSSES:
                 raise ValueError(f"no loss is named {self.loss!r}; there are {', '.join(LOSSES)}.")
+            if self.tau is not None and self.loss in WITHOUT_TAU:
+                raise ValueError(f"tau = {self.tau:g}: {self.loss} has no temperature. Leave tau out.")
             if self.prerank == "lightgbm" and self.loss not in OF_TREES:
                 raise ValueError(f"loss = {self.loss!r}: trees descend {' or '.join(OF_TREES)} alone.")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from narrows.codesign.design import Design
 from narrows.codesign.designs import JOINT, SINGLE, TREES
 from narrows.codesign.experiment import Tune
+from narrows.codesign.losses import WITHOUT_TAU
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -52,7 +53,7 @@ def _drawn(design: Design, tune: Tune, trial: Trial) -> dict[str, Any]:
         "learning_rate": trial.suggest_float("learning_rate", *tune.learning_rate, log=True),
         "batch": trial.suggest_categorical("batch", tune.batch),
     }
-    if design.scheme in WITH_TEMPERATURE:
+    if design.scheme in WITH_TEMPERATURE and not (design.scheme == JOINT and design.loss in WITHOUT_TAU):
         drawn["tau"] = trial.suggest_float("tau", *tune.tau, log=True)
     if design.scheme != SINGLE and TREES in (getattr(design, stage) for stage in design.stages):
         drawn["tree_learning_rate"] = trial.suggest_float("tree_learning_rate", *tune.tree_learning_rate, log=True)

@@ -80,6 +80,7 @@ def test_idle_settings_make_no_other_design():
             "[[designs]] number 1 'los' is not a known key. Did you mean 'loss'?",
         ),
         ('scheme = "single"', 'scheme = "joint"\nloss = "lcorn"', "no loss is named 'lcorn'; there are lcron"),
+        ('scheme = "single"', 'scheme = "joint"\nloss = "rankflow"\ntau = 2', "tau = 2: rankflow has no temperature"),
         ('scheme = "single"', 'prerank = "gpt"', "prerank = 'gpt': give two_tower"),
         ("[[6, 3], [4, 3]]", "[]", "[grid] widths = []: give one value or more."),
         ("[[6, 3], [4, 3]]", "[[3, 6]]", "grow along the cascade"),
@@ -207,6 +208,7 @@ def test_tuning_is_the_same_again_and_takes_the_best():
     assert tried[0][0] == Design(scheme="joint")
     assert len({design.tau for design in tried[0]}) == 8
     assert tuned(Design(), Tune(trials=4), judge([])).tau is None
+    assert tuned(Design(scheme="joint", loss="fs_lambdaloss"), Tune(trials=4), judge([])).tau is None
     trees = list[Design]()
     tuned(Design(prerank="lightgbm"), Tune(trials=3), judge(trees))
     assert len({design.tree_learning_rate for design in trees}) == 3

@@ -35,6 +35,8 @@ LOSSES: dict[str, tuple[str, str, dict[str, Any], str]] = {
     "arf_v2": ("arf", "Arf", {"survival": True}, "arf with each stage's survival as relaxed recall"),
 }
 """Name: module, class, settings, meaning."""
+WITHOUT_TAU = ("rankflow", "fs_ranknet", "fs_lambdaloss")
+"""Losses that relax no sort, and so have no temperature."""
 
 
 def meanings() -> dict[str, str]:
