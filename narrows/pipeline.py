@@ -75,7 +75,9 @@ class Pipeline:
                     raise PipelineError(
                         f"{where}: room {room.name!r} reads {table!r}, which no room makes. There are: {known}."
                     )
-                if kind not in ("past", "truth") and pipeline.names.index(maker) >= pipeline.names.index(room.name):
+                if kind not in ("past", "previous", "truth") and pipeline.names.index(maker) >= pipeline.names.index(
+                    room.name
+                ):
                     raise PipelineError(
                         f"{where}: room {room.name!r} reads {table!r}, which a later room makes. Move it."
                     )

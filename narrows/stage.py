@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from narrows.asof import Asof
-from narrows.store.table import Flow, Past, Recent, Table, Truth
+from narrows.store.table import Flow, Past, Previous, Recent, Table, Truth
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,6 +28,7 @@ __all__ = [
     "NarrowingStage",
     "Output",
     "Past",
+    "Previous",
     "Recent",
     "Shard",
     "Stage",
@@ -177,11 +178,11 @@ class NarrowingStage(Stage):
         raise TypeError(f"room {self.name} has no narrow method")
 
 
-KINDS = {"Table": "same", "Past": "past", "Recent": "recent", "Truth": "truth", "Flow": "flow"}
+KINDS = {"Table": "same", "Past": "past", "Recent": "recent", "Previous": "previous", "Truth": "truth", "Flow": "flow"}
 
 
 def parameters(method: Any) -> dict[str, str]:
-    """The tables a method reads and how: the ``same`` partition, ``past`` or ``recent`` ones, the ``truth`` after it, or
+    """The tables a method reads and how: the ``same`` partition, ``past`` or ``recent`` ones, the ``previous`` one, the ``truth`` after it, or
     under one parameter the ``flow``: the tables of all narrowing rooms.
 
     Annotations are compared by name, so that an entry point need not import what the others name.

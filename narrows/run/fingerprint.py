@@ -59,7 +59,10 @@ class Recipes:
         upstream = {}
         for table, kind in self.pipeline.inputs(name).items():
             maker = self.pipeline.makers[table]
-            if kind == "past":  # of a room that may stand below: its own code and settings count, not what it reads
+            if kind in (
+                "past",
+                "previous",
+            ):  # of a room that may stand below: its own code and settings count, not what it reads
                 upstream[table] = digest(maker, settings_of(self.settings.rooms[maker]), self.code_of(maker))
             else:
                 upstream[table] = self.of(maker)

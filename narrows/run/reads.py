@@ -6,10 +6,10 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from narrows.asof import Asof
-from narrows.run import closing
+from narrows.run import closing, touched
 from narrows.run.fingerprint import past_count
 from narrows.source.errors import SourceError
-from narrows.stage import Flow, Past, Recent, Stage, Table, Truth, parameters
+from narrows.stage import Flow, Past, Previous, Recent, Stage, Table, Truth, parameters
 
 if TYPE_CHECKING:
     from narrows.run.runner import Runner
@@ -29,6 +29,9 @@ def resolve(runner: Runner, room: Stage, method: Any, asof: Asof) -> dict[str, A
             inputs[table] = Flow({name: runner.table(name, asof) for name in runner.pipeline.narrowing})
         elif kind == "truth":
             inputs[table] = truth(runner, table, asof)
+        elif kind == "previous":
+            found = touched.previous(runner, table, asof)
+            inputs[table] = Previous({found.asof: found} if found else {})
         else:
             inputs[table] = past(runner, room, table, asof, recent=kind == "recent")
     return inputs
@@ -123,6 +126,7 @@ def arguments(
         "earlier": lambda: earlier(runner, runner.source_room, asof),
         "hold": lambda: hold(runner, asof),
         "horizon": lambda: runner.horizon,
+        "since": lambda: touched.since(runner, asof),
         "session": lambda: runner.session,
         "settings": lambda: runner.settings,
         "visit": lambda: runner.settings.source.visit_length,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from narrows.asof import DAY, Asof
 from narrows.columns import EVENT_TIME, USER
-from narrows.run import reads
+from narrows.run import reads, touched
 from narrows.run.narrowing import LAST_EVENT
 from narrows.sampling import drawn
 from narrows.stage import NarrowingStage, Table
@@ -19,14 +19,18 @@ if TYPE_CHECKING:
 
 
 def audience(runner: Runner, users: Table) -> ds.Expression | None:
-    """Which rows of the users' table are served at all; None = all."""
+    """Which rows of the users' table get a list; None = all. Between the runs that make lists for everybody: those with an event since."""
+    import numpy as np
     import pyarrow.dataset as ds
 
-    horizons = runner.settings.audience
-    if not horizons or LAST_EVENT not in users.columns:
+    horizons, last = runner.settings.audience, ds.field(LAST_EVENT)
+    if LAST_EVENT not in users.columns:
         return None
-    last = ds.field(LAST_EVENT)
-    return last.is_null() | (last <= horizons * (runner.horizon / DAY))
+    if since := touched.since(runner, users.asof):
+        return last <= float(
+            np.float32((users.asof - since) / DAY)
+        )  # as the column rounds an event of the first instant
+    return last.is_null() | (last <= horizons * (runner.horizon / DAY)) if horizons else None
 
 
 def sample(runner: Runner, room: NarrowingStage, tables: dict[str, Table], asof: Asof) -> pa.Table | None:

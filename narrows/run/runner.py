@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from narrows.asof import KNOWN, Asof
 from narrows.pipeline import Pipeline
-from narrows.run import closing, models, reads, work
+from narrows.run import closing, models, reads, touched, work
 from narrows.run.fingerprint import Recipes, digest, reads_source, versions
 from narrows.run.publish import Publisher
 from narrows.run.reads import Pending
@@ -132,6 +132,8 @@ class Runner:
     def fingerprint(self, name: str, asof: Asof, reads_: dict[str, Any]) -> str:
         """The identity of a partition: the recipe, the as-of, the versions of what it reads, and of the source."""
         identity = digest(self.recipe(name), str(asof), versions(reads_))
+        if name in self.pipeline.narrowing and (since := touched.since(self, asof)):
+            identity = digest(identity, str(since))  # of some users alone
         return digest(identity, self.source_fingerprint) if reads_source(self.room(name)) else identity
 
     def windows(self, asof: Asof) -> list[Asof]:

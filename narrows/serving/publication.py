@@ -73,7 +73,7 @@ def publish(
             counts, expires_at = _gated(pieces(), fallbacks, {*forbidden, *gone}, gone)
             columns = {
                 "asof": str(asof),
-                "serves_at": _serves_at(expires_at, asof, first or created_at, clock),
+                "serves_at": serves_at(expires_at, asof, first or created_at, clock),
                 "manifest": manifest | {COUNTS: counts} | since,
             }
             if first is None:
@@ -118,7 +118,12 @@ def recommendation_rows() -> pa.Table:
     return pa.table({name: pa.array([], kinds.get(name, pa.string())) for name in names})
 
 
-def _serves_at(expires_at: datetime | None, asof: Any, created_at: datetime, clock: str) -> datetime | None:
+def serves_at(expires_at: datetime | None, asof: Any, created_at: datetime, clock: str) -> datetime | None:
+    """The instant that a release takes for the present; None = the database's clock.
+
+    Raises:
+        GateError: its lists expired before it was made.
+    """
     late = expires_at is not None and expires_at <= created_at
     if clock == "wall" and late:
         raise GateError(

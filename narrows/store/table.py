@@ -205,6 +205,10 @@ class Recent(Past):
     """The same, the partition itself included as the last."""
 
 
+class Previous(Past):
+    """Annotation of a parameter that reads the newest partition of a table before the as-of, however long before, if there is one."""
+
+
 class Flow(dict[str, Table]):
     """Annotation of a parameter that reads the partition of every narrowing room, in their order."""
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from narrows.stage import Asof, Output, Recent, Table, TableStage, room, settings_of
+from narrows.durations import PATTERN
+from narrows.run.touched import EVERYBODY
+from narrows.stage import Asof, Output, Previous, Recent, Table, TableStage, room, settings_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+
     from narrows.settings import Settings
 
 LOG = logging.getLogger(__name__)
@@ -32,6 +39,9 @@ class Recommendations(TableStage):
     audience: float = Field(64.0, ge=0)
     """Who gets a list of their own: users with an event within so many horizons, or with none yet; the others get the
     fallback. 0 = everybody."""
+    everybody: str = Field("", pattern=rf"^$|{PATTERN}", description="a duration, such as 1d or 6h, or nothing")
+    """How often everybody of the audience gets a new list, such as 1d. Between, users with an event since the run before
+    do; the other lists go on until they expire, and all fallback lists are made anew. Empty = at every run."""
     fallback_n: int = Field(50, ge=1)
     """Items of every fallback list."""
     fallback_contexts: int = Field(50, ge=0)
@@ -46,10 +56,18 @@ class Recommendations(TableStage):
     nothing expires. ``auto``: ``asof`` for a replay of the past (expired when it was made), else ``wall``."""
 
     def transform(
-        self, rerank: Table, item_profiles: Recent, user_profiles: Table, *, horizon: timedelta, settings: Settings
+        self,
+        rerank: Table,
+        item_profiles: Recent,
+        user_profiles: Table,
+        recommendations: Previous,
+        *,
+        horizon: timedelta,
+        settings: Settings,
+        since: Asof | None,
     ) -> Output:
         """The published rows, without what is taken down; a release id comes from the versions that were read and the
-        room's settings.
+        room's settings. Lists of some users alone are laid over those of the partition ``since``.
         """
         from narrows.serving import reading, schema
         from narrows.serving.gates import FALLBACK_PLACE, without
@@ -58,7 +76,10 @@ class Recommendations(TableStage):
 
         catalogues = list(item_profiles.values())
         versions = [rerank.version, *(table.version for table in catalogues), user_profiles.version]
-        release = lists.release_id(rerank.asof, versions, settings_of(self))
+        going_on = recommendations[since] if since else None
+        release = (
+            going_on.notes["release_id"] if going_on else lists.release_id(rerank.asof, versions, settings_of(self))
+        )
         users = lists.read_users(user_profiles)
         *before, items = map(lists.read_items, catalogues)
         earlier = before[0] if before else None
@@ -69,6 +90,8 @@ class Recommendations(TableStage):
             "expires_at": lists.expiry(rerank.asof, horizon, self.grace_hours),
         }  # fmt: skip
         offered = lists.offered(rerank.parts(["item_id", "reason"]))
+        if going_on:
+            offered = lists.offered_before(offered, lists.blocked(rerank.parts(["item_id", "reason"])), going_on)
         filling = fallback_lists(items, users, offered, step, self.scene, self.fallback_n, order, contexts)
         engine = schema.open_engine(settings.serving_url)
         try:
@@ -78,8 +101,11 @@ class Recommendations(TableStage):
             engine.dispose()
         filling = without(filling, gone, FALLBACK_PLACE)
         notes: dict[str, Any] = {"release_id": release, "fallback_rows": filling.num_rows, "fallback_order": order}
-        notes |= {"fallback_contexts": len(contexts)}
-        pieces = (lists.rows(piece, users, **of_release) for piece in lists.read_lists(rerank))
+        notes |= {"fallback_contexts": len(contexts), EVERYBODY: str(rerank.asof)}
+        pieces: Iterator[pa.Table] = (lists.rows(piece, users, **of_release) for piece in lists.read_lists(rerank))
+        if going_on:
+            notes |= {EVERYBODY: going_on.notes[EVERYBODY], "since": str(since)}
+            pieces = lists.laid_over(pieces, going_on, rerank.asof)
         return Output(lists.Release(pieces, gone, notes), notes, {"fallback": filling})
 
     def publish(self, draft: Table, *, rerank: Table, settings: Settings, asof: Asof, hold: str = "") -> dict[str, Any]:
@@ -101,8 +127,12 @@ class Recommendations(TableStage):
         Raises:
             GateError: the release must not be served; nothing changed.
         """
+        import pyarrow.compute as pc
+
         from narrows import reasons
         from narrows.serving import releases, schema
+        from narrows.serving.overlay import OVERLAYS, overlay
+        from stages.recommendations import lists
 
         explained = reasons.of_rooms(settings.pipeline.rooms).kept | schema.FALLBACK
         draft_notes = draft.meta["notes"]
@@ -110,26 +140,25 @@ class Recommendations(TableStage):
         try:
             schema.create(engine)
             releases.explain(engine, explained)
-            notes = releases.ensure(engine, draft_notes["release_id"], keep=self.keep, hold=hold)
+            given: dict[str, Any] = {
+                "asof": asof, "created_at": draft.meta["made_at"], "keep": self.keep, "clock": self.clock, "hold": hold,
+                "forbidden": lists.blocked(rerank.parts(["item_id", "reason"])),
+            }  # fmt: skip
+            release, fallback = draft_notes["release_id"], draft.side("fallback").arrow()
+            if "since" in draft_notes:
+                new = partial(draft.parts, where=pc.field("batch_id") == str(asof))
+                notes = overlay(engine, release, draft.version, new, fallback, **given)
+            else:
+                notes = releases.ensure(engine, release, keep=self.keep, hold=hold)
             if notes is None:
                 from narrows.serving import publication
-                from stages.recommendations import lists
 
                 if unknown := lists.unexplained(draft.parts(["reason"]), explained):
                     LOG.warning("no room's reasons.yml explains: %s", ", ".join(unknown))
                     releases.explain(engine, {code: code for code in unknown})
-                notes = publication.publish(
-                    engine,
-                    {key: draft.meta[key] for key in ("fingerprint", "inputs", "settings", "notes")},
-                    draft.parts,
-                    draft.side("fallback").arrow(),
-                    asof=asof,
-                    created_at=draft.meta["made_at"],
-                    keep=self.keep,
-                    clock=self.clock,
-                    forbidden=lists.blocked(rerank.parts(["item_id", "reason"])),
-                    hold=hold,
-                )
+                manifest = {key: draft.meta[key] for key in ("fingerprint", "inputs", "settings", "notes")}
+                manifest |= {OVERLAYS: [draft.version]} if "since" in draft_notes else {}
+                notes = publication.publish(engine, manifest, draft.parts, fallback, **given)
         finally:
             engine.dispose()
         LOG.info("release %s is %s", notes["release_id"], serving_state(notes))

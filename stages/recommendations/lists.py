@@ -84,6 +84,24 @@ class Release:
             self.notes["taken_down"] += piece.num_rows - left.num_rows
 
 
+def laid_over(new: Iterable[pa.Table], before: Table, asof: Asof) -> Iterator[pa.Table]:
+    """New lists, then those of an earlier partition that go on: of other users, not expired by the as-of."""
+    replaced = pa.array([], pa.string())
+    for piece in new:
+        replaced = pc.unique(pa.concat_arrays([replaced, piece[USER].combine_chunks()]))
+        yield piece
+    valid = pc.field("expires_at") > pa.scalar(asof.end, pa.timestamp("us", "UTC"))
+    yield from before.parts(where=valid & ~pc.field(USER).isin(replaced))
+
+
+def offered_before(offered: pa.Array, blocked: Collection[str], before: Table) -> pa.Array:
+    """With what an earlier partition shows, where the policy lets it pass still: few users bring few items."""
+    found = offered
+    for rows in (before.side("fallback").arrow([ITEM]), *before.parts([ITEM])):
+        found = pc.unique(pa.concat_arrays([found, rows[ITEM].combine_chunks()]))
+    return found.filter(pc.invert(pc.is_in(found, value_set=pa.array(sorted(blocked), pa.string()))))
+
+
 def read_users(profiles: Table) -> pa.Table:
     """user_id and, where the table has it, segment."""
     return profiles.arrow([name for name in (USER, "segment") if name in profiles.columns])

@@ -17,7 +17,7 @@ from serving import ASOF, ITEMS, MADE, USERS, WEEK, release
 from narrows.asof import Asof
 from narrows.pipeline import Pipeline
 from narrows.serving import bulk, publication, reading, schema
-from narrows.stage import Output, Recent, Table
+from narrows.stage import Output, Previous, Recent, Table
 from narrows.store.write import write_table
 from stages import PIPELINE
 from stages.recommendations import Recommendations, lists
@@ -148,7 +148,7 @@ def test_the_room_makes_the_rows(tmp_path):
         return Recent({ASOF: table}) if name == "item_profiles" else table
 
     room, settings = Recommendations(fallback_n=2), SimpleNamespace(serving_url=f"sqlite:///{tmp_path / 'serving.db'}")
-    made = room.transform(*(handle(name) for name in tables), horizon=WEEK, settings=settings)
+    made = room.transform(*(handle(name) for name in tables), Previous(), horizon=WEEK, settings=settings, since=None)
     rows = written(made, tmp_path / "made")
     assert [(r["user_id"], r["rank"], r["item_id"], r["segment"]) for r in rows] == [
         ("u0", 1, "i0", "young"),

@@ -25,6 +25,7 @@ HOW = {
     "same": "",
     "past": " (earlier partitions)",
     "recent": " (this and earlier partitions)",
+    "previous": " (the partition before)",
     "truth": " (events of the horizon after it)",
 }
 
