@@ -161,17 +161,25 @@ def test_the_room_makes_the_rows(tmp_path):
     assert first["expires_at"] == datetime(2017, 12, 9, tzinfo=UTC)
     assert of(made.side_tables["fallback"], "all") == ["i4", "i1"]  # i2, i3 and i5 reached rerank for nobody
     json.dumps(made.notes)
-    again = room.transform(*(handle(name) for name in tables), horizon=WEEK, settings=settings)
+    again = room.transform(*(handle(name) for name in tables), Previous(), horizon=WEEK, settings=settings, since=None)
     assert again.notes["release_id"] == made.notes["release_id"] == first["release_id"]
     assert made.notes["release_id"].startswith("2017-11-30-")
     other = room.transform(
-        handle("rerank", "w"), handle("item_profiles"), handle("user_profiles"), horizon=WEEK, settings=settings
+        handle("rerank", "w"),
+        handle("item_profiles"),
+        handle("user_profiles"),
+        Previous(),
+        horizon=WEEK,
+        settings=settings,
+        since=None,
     )
     assert other.notes["release_id"] != made.notes["release_id"]
     engine = schema.open_engine(settings.serving_url)
     reading.takedown(engine, "i0", "recalled", datetime(2017, 11, 30, tzinfo=UTC))
     reading.takedown(engine, "i4", "recalled", datetime(2017, 11, 30, tzinfo=UTC))
-    without = room.transform(*(handle(name) for name in tables), horizon=WEEK, settings=settings)
+    without = room.transform(
+        *(handle(name) for name in tables), Previous(), horizon=WEEK, settings=settings, since=None
+    )
     assert [(r["user_id"], r["rank"], r["item_id"]) for r in written(without, tmp_path / "without")] == [
         ("u0", 1, "i1")
     ]
