@@ -7,9 +7,11 @@ import subprocess
 import sys
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 
 from narrows.cli.airflow import workflow
-from narrows.cli.airflow.workflow import environment, run_dag, run_room
+from narrows.cli.airflow.tasks import DEFAULTS, TASK_LOGS, run_room
+from narrows.cli.airflow.workflow import environment, run_dag
 from narrows.store.partitions import Store, StoreError
 
 ROOM = """
@@ -17,6 +19,9 @@ import sys
 print("step 1", file=sys.stderr)
 print("noise on standard output")
 if "fail" in sys.argv: sys.exit(1)
+if "later" in sys.argv: sys.exit(75)
+if "warns" in sys.argv: print("!! ndcg@20 is worse", file=sys.stderr)
+if "shows" in sys.argv: print(*sys.argv[1:], file=sys.stderr)
 if "wrong" in sys.argv: sys.exit(2)
 if "killed" in sys.argv: import os; os.kill(os.getpid(), 9)
 print("0123456789abcdef")
@@ -26,7 +31,7 @@ DAG = """
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from airflow.sdk import DAG, task
-from narrows.cli.airflow.workflow import _progress
+from narrows.cli.airflow.tasks import _progress
 from narrows.store.partitions import Store
 
 @task(retries=1, retry_delay=timedelta(seconds=1))
@@ -58,7 +63,8 @@ def room(tmp_path, monkeypatch):
     (tmp_path / "narrows" / "__main__.py").write_text(ROOM)
     (tmp_path / "narrows" / "__init__.py").touch()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(workflow.TASK_LOGS, raising=False)
+    monkeypatch.delenv(TASK_LOGS, raising=False)
+    monkeypatch.setenv(DEFAULTS, "1")
 
 
 def test_a_task_shows_its_rooms_progress_and_hands_on_the_version(room, capsys):
@@ -66,22 +72,40 @@ def test_a_task_shows_its_rooms_progress_and_hands_on_the_version(room, capsys):
     assert capsys.readouterr().out == "step 1\n"
 
 
-def test_a_task_fails_when_its_room_does(room, capsys):
-    with pytest.raises(RuntimeError, match="recall as of 2017-11-30 failed with exit status 1"):
-        run_room("recall", "2017-11-30", "fail")
+def test_a_task_is_retried_where_its_room_may_mend_itself(room, capsys):
+    with pytest.raises(RuntimeError, match="recall as of 2017-11-30 failed with exit status 75") as raised:
+        run_room("recall", "2017-11-30", "later")
+    assert raised.type is RuntimeError, "AirflowFailException would end the retries"
     assert "step 1" in capsys.readouterr().out
 
 
-def test_a_task_says_that_its_room_was_killed_and_what_helps(room):
-    with pytest.raises(RuntimeError, match=r"recall as of 2017-11-30 was killed, .*memory ran out.*\[engine\] memory"):
-        run_room("recall", "2017-11-30", "killed")
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("fail", "exit status 1"),
+        ("wrong", "exit status 2"),
+        ("killed", r"was killed, .*memory ran out.*\[engine\] memory"),
+    ],
+)
+def test_a_task_is_not_retried_where_no_retry_helps(room, how, says):
+    with pytest.raises(AirflowFailException, match=f"recall as of 2017-11-30 .*{says}"):
+        run_room("recall", "2017-11-30", how)
 
 
-def test_a_task_is_not_retried_when_the_settings_are_wrong(room):
-    from airflow.sdk.exceptions import AirflowFailException
+def test_a_room_is_told_the_versions_that_earlier_tasks_handed_on(room, capsys):
+    run_room("rank", "2017-11-30", "shows", reads={"events": "0123", "evaluation": "pending", "prerank": "89ab"})
+    [said] = [line for line in capsys.readouterr().out.splitlines() if "transform" in line]
+    assert said.endswith("--reads=events=0123 --reads=prerank=89ab")
 
-    with pytest.raises(AirflowFailException, match="exit status 2"):
-        run_room("recall", "2017-11-30", "wrong")
+
+def test_a_worker_without_settings_fails(room, monkeypatch, tmp_path):
+    """It would run the public data set with the default settings."""
+    monkeypatch.delenv(DEFAULTS)
+    monkeypatch.delenv("NARROWS_FILE", raising=False)
+    with pytest.raises(AirflowFailException, match=r"no narrows.toml in .*NARROWS_FILE"):
+        run_room("recall", "2017-11-30", "run")
+    (tmp_path / "narrows.toml").touch()
+    assert run_room("recall", "2017-11-30", "run")
 
 
 def test_a_run_retries_reports_failure_and_can_be_repeated(tmp_path, capfd):

@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 
 from narrows.cli.airflow.runs import SCHEDULER, close_cut_off, lock
-from narrows.cli.airflow.workflow import SETTINGS, WorkflowError, ended, environment, migrate, start
+from narrows.cli.airflow.workflow import SETTINGS, WorkflowError, ended, environment, fail_in_mlflow, migrate, start
 from narrows.cli.mlflow import saved_view
 from narrows.cli.pages.links import Pages
 from narrows.cli.pages.served import LOOPBACK
@@ -82,7 +82,7 @@ def ui(state: Path, tracking_uri: str, port: int = 8080, seconds: float = 120, e
             file = lock(home, SCHEDULER)
             if file is None:
                 return False
-            close_cut_off(home)
+            fail_in_mlflow(close_cut_off(home), env)
             for name, command in SCHEDULING.items():
                 started(command, name, file)
             os.close(file)
