@@ -36,19 +36,19 @@ class WorkflowError(RuntimeError):
     """A run or its pages cannot be started; the message names the remedy."""
 
 
-def environment(state: Path, dags: Path = DAGS) -> dict[str, str]:
+def environment(state: Path, dags: Path = DAGS, settings: Path = SETTINGS) -> dict[str, str]:
     """The environment in which Airflow sees this project's DAGs and keeps all it has below ``state``.
 
-    Airflow's settings come from ``infra/airflow/local.env`` alone: an Airflow that is set up on this machine
+    Airflow's settings come from a file alone, by default ``infra/airflow/local.env``: an Airflow that is set up on this machine
     for something else is neither read nor touched.
 
     Raises:
         WorkflowError: the package is installed without its repository.
     """
-    if not SETTINGS.exists():
-        raise WorkflowError(f"{SETTINGS} is missing: run from a clone of the repository.")
+    if not settings.exists():
+        raise WorkflowError(f"{settings} is missing: run from a clone of the repository.")
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW_")}
-    lines = [line for line in SETTINGS.read_text().splitlines() if line and not line.startswith("#")]
+    lines = [line for line in settings.read_text().splitlines() if line and not line.startswith("#")]
     home = state.absolute() / "airflow"
     return {
         **inherited,
