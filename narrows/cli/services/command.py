@@ -29,6 +29,7 @@ passwords below the state folder. Called again, it starts what does not run. The
 triggered. Ports are seven in a row."""
 PARTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 """What Airflow's health page must call healthy."""
+SCHEDULER = "airflow-scheduler"
 SECONDS = 300.0
 """Within which all must be healthy."""
 
@@ -53,7 +54,10 @@ def up(settings: Settings, args: Namespace) -> int:
     watched.start(plan, "postgres")
     postgres.create_databases(plan.ports["postgres"], plan.secrets)
     _migrate(plan, new)
-    watched.start(plan, *(service.name for service in plan.services))
+    # the scheduler last: a task that starts before the API server answers has lost a try
+    watched.start(plan, *(service.name for service in plan.services if service.name != SCHEDULER))
+    _wait(plan, "scheduler")
+    watched.start(plan, SCHEDULER)
     _wait(plan)
     _tell(plan)
     return 0
@@ -91,7 +95,12 @@ def _migrate(plan: Plan, new: bool) -> None:
     marker.write_text(wanted)
 
 
-def _wait(plan: Plan) -> None:
+def _wait(plan: Plan, *but: str) -> None:
+    """Until all are healthy ``but`` those of these names.
+
+    Raises:
+        WorkflowError: one is not, after a while; says where the logs are.
+    """
     from narrows.cli.airflow.workflow import WorkflowError
     from narrows.cli.services import watched
 
@@ -99,11 +108,12 @@ def _wait(plan: Plan) -> None:
     while sick:
         if time.monotonic() > end:
             raise WorkflowError(f"not healthy after {SECONDS:.0f} s: {', '.join(sick)}. Their logs are in {plan.logs}")
-        sick = unhealthy(plan)
+        sick = [name for name in unhealthy(plan) if name not in but]
         states = watched.states(plan)
         if dead := [name for name, state in states.items() if state == "FATAL"]:
             raise WorkflowError(f"{', '.join(dead)} did not start. The logs are in {plan.logs}")
-        time.sleep(1.0 if sick else 0.0)
+        if sick:
+            time.sleep(1)
 
 
 def unhealthy(plan: Plan) -> list[str]:

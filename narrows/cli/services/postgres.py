@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -68,11 +69,14 @@ def initialise(data: Path, secrets: Path) -> bool:
             f"PostgreSQL runs as the user {user()}, who cannot reach {data}: a folder above it is closed to others. Choose "
             "another state folder ([store] root), or open the way: chmod o+x."
         )
-    command = [programs() / "initdb", "-D", data, "-U", OWNER, "--auth=scram-sha-256", "--pwfile=/dev/stdin"]
-    done = subprocess.run(
-        [*map(str, command), "--encoding=UTF8", "--locale=C.UTF-8"], input=password(secrets, OWNER), text=True,
-        capture_output=True, check=False, **who,
-    )  # fmt: skip
+    with tempfile.NamedTemporaryFile("w") as given:  # of mode 0600
+        given.write(password(secrets, OWNER))
+        given.flush()
+        if "user" in who:
+            os.chown(given.name, who["user"], who["group"])
+        command = [programs() / "initdb", "-D", data, "-U", OWNER, "--auth=scram-sha-256", f"--pwfile={given.name}"]
+        command += ["--encoding=UTF8", "--locale=C.UTF-8"]
+        done = subprocess.run(list(map(str, command)), text=True, capture_output=True, check=False, **who)
     if done.returncode:
         raise WorkflowError(f"initdb failed: {done.stderr.strip()}")
     return True

@@ -63,3 +63,9 @@ def _write(file: Path, text: str) -> None:
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
         out.write(text)
     draft.replace(file)
+
+
+if __name__ == "__main__":  # for containers, which read them from this folder
+    import sys
+
+    make(Path(sys.argv[1]), 5432)
