@@ -156,6 +156,8 @@ def test_a_container_gives_libpq_its_passwords(tmp_path):
     (tmp_path / "postgres-airflow").write_text("a secret")
     (tmp_path / "postgres-serving").write_text("another")
     env = {**os.environ, "SECRETS": str(tmp_path), "PGPASSFILE": str(tmp_path / "pgpass")}
-    done = subprocess.run([INFRA / "entrypoint.sh", "sh", "-c", "cat $PGPASSFILE"], env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [INFRA / "entrypoint.sh", "sh", "-c", "cat $PGPASSFILE"], env=env, capture_output=True, text=True
+    )
     assert done.stdout.split("\n")[:2] == ["postgres:5432:*:airflow:a secret", "postgres:5432:*:serving:another"]
     assert stat.S_IMODE((tmp_path / "pgpass").stat().st_mode) == 0o600

@@ -31,6 +31,9 @@ DAGS = ROOT / "dags"
 SETTINGS = ROOT / "infra" / "airflow" / "local.env"
 PLUGINS = ROOT / "infra" / "airflow" / "plugins"
 
+CONN = "AIRFLOW_CONN_"
+"""How variables begin that hold connections, such as that of the mail server: these are inherited."""
+
 
 class WorkflowError(RuntimeError):
     """A run or its pages cannot be started; the message names the remedy."""
@@ -47,13 +50,12 @@ def environment(state: Path, dags: Path = DAGS, settings: Path = SETTINGS) -> di
     """
     if not settings.exists():
         raise WorkflowError(f"{settings} is missing: run from a clone of the repository.")
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW_")}
-    lines = [line for line in settings.read_text().splitlines() if line and not line.startswith("#")]
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW_") or CONN in key}
     home = state.absolute() / "airflow"
     return {
         **inherited,
         **OFF,
-        **dict(line.split("=", 1) for line in lines),
+        **variables(settings),
         DEFAULTS: "1",
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags.absolute()),
@@ -64,6 +66,12 @@ def environment(state: Path, dags: Path = DAGS, settings: Path = SETTINGS) -> di
         "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(home / "logs" / "dag_processor"),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
     }
+
+
+def variables(file: Path) -> dict[str, str]:
+    """The environment variables of a file with one a line."""
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+    return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
 def run_dag(asof: str, state: Path, dags: Path = DAGS, force: bool = False, store: Store | None = None) -> int:

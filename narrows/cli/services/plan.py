@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from narrows.cli.airflow.tasks import DEFAULTS
-from narrows.cli.airflow.workflow import ROOT, environment
+from narrows.cli.airflow.workflow import ROOT, environment, variables
 from narrows.cli.pages.links import Pages
 from narrows.cli.pages.served import LOOPBACK
 from narrows.cli.pages.servers import NO_JOBS
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from narrows.settings import Settings
 
 AIRFLOW_SETTINGS = ROOT / "infra" / "airflow" / "services.env"
+OWN_SETTINGS = "airflow.env"
+"""Beside ``narrows.toml``: a deployment's own settings and connections of Airflow, one variable a line; they count more."""
 NAMES = ("airflow", "mlflow", "pages", "spark-page", "postgres", "spark", "spark-worker-page")
 """What has a port, in the order of the ports."""
 
@@ -125,7 +127,8 @@ class Plan:
         if file.is_file():
             env["NARROWS_FILE"] = os.environ.get("NARROWS_FILE") or str(file)
             env.pop(DEFAULTS)  # a worker that loses its file must not run the public data set
-        return self.clients() | env
+        own = self.settings.base / OWN_SETTINGS
+        return self.clients() | env | (variables(own) if own.is_file() else {})
 
     def clients(self) -> dict[str, str]:
         """What commands in a shell need to use the same services: ``narrows show``, ``narrows run``."""

@@ -106,12 +106,16 @@ def end(plan: Plan) -> bool:
     """
     if not is_up(plan):
         return False
-    for service in reversed(plan.services):  # the databases last
-        if states(plan)[service.name] in (*RUNNING, "BACKOFF"):
-            _call(plan, "stopProcess", service.name, True)
-    _call(plan, "shutdown")
-    until = time.monotonic() + STOPS
-    while is_up(plan):
+    import psutil
+
+    own, until = int(_call(plan, "getPID")), time.monotonic() + STOPS
+    for name, state in states(plan).items():
+        if name != "postgres" and state in (*RUNNING, "BACKOFF"):
+            _call(plan, "stopProcess", name, False)
+    while any(state == "STOPPING" for state in states(plan).values()):
+        time.sleep(0.2)  # it kills what does not end
+    _call(plan, "shutdown")  # and with it the database, which the others may have needed to the end
+    while psutil.pid_exists(own):
         if time.monotonic() > until:
             raise WorkflowError(f"the supervisor does not end; its log: {plan.logs / 'supervisord.log'}")
         time.sleep(0.2)
