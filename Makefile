@@ -63,4 +63,5 @@ constraints: setup ## write the installed versions to constraints.txt
 	@set -o pipefail; (head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//') > .venv/constraints && mv .venv/constraints constraints.txt
 
 clean: ## delete the environment and the state folder
+	@if [ -e var/services/supervisord.pid ]; then $(BIN)/narrows down; fi
 	rm -rf .venv var

@@ -37,6 +37,7 @@ SECONDS = 300.0
 def up(settings: Settings, args: Namespace) -> int:
     """Start the services that do not run, and wait until each is healthy."""
     from narrows.cli.airflow.workflow import WorkflowError
+    from narrows.cli.pages.servers import require_free
     from narrows.cli.services import postgres, secrets, watched
     from narrows.cli.services.plan import AIRFLOW_SETTINGS
     from narrows.engine.java import require_java
@@ -50,6 +51,9 @@ def up(settings: Settings, args: Namespace) -> int:
     postgres.programs()
     secrets.make(plan.secrets, plan.ports["postgres"])
     new = postgres.initialise(plan.data, plan.secrets)
+    if not watched.is_up(plan):
+        for name, port in plan.ports.items():
+            require_free(port, name, "seven others: `narrows up --port 9080`")
     watched.started(plan)
     watched.start(plan, "postgres")
     postgres.create_databases(plan.ports["postgres"], plan.secrets)

@@ -115,7 +115,7 @@ def end(plan: Plan) -> bool:
     while any(state == "STOPPING" for state in states(plan).values()):
         time.sleep(0.2)  # it kills what does not end
     _call(plan, "shutdown")  # and with it the database, which the others may have needed to the end
-    while psutil.pid_exists(own):
+    while psutil.pid_exists(own) and psutil.Process(own).status() != psutil.STATUS_ZOMBIE:
         if time.monotonic() > until:
             raise WorkflowError(f"the supervisor does not end; its log: {plan.logs / 'supervisord.log'}")
         time.sleep(0.2)
