@@ -19,7 +19,7 @@ def commands_page(parser: argparse.ArgumentParser) -> str:
         MADE.format("the commands in `narrows/cli/`"),
         "",
         "Results go to standard output, progress to standard error. With `--json` a command prints one JSON value, for a "
-        "program: every command but those that serve pages or make a script.",
+        "program: every command but those that start services, serve pages or make a script.",
         "",
         "## Exit status",
         "",
