@@ -30,7 +30,7 @@ triggered. Ports are seven in a row."""
 PARTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 """What Airflow's health page must call healthy."""
 SCHEDULER = "airflow-scheduler"
-SECONDS = 300.0
+SECONDS = 600.0
 """Within which all must be healthy."""
 
 
