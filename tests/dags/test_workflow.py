@@ -51,7 +51,12 @@ def first(asof):
 def second(made):
     Path("SECOND").write_text(made)
 
-with DAG("daily", schedule=None, start_date=datetime(2017, 1, 1, tzinfo=UTC), params={"asof": ""}):
+def failed(context):
+    Path("FAILED").write_text(context["run_id"])
+
+with DAG(
+    "daily", schedule=None, start_date=datetime(2017, 1, 1, tzinfo=UTC), params={"asof": ""}, on_failure_callback=[failed]
+):
     second(first("{{ params.asof }}"))
 """
 
@@ -116,12 +121,14 @@ def test_a_run_retries_reports_failure_and_can_be_repeated(tmp_path, capfd):
         DAG.replace("TRIED", f"{tmp_path}/tried")
         .replace("SECOND", f"{tmp_path}/second")
         .replace("TABLES", f"{state}/tables")
+        .replace("FAILED", f"{tmp_path}/failed")
     )
     (dags / "daily.py").write_text(text)
 
     assert run_dag("2017-11-30", state, dags) == 1
     assert "airflow.log" in capfd.readouterr().err
     assert not (tmp_path / "second").exists()
+    assert (tmp_path / "failed").read_text().startswith("2017-11-30__"), "without a scheduler too"
     assert run_dag("2017-11-30", state, dags) == 0
     assert capfd.readouterr().err.count("first as of 2017-11-30") == 2
     assert (tmp_path / "second").read_text() == "version"
