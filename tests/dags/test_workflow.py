@@ -20,6 +20,7 @@ print("step 1", file=sys.stderr)
 print("noise on standard output")
 if "fail" in sys.argv: sys.exit(1)
 if "later" in sys.argv: sys.exit(75)
+if "stopped" in sys.argv: import os; os.kill(os.getpid(), 15)
 if "warns" in sys.argv: print("!! ndcg@20 is worse", file=sys.stderr)
 if "shows" in sys.argv: print(*sys.argv[1:], file=sys.stderr)
 if "wrong" in sys.argv: sys.exit(2)
@@ -77,9 +78,10 @@ def test_a_task_shows_its_rooms_progress_and_hands_on_the_version(room, capsys):
     assert capsys.readouterr().out == "step 1\n"
 
 
-def test_a_task_is_retried_where_its_room_may_mend_itself(room, capsys):
-    with pytest.raises(RuntimeError, match="recall as of 2017-11-30 failed with exit status 75") as raised:
-        run_room("recall", "2017-11-30", "later")
+@pytest.mark.parametrize(("how", "code"), [("later", 75), ("stopped", -15)])
+def test_a_task_is_retried_where_its_room_may_mend_itself_or_was_stopped(room, capsys, how, code):
+    with pytest.raises(RuntimeError, match=f"recall as of 2017-11-30 failed with exit status {code}") as raised:
+        run_room("recall", "2017-11-30", how)
     assert raised.type is RuntimeError, "AirflowFailException would end the retries"
     assert "step 1" in capsys.readouterr().out
 

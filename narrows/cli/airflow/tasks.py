@@ -82,7 +82,8 @@ def _run_command(arguments: list[str], what: str) -> str:
 
                 message = f"{what} was killed, most likely because memory ran out. {REMEDY}"
             say(message)
-            if code == status.TRY_AGAIN:
+            # who stops a worker, or a task that missed its heartbeat, sends SIGTERM: the room itself did not fail
+            if code in (status.TRY_AGAIN, status.TERMINATED, -signal.SIGTERM):
                 raise RuntimeError(message)
             from airflow.sdk.exceptions import AirflowFailException
 
