@@ -7,7 +7,7 @@ BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help java setup run ui test test-all lint format docs bench constraints clean
+.PHONY: help java setup run ui up down test test-all lint format docs bench constraints clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,16 @@ run: setup ## the daily DAG in Airflow as of ASOF (default 2017-11-30), then a o
 
 ui: setup ## Airflow with its scheduler, MLflow, the reports and the data docs on 127.0.0.1
 	@$(BIN)/narrows ui
+
+up: setup .venv/services ## what production has, as services: PostgreSQL, MLflow, Airflow by the clock, a Spark cluster
+	@$(BIN)/narrows up
+
+down: setup ## end these services; their data stays in var
+	@$(BIN)/narrows down
+
+.venv/services: .venv/ready
+	@$(PYTHON) infra/install.py .venv -c constraints.txt -e '.[cpu,dev,services]'
+	@touch $@
 
 test: setup ## the tests, by two processes
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -53,4 +63,5 @@ constraints: setup ## write the installed versions to constraints.txt
 	@set -o pipefail; (head -1 constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//') > .venv/constraints && mv .venv/constraints constraints.txt
 
 clean: ## delete the environment and the state folder
+	@if [ -e var/services/supervisord.pid ]; then $(BIN)/narrows down; fi
 	rm -rf .venv var

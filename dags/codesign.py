@@ -13,7 +13,8 @@ from typing import Any
 
 from airflow.sdk import DAG, Param, get_current_context, task
 
-from narrows.cli.airflow.workflow import run_codesign
+from narrows.cli.airflow import alerts
+from narrows.cli.airflow.tasks import run_codesign
 
 
 def file() -> str:
@@ -52,8 +53,10 @@ with DAG(
     max_active_tasks=1,  # a training takes the cores that there are
     default_args={
         "owner": "narrows",
-        "retries": 2,
-        "retry_delay": timedelta(seconds=20),
+        "retries": 8,
+        "retry_delay": timedelta(seconds=30),
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": timedelta(minutes=30),
         "execution_timeout": timedelta(hours=12),
     },
     params={
@@ -62,6 +65,7 @@ with DAG(
         )
     },
     tags=["narrows", "codesign"],
+    on_failure_callback=alerts.on_failure(),
     doc_md=cleandoc(__doc__),
 ):
     report(design.expand(number=designs()))  # type: ignore[arg-type]  # Airflow hands on the results

@@ -2,8 +2,9 @@
 
 One task a room, in the order of the pipeline; a room waits for the tables that it reads. Each task runs
 `narrows transform ROOM --asof DATE` in a process of its own and hands on the version of the table that it
-published, never rows. What exists already is taken from the store: clearing and rerunning is cheap and
-safe.
+published, never rows; a later task reads just these versions. What exists already is taken from the store:
+clearing and rerunning is cheap and safe. A failure that may mend itself (exit status 75) is tried again
+later, any other fails at once.
 
 A run has an as-of, which Airflow shows as its partition key: of a run by the clock the day before, of a
 backfill each day of its range, of a triggered run the parameter "As of" (empty: the day before). An as-of that
@@ -17,18 +18,20 @@ from inspect import cleandoc, getdoc
 
 from airflow.sdk import DAG, CronPartitionTimetable, Param, task
 
-from narrows.cli.airflow.workflow import run_room
+from narrows.cli.airflow import alerts
+from narrows.cli.airflow.tasks import run_room
 from narrows.pipeline import configured
 
 ASOF = (
     "{{ params.asof or dag_run.partition_key or macros.ds_add((dag_run.logical_date or dag_run.run_after) | ds, -1) }}"
 )
+HANDED_ON = "{{ ti.xcom_pull(task_ids='%s') }}"
 
 
 @task
-def transform(room: str, asof: str, run: str, force: str) -> str:
-    """Run one room; the version of what it published."""
-    return run_room(room, asof, run, force == "True")
+def transform(room: str, asof: str, run: str, force: str, reads: dict[str, str]) -> str:
+    """Run one room on what earlier tasks handed on; the version of what it published."""
+    return run_room(room, asof, run, force == "True", reads)
 
 
 with DAG(
@@ -40,9 +43,10 @@ with DAG(
     max_active_tasks=1,  # of a run: a room holds the store and, on one machine, every core
     default_args={
         "owner": "narrows",
-        "retries": 2,
-        "retry_delay": timedelta(seconds=20),
-        "retry_exponential_backoff": True,
+        "retries": 8,  # about two hours
+        "retry_delay": timedelta(seconds=30),
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": timedelta(minutes=30),
         "execution_timeout": timedelta(hours=6),  # a hung room must not hold the store for ever
     },
     params={
@@ -57,11 +61,14 @@ with DAG(
         "force": Param(False, type="boolean", title="Replay an as-of that the source does not reach"),
     },
     tags=["narrows", "daily"],
+    on_failure_callback=alerts.on_failure(),
+    deadline=alerts.deadlines() or None,
     doc_md=cleandoc(__doc__),
 ):
     pipeline, tasks = configured(), {}
     for room in pipeline.rooms:
         run = transform.override(task_id=room.name, doc_md=getdoc(room))
-        tasks[room.name] = run(room.name, ASOF, "{{ run_id }}", "{{ params.force }}")
+        handed = {name: HANDED_ON % name for name in sorted(pipeline.upstream(room.name))}
+        tasks[room.name] = run(room.name, ASOF, "{{ run_id }}", "{{ params.force }}", handed)
         for name in sorted(pipeline.waits_for(room.name)):
             tasks[name] >> tasks[room.name]

@@ -9,7 +9,7 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from narrows.config.origins import SettingsError, Variables, located, overridden
 from narrows.config.refusal import Refusal, refusal_of, validated
 from narrows.config.sections import (
     SECTIONS,
+    AlertsSettings,
     EngineSettings,
     MlflowSettings,
     PipelineSettings,
@@ -55,6 +56,7 @@ class Settings:
     engine: EngineSettings
     pipeline_settings: PipelineSettings
     """The section ``[pipeline]``."""
+    alerts: AlertsSettings = field(default_factory=AlertsSettings)
 
     @property
     def state(self) -> Path:
@@ -131,7 +133,7 @@ def load_settings(path: Path | None = None, env: Mapping[str, str] | None = None
         settings = Settings(
             base=file.parent, pipeline=pipeline, rooms={name: checked[name] for name in pipeline.names},
             source=checked["source"], store=checked["store"], serving=checked["serving"], mlflow=checked["mlflow"],
-            spark=checked["spark"], engine=checked["engine"], pipeline_settings=chosen,
+            spark=checked["spark"], engine=checked["engine"], pipeline_settings=chosen, alerts=checked["alerts"],
         )  # fmt: skip
         import_plugins(settings)
         for name, room in settings.rooms.items():

@@ -24,7 +24,7 @@ from narrows.store.partitions import Store
 from tests.paths import ROOT
 
 PIPELINE = Pipeline.of(stages.PIPELINE)
-NO_JSON = {"completion", "demo", "init", "ui"}
+NO_JSON = {"completion", "demo", "init", "ui", "up", "down"}
 """Commands whose output no program reads."""
 
 

@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 
-from narrows.cli.airflow.workflow import ROOT, environment, run_room
+from narrows.cli.airflow.tasks import run_room
+from narrows.cli.airflow.workflow import ROOT, environment
 from narrows.engine.telemetry import OFF, turn_off
 
 ON = {
@@ -72,6 +73,7 @@ def test_a_task_hands_it_to_its_room(tmp_path, monkeypatch, capsys):
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("NARROWS_TASK_LOGS", raising=False)
+    monkeypatch.setenv("NARROWS_DEFAULTS", "1")
     run_room("recall", "2017-11-30", "run")
     assert str(dict(sorted(OFF.items()))) in capsys.readouterr().out
 

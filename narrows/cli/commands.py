@@ -14,6 +14,7 @@ from narrows.cli.data import demo, init, world
 from narrows.cli.lists import show, takedown, why
 from narrows.cli.pages import ui
 from narrows.cli.report import published
+from narrows.cli.services import command as services
 
 COMMANDS: dict[str, Command] = {
     command.name: command
@@ -32,6 +33,7 @@ COMMANDS: dict[str, Command] = {
         codesign.COMMAND,
         gc.COMMAND,
         ui.COMMAND,
+        *services.COMMANDS,
         catalogue.COMMAND,
         completion.COMMAND,
     )

@@ -13,9 +13,13 @@ from narrows.engine.memory import OutOfMemory
 from narrows.reasons import ReasonsError
 from narrows.settings import SettingsError
 from narrows.source.files import SourceError
+from narrows.source.urls import redacted
 from narrows.store.partitions import StoreError
+from narrows.temporary import mends_itself
 from narrows.tracking.runs import TrackingError
 from narrows.world.settings import WorldError
+
+__all__ = ["REMEDIES", "away", "disk_is_full", "mends_itself"]
 
 REMEDIES = (
     SettingsError, SourceError, StoreError, ContractError, BrokenContract, JavaError, ReasonsError,
@@ -24,6 +28,12 @@ REMEDIES = (
 """Errors whose message is all there is to say."""
 FULL = ("No space left on device", "Disk quota exceeded", "database or disk is full")
 """What the system and SQLite say of a full disk; Spark, Arrow, SQLAlchemy and MLflow hand the words on."""
+
+
+def away(error: BaseException) -> str:
+    """One line about a database or server that does not answer."""
+    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"a database or server is away: {type(error).__name__}: {redacted(said)}. What is published stands. Run again later"
 
 
 def disk_is_full(error: BaseException | None) -> bool:

@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         complete(parser)
     args = parser.parse_args(argv)
     log_to_stderr(args.log_level)
-    from narrows.cli.failures import REMEDIES, disk_is_full
+    from narrows.cli.failures import REMEDIES, away, disk_is_full, mends_itself
 
     command, settings = COMMANDS[args.command], None
     try:
@@ -62,13 +62,16 @@ def main(argv: list[str] | None = None) -> int:
         return command.run(settings, args) or status.OK
     except REMEDIES as error:
         print(f"narrows: {error}", file=sys.stderr)
-        return status.WRONG_USE
+        return status.TRY_AGAIN if mends_itself(error) else status.WRONG_USE
     except KeyboardInterrupt:
         print("narrows: stopped; the next run goes on from what is published", file=sys.stderr)
         return status.STOPPED
     except Exception as error:
         if not disk_is_full(error):
-            raise
+            if not mends_itself(error):
+                raise
+            print(f"narrows: {away(error)}", file=sys.stderr)
+            return status.TRY_AGAIN
         where = settings.state if settings else Path()
         print(
             f"narrows: no space is left for {where} (or for {tempfile.gettempdir()}). Free some and run again: "

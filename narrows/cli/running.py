@@ -35,12 +35,14 @@ def run_line(settings: Settings, asof: Asof, force: bool = False) -> None:
     """Every room of the pipeline in order, in this process, as one run."""
     from datetime import UTC, datetime
 
+    from narrows.cli.recording import log_what_is_owed
     from narrows.engine.java import require_java
 
     require_java()
     run_id = f"line-{asof}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
     runner, journal = connect(settings, run_id, asof, force)
     with runner.store.lock(f"narrows run --asof {asof}"):
+        log_what_is_owed(runner)
         try:
             names = settings.pipeline.names
             for number, room in enumerate(names, 1):
@@ -72,8 +74,12 @@ def dag(settings: Settings, args: Namespace) -> int:
 
 def transform(settings: Settings, args: Namespace) -> int:
     """One room; the version is the last word on standard output."""
+    from narrows.cli.recording import log_what_is_owed
+
     runner, _ = connect(settings, args.run_id or f"rooms-{args.asof}", args.asof, args.force)
+    runner.given = {(room, args.asof): version for room, version in args.reads}
     with runner.store.lock(f"narrows transform {args.room} --asof {args.asof}"):
+        log_what_is_owed(runner)
         table = make(runner, args.room, args.asof)
     if args.json:
         facts = {"room": args.room, "asof": str(args.asof), "version": table.version if table else None}
@@ -96,6 +102,17 @@ def fit(settings: Settings, args: Namespace) -> int:
 
 def make(runner: Runner, room: str, asof: Asof) -> Table | None:
     """Run a room; None if it waits for its horizon. The last room closes the run in MLflow."""
+    from narrows.cli.recording import close, last_room
+
+    if room != runner.pipeline.names[-1]:
+        return _made(runner, room, asof)
+    with last_room(runner, asof):
+        table = _made(runner, room, asof)
+        close(runner, asof, table, runner.judge(room, asof))
+    return table
+
+
+def _made(runner: Runner, room: str, asof: Asof) -> Table | None:
     from narrows.engine.memory import REMEDY, OutOfMemory, ran_out
     from narrows.run.runner import Pending
 
@@ -110,45 +127,7 @@ def make(runner: Runner, room: str, asof: Asof) -> Table | None:
                 f"{room} as of {asof} ran out of memory; nothing of it was published. {REMEDY}"
             ) from error
         raise
-    if room == runner.pipeline.names[-1]:
-        close(runner, asof, table, runner.judge(room, asof))
     return table
-
-
-def close(runner: Runner, asof: Asof, table: Table | None, judged: list[Table]) -> None:
-    """Record a run whose last room is done, and close it in MLflow, unless it found everything in the store.
-
-    With it the runs whose lists it ``judged``.
-    """
-    from narrows.cli.compare import previous
-    from narrows.cli.mlflow import logged
-    from narrows.cli.report import last_runs, later, page, record
-    from narrows.cli.report.summary import PUBLISHER
-    from narrows.version import commit
-
-    made_something = bool(runner.new_versions or not table)
-    later.record_again(runner.settings, judged, bool(runner.log))
-    if PUBLISHER not in runner.pipeline.names:
-        if runner.log and made_something:
-            runner.log.finish(table.meta["notes"] if table else {})
-        return
-    entry = record.write(runner.settings, runner.run_id, asof, commit() or "unknown")
-    if not made_something or entry["run_id"] != runner.run_id:
-        if not (runner.settings.state / page.FOLDER / f"{entry['number']}.html").exists():
-            page.publish(runner.settings, entry)
-        return
-    state = runner.settings.state
-    if found := previous.against(state, record.read_all(state), entry):
-        record.amend(state, entry, against=found)
-        if found["warning"]:
-            LOG.warning("!! %s", found["warning"])
-    if runner.log:
-        record.amend(state, entry, mlflow=runner.log.place)
-    file = page.publish(runner.settings, entry)
-    if runner.log:
-        runner.log.curve(last_runs.series(state, entry["source"], asof))
-        runner.log.finish(**logged.closing(entry))
-        runner.log.attach(file, "report.html")
 
 
 def connect(settings: Settings, run_id: str, asof: Asof, force: bool = False) -> tuple[Runner, RunLog]:
@@ -171,6 +150,23 @@ def transform_arguments(parser: argparse.ArgumentParser, pipeline: Pipeline) -> 
     """A parser for every room."""
     for room in _rooms(parser, pipeline, lambda kind: True):
         force(room)
+        room.add_argument(
+            "--reads",
+            action="append",
+            default=[],
+            type=version_of_a_room,
+            metavar="ROOM=VERSION",
+            help="read just this version of another room's table of the same as-of, and fail where the store has none: what "
+            "an earlier task handed on (may be repeated)",
+        )
+
+
+def version_of_a_room(text: str) -> tuple[str, str]:
+    """A room and the version of its table; in an error argparse names this function."""
+    room, _, version = text.partition("=")
+    if not room or not version:
+        raise ValueError(text)
+    return room, version
 
 
 def fit_arguments(parser: argparse.ArgumentParser, pipeline: Pipeline) -> None:

@@ -6,13 +6,17 @@ import os
 import select
 import sys
 
-OK, FAILED, WRONG_USE, STOPPED, NO_READER, TERMINATED = 0, 1, 2, 130, 141, 143
+OK, FAILED, WRONG_USE, TRY_AGAIN, STOPPED, NO_READER, TERMINATED = 0, 1, 2, 75, 130, 141, 143
 MEANINGS = {
     OK: ("done", ""),
     FAILED: ("a room or a server failed, or the disk is full", "run again: it goes on from what is published"),
     WRONG_USE: (
-        "the remedy is yours: wrong use or settings, a missing file, a broken contract, a held store",
+        "the remedy is yours: wrong use or settings, a broken contract or policy, a failed gate",
         "do what the line on standard error says; no retry helps",
+    ),
+    TRY_AGAIN: (
+        "it may mend itself: a source file that is not there yet, a failed fetch, a held store, a database or server that is away",
+        "run again later; a task of the DAG does",
     ),
     STOPPED: ("Ctrl-C", "run again: it goes on from what is published"),
     NO_READER: ("who read the output has gone, as in `narrows show 1 \\| head -1`", "nothing"),

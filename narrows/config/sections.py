@@ -1,4 +1,4 @@
-"""The framework's own sections of ``narrows.toml``: source, store, serving, mlflow, spark, engine and pipeline."""
+"""The framework's own sections of ``narrows.toml``: source, store, serving, mlflow, spark, engine, pipeline and alerts."""
 
 from __future__ import annotations
 
@@ -259,6 +259,18 @@ class PipelineSettings:
     """Users that are narrowed at once: it bounds the memory, and changes no list; 0 = 5000, or fewer as ``[engine] memory`` says."""
 
 
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class AlertsSettings:
+    """Who is told when a run of a DAG fails, misses its deadline or warns; by default nobody."""
+
+    mail: tuple[str, ...] = ()
+    """Addresses. The server is Airflow's connection ``smtp_default``, from the environment: ``AIRFLOW_CONN_SMTP_DEFAULT``."""
+    webhook_file: str = ""
+    """A file that holds the address to which each alert is posted as JSON with the key ``text``; an address is a secret."""
+    deadline_hours: float = Field(default=0.0, ge=0)
+    """A run that is not over so many hours after it was queued missed its deadline; 0 = it has none. Needs a triggerer."""
+
+
 SECTIONS: dict[str, type] = {
     "source": SourceSettings,
     "store": StoreSettings,
@@ -267,4 +279,5 @@ SECTIONS: dict[str, type] = {
     "spark": SparkSettings,
     "engine": EngineSettings,
     "pipeline": PipelineSettings,
+    "alerts": AlertsSettings,
 }

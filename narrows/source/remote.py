@@ -9,9 +9,10 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from narrows.source.errors import SourceError
+from narrows.source.errors import SourceAway, SourceError
 from narrows.source.packages import PACKAGE, WHEEL, installed, wheel_member
 from narrows.source.urls import redacted
+from narrows.temporary import fetch_mends_itself
 
 CHECKSUMS = ("ETag", "Content-MD5", "Digest", "Last-Modified")
 """What a web server may tell of a file's content; fsspec keeps these names."""
@@ -76,7 +77,7 @@ class Location:
         except Exception as error:  # of any library behind fsspec
             _refuse("look at", url, url, error)
         if not names:
-            raise SourceError(
+            raise SourceAway(
                 f"[source] no file at {redacted(url if '://' in url else place)}. Check the path in [source]; relative "
                 f"paths start at {self.base}."
             )
@@ -96,7 +97,8 @@ class Location:
 def _refuse(verb: str, name: str, url: str, error: Exception) -> NoReturn:
     """Say without its credentials why a place cannot be reached; the error itself may show them, so it is not chained."""
     reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    raise SourceError(f"[source] {redacted(f'cannot {verb} {name}: {reason}', url)}") from None
+    kind = SourceAway if fetch_mends_itself(error) else SourceError
+    raise kind(f"[source] {redacted(f'cannot {verb} {name}: {reason}', url)}") from None
 
 
 def version(fs: Any, name: str) -> str | None:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from narrows.source.urls import redacted
-from narrows.store.partitions import StoreError, write_text
+from narrows.store.partitions import StoreError, StoreHeld, write_text
+from narrows.temporary import fetch_mends_itself
 
 CONFLICTS = (409, 412)
 """What S3 answers where a condition does not hold, or another write came between."""
@@ -56,7 +57,8 @@ def reaching(address: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise StoreError(
+        kind = StoreHeld if fetch_mends_itself(error) else StoreError
+        raise kind(
             f"[store] tables = {redacted(address)} cannot be reached: {redacted(reason, address)}. Check the address, "
             "and the credentials and endpoint in the environment; what is published there stands."
         ) from None

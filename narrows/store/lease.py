@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from narrows.source.urls import redacted
 from narrows.store.conditional import Changed, Objects
-from narrows.store.partitions import StoreError
+from narrows.store.partitions import StoreError, StoreHeld
 
 LOG = logging.getLogger(__name__)
 KEY = "LEASE.json"
@@ -50,14 +50,14 @@ class Lease:
         found = self.objects.read(KEY)
         value, tag = found or ({"number": 0, "until": 0.0}, None)
         if value["until"] > time.time():
-            raise StoreError(self._held_by(value))
+            raise StoreHeld(self._held_by(value))
         self.number, self.token = value["number"] + 1, uuid4().hex
         self._about = {"pid": os.getpid(), "host": socket.gethostname(), "what": what}
         try:
             self._tag = self.objects.write(KEY, self._value(), tag)
         except Changed:
             found = self.objects.read(KEY)
-            raise StoreError(self._held_by(found[0] if found else {})) from None
+            raise StoreHeld(self._held_by(found[0] if found else {})) from None
         if found and value["until"]:
             LOG.warning("took over the store from %s, whose lease had ended", _who(value))
         self._renewing = threading.Thread(target=self._renew, daemon=True, name="lease")
@@ -80,7 +80,7 @@ class Lease:
         found = self.objects.read(KEY)
         if not found or found[0].get("token") != self.token:
             by = _who(found[0]) if found else "somebody who deleted it"
-            raise StoreError(
+            raise StoreHeld(
                 f"the lease on {redacted(self.objects.address)} was taken over by {by}: it had ended before it was renewed. "
                 "Nothing was published; what is there stands. Run again when the other run is done."
             )

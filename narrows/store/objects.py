@@ -24,7 +24,7 @@ from narrows.asof import KNOWN, Asof
 from narrows.source.urls import redacted
 from narrows.store.conditional import Changed, Objects, reaching
 from narrows.store.lease import SECONDS, Lease
-from narrows.store.partitions import HOLDER, MANIFEST, VERSION_DIGITS, Store, StoreError
+from narrows.store.partitions import HOLDER, MANIFEST, VERSION_DIGITS, Store, StoreError, StoreHeld
 from narrows.store.remote import Copies, Remote, files_of, link
 from narrows.store.shared import alike, digest
 from narrows.store.table import Table
@@ -124,11 +124,11 @@ class ObjectStore(Store):
         lease = self.lease
         lease.require()
         if value.get("fence", 0) > lease.number:
-            raise StoreError(self._overtaken(table, asof))
+            raise StoreHeld(self._overtaken(table, asof))
         try:
             self.objects.write(key, {"version": version, "fence": lease.number}, tag)
         except Changed:
-            raise StoreError(self._overtaken(table, asof)) from None
+            raise StoreHeld(self._overtaken(table, asof)) from None
 
     @contextmanager
     def lock(self, what: str) -> Iterator[None]:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from narrows.asof import DAY, KNOWN, Asof
 from narrows.store.shared import alike, link_same
 from narrows.store.table import Table
+from narrows.temporary import Temporary
 
 if TYPE_CHECKING:
     from narrows.settings import Settings
@@ -38,6 +39,10 @@ HOLDER = "NARROWS_LOCK_HOLDER"
 
 class StoreError(RuntimeError):
     """The store cannot do what was asked; the message names the remedy."""
+
+
+class StoreHeld(StoreError, Temporary):
+    """Another run holds the store, or its place is away: a later try may find it free."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ class Store:
             if os.environ.get(HOLDER) == str(holder.get("pid")):
                 yield
                 return
-            raise StoreError(
+            raise StoreHeld(
                 f"another run holds {self.root}: process {holder.get('pid')} on {holder.get('host')} "
                 f"({holder.get('what')}). Wait for it, or end that process; the lock goes with it."
             ) from None

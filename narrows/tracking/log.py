@@ -12,6 +12,7 @@ from narrows.asof import Asof
 from narrows.settings import Settings
 from narrows.stage import Table, settings_of
 from narrows.store.partitions import open_store
+from narrows.tracking import unlogged
 from narrows.version import commit
 
 VERSION_TAGS = ("design", "judged", "number", "worse_than_previous")
@@ -25,6 +26,32 @@ class RunLog:
     settings: Settings
     run_id: str
     asof: Asof
+
+    def expect(self, room: Any, asof: Asof, fingerprint: str, audit: Any) -> None:
+        """Note a publication before it happens, so that it is logged later if this process does not come to it.
+
+        Args:
+            room: with its settings.
+            asof: of the partition.
+            fingerprint: of what will be published.
+            audit: of its contract; None for a model.
+        """
+        if asof == self.asof or audit is None:
+            kind = unlogged.TABLE if audit else unlogged.MODEL
+            about = {"version": fingerprint, "audit": audit.to_json() if audit else "", **self._run}
+            unlogged.note(self.settings.state, kind, room.name, asof, **about)
+
+    def note(self, kind: str, room: str) -> bool:
+        """Note a release or the end of the run; whether an earlier process noted it and did not log it."""
+        return unlogged.note(self.settings.state, kind, room, self.asof, **self._run)
+
+    def logged(self, kind: str, room: str) -> None:
+        """Cross out such a note."""
+        unlogged.logged(self.settings.state, kind, room, self.asof)
+
+    @property
+    def _run(self) -> dict[str, str]:
+        return {"run_id": self.run_id, "run_asof": str(self.asof)}
 
     def __call__(self, room: Any, table: Table, audit: Any, model: Path | None) -> None:
         """Log one publication: of the run's own partition, or of a model.
@@ -53,6 +80,7 @@ class RunLog:
         )  # fmt: skip
         if hasattr(room, "publish") and not model and (audit is None or audit.success):
             self.release(room.name, notes)
+        unlogged.logged(self.settings.state, unlogged.MODEL if model else unlogged.TABLE, room.name, table.asof)
 
     def release(self, room: str, notes: dict[str, Any]) -> None:
         """Register the release that a room published, and make it the champion if it is live.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -39,6 +40,8 @@ def tracking(uri: str) -> MlflowClient:
             "to a server's address or to sqlite:/// and an absolute path, or leave it out: then it is SQLite "
             "in the state folder."
         )
+    # with a server's address the client would print links between what a command prints for programs
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     from mlflow.tracking import MlflowClient
 
     for chatty in ("mlflow", "alembic"):

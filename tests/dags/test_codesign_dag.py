@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from narrows.cli.airflow.workflow import DAGS, environment, migrate, run_codesign
+from narrows.cli.airflow.tasks import run_codesign
+from narrows.cli.airflow.workflow import DAGS, environment, migrate
 
 NARROWS = """
 import json, sys
 from pathlib import Path
 with Path("calls").open("a") as file: file.write(json.dumps(sys.argv[1:]) + "\\n")
-if "bad" in sys.argv: sys.exit("no such experiment") if "retry" in sys.argv else sys.exit(2)
+if "bad" in sys.argv: sys.exit("no such experiment") if "other" in sys.argv else sys.exit(2)
 if "--list" in sys.argv: print(json.dumps([{"design": 1}, {"design": 2}]))
 else: print("a design")
 """
@@ -29,6 +30,7 @@ def narrows(tmp_path, monkeypatch):
     (tmp_path / "narrows" / "__init__.py").touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setenv("NARROWS_DEFAULTS", "1")
     return lambda: [json.loads(line) for line in Path("calls").read_text().splitlines()]
 
 
@@ -65,8 +67,8 @@ def test_a_bad_file_is_not_retried(narrows):
 
     with pytest.raises(AirflowFailException, match="the experiment bad failed with exit status 2"):
         run_codesign("bad")
-    with pytest.raises(RuntimeError, match="exit status 1"):
-        run_codesign("bad", "retry")
+    with pytest.raises(AirflowFailException, match="exit status 1"):
+        run_codesign("bad", "other")
 
 
 @pytest.mark.slow

@@ -43,8 +43,9 @@ def test_dags_are_owned_documented_tagged_and_do_not_catch_up(bag):
 def test_tasks_retry_later_and_are_owned_documented_and_bounded(bag):
     for dag in bag.dags.values():
         for task in dag.tasks:
-            assert task.retries == 2, task.task_id
-            assert task.retry_delay.total_seconds() > 0, task.task_id
+            waits = [task.retry_delay.total_seconds() * task.retry_exponential_backoff**n for n in range(task.retries)]
+            assert waits[-1] > 16 * waits[0] > 0, f"{task.task_id}: each wait is longer than the last"
+            assert task.max_retry_delay.total_seconds() <= 3600, task.task_id
             assert task.owner == "narrows", task.task_id
             assert task.execution_timeout, task.task_id
             assert task.doc_md, task.task_id
@@ -54,6 +55,13 @@ def test_daily_runs_the_rooms_of_the_pipeline_once_a_day(bag):
     daily = bag.dags["daily"]
     assert [task.task_id for task in daily.tasks] == list(PIPELINE.names)
     assert all(task.op_args[0] == task.task_id for task in daily.tasks)
+
+
+def test_a_room_is_handed_the_version_of_every_table_above_it_that_it_reads(bag):
+    for task in bag.dags["daily"].tasks:
+        handed = task.op_args[4]
+        assert set(handed) == PIPELINE.upstream(task.task_id)
+        assert all(f"task_ids='{name}'" in text for name, text in handed.items())
 
 
 def all_above(edges: dict[str, set[str]], name: str) -> set[str]:

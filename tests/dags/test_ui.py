@@ -53,7 +53,7 @@ def started(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pages, "start", start)
-    for name in ("migrate", "close_cut_off", "_wait"):
+    for name in ("migrate", "close_cut_off", "fail_in_mlflow", "_wait"):
         monkeypatch.setattr(pages, name, lambda *_: None)
     monkeypatch.setattr(pages.saved_view, "address", lambda address, _: address)
     monkeypatch.setattr(pages.time, "sleep", ctrl_c)

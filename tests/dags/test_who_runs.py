@@ -42,7 +42,8 @@ def database(tmp_path):
 
 
 def test_what_a_killed_run_left_open_is_closed_and_what_a_scheduler_has_left_alone(tmp_path, database):
-    close_cut_off(tmp_path)
+    assert close_cut_off(tmp_path) == ["cut"]
+    assert close_cut_off(tmp_path) == []
     states = dict(database.execute("SELECT run_id, state FROM dag_run").fetchall())
     assert states == {"old": "success", "cut": "failed", "ui": "running", "cli": "queued"}
     found = database.execute("SELECT run_id, task_id FROM task_instance WHERE state = 'failed'").fetchall()

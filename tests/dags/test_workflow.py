@@ -7,9 +7,11 @@ import subprocess
 import sys
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 
 from narrows.cli.airflow import workflow
-from narrows.cli.airflow.workflow import environment, run_dag, run_room
+from narrows.cli.airflow.tasks import DEFAULTS, TASK_LOGS, run_room
+from narrows.cli.airflow.workflow import environment, run_dag
 from narrows.store.partitions import Store, StoreError
 
 ROOM = """
@@ -17,6 +19,10 @@ import sys
 print("step 1", file=sys.stderr)
 print("noise on standard output")
 if "fail" in sys.argv: sys.exit(1)
+if "later" in sys.argv: sys.exit(75)
+if "stopped" in sys.argv: import os; os.kill(os.getpid(), 15)
+if "warns" in sys.argv: print("!! ndcg@20 is worse", file=sys.stderr)
+if "shows" in sys.argv: print(*sys.argv[1:], file=sys.stderr)
 if "wrong" in sys.argv: sys.exit(2)
 if "killed" in sys.argv: import os; os.kill(os.getpid(), 9)
 print("0123456789abcdef")
@@ -26,7 +32,7 @@ DAG = """
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from airflow.sdk import DAG, task
-from narrows.cli.airflow.workflow import _progress
+from narrows.cli.airflow.tasks import _progress
 from narrows.store.partitions import Store
 
 @task(retries=1, retry_delay=timedelta(seconds=1))
@@ -46,7 +52,12 @@ def first(asof):
 def second(made):
     Path("SECOND").write_text(made)
 
-with DAG("daily", schedule=None, start_date=datetime(2017, 1, 1, tzinfo=UTC), params={"asof": ""}):
+def failed(context):
+    Path("FAILED").write_text(context["run_id"])
+
+with DAG(
+    "daily", schedule=None, start_date=datetime(2017, 1, 1, tzinfo=UTC), params={"asof": ""}, on_failure_callback=[failed]
+):
     second(first("{{ params.asof }}"))
 """
 
@@ -58,7 +69,8 @@ def room(tmp_path, monkeypatch):
     (tmp_path / "narrows" / "__main__.py").write_text(ROOM)
     (tmp_path / "narrows" / "__init__.py").touch()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(workflow.TASK_LOGS, raising=False)
+    monkeypatch.delenv(TASK_LOGS, raising=False)
+    monkeypatch.setenv(DEFAULTS, "1")
 
 
 def test_a_task_shows_its_rooms_progress_and_hands_on_the_version(room, capsys):
@@ -66,22 +78,41 @@ def test_a_task_shows_its_rooms_progress_and_hands_on_the_version(room, capsys):
     assert capsys.readouterr().out == "step 1\n"
 
 
-def test_a_task_fails_when_its_room_does(room, capsys):
-    with pytest.raises(RuntimeError, match="recall as of 2017-11-30 failed with exit status 1"):
-        run_room("recall", "2017-11-30", "fail")
+@pytest.mark.parametrize(("how", "code"), [("later", 75), ("stopped", -15)])
+def test_a_task_is_retried_where_its_room_may_mend_itself_or_was_stopped(room, capsys, how, code):
+    with pytest.raises(RuntimeError, match=f"recall as of 2017-11-30 failed with exit status {code}") as raised:
+        run_room("recall", "2017-11-30", how)
+    assert raised.type is RuntimeError, "AirflowFailException would end the retries"
     assert "step 1" in capsys.readouterr().out
 
 
-def test_a_task_says_that_its_room_was_killed_and_what_helps(room):
-    with pytest.raises(RuntimeError, match=r"recall as of 2017-11-30 was killed, .*memory ran out.*\[engine\] memory"):
-        run_room("recall", "2017-11-30", "killed")
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("fail", "exit status 1"),
+        ("wrong", "exit status 2"),
+        ("killed", r"was killed, .*memory ran out.*\[engine\] memory"),
+    ],
+)
+def test_a_task_is_not_retried_where_no_retry_helps(room, how, says):
+    with pytest.raises(AirflowFailException, match=f"recall as of 2017-11-30 .*{says}"):
+        run_room("recall", "2017-11-30", how)
 
 
-def test_a_task_is_not_retried_when_the_settings_are_wrong(room):
-    from airflow.sdk.exceptions import AirflowFailException
+def test_a_room_is_told_the_versions_that_earlier_tasks_handed_on(room, capsys):
+    run_room("rank", "2017-11-30", "shows", reads={"events": "0123", "evaluation": "pending", "prerank": "89ab"})
+    [said] = [line for line in capsys.readouterr().out.splitlines() if "transform" in line]
+    assert said.endswith("--reads=events=0123 --reads=prerank=89ab")
 
-    with pytest.raises(AirflowFailException, match="exit status 2"):
-        run_room("recall", "2017-11-30", "wrong")
+
+def test_a_worker_without_settings_fails(room, monkeypatch, tmp_path):
+    """It would run the public data set with the default settings."""
+    monkeypatch.delenv(DEFAULTS)
+    monkeypatch.delenv("NARROWS_FILE", raising=False)
+    with pytest.raises(AirflowFailException, match=r"no narrows.toml in .*NARROWS_FILE"):
+        run_room("recall", "2017-11-30", "run")
+    (tmp_path / "narrows.toml").touch()
+    assert run_room("recall", "2017-11-30", "run")
 
 
 def test_a_run_retries_reports_failure_and_can_be_repeated(tmp_path, capfd):
@@ -92,12 +123,14 @@ def test_a_run_retries_reports_failure_and_can_be_repeated(tmp_path, capfd):
         DAG.replace("TRIED", f"{tmp_path}/tried")
         .replace("SECOND", f"{tmp_path}/second")
         .replace("TABLES", f"{state}/tables")
+        .replace("FAILED", f"{tmp_path}/failed")
     )
     (dags / "daily.py").write_text(text)
 
     assert run_dag("2017-11-30", state, dags) == 1
     assert "airflow.log" in capfd.readouterr().err
     assert not (tmp_path / "second").exists()
+    assert (tmp_path / "failed").read_text().startswith("2017-11-30__"), "without a scheduler too"
     assert run_dag("2017-11-30", state, dags) == 0
     assert capfd.readouterr().err.count("first as of 2017-11-30") == 2
     assert (tmp_path / "second").read_text() == "version"

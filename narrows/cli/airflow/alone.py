@@ -80,6 +80,7 @@ def _run(dag: Any, run: Any, session: Any) -> None:
     from airflow.sdk import DagRunState, TaskInstanceState, timezone
     from airflow.sdk.definitions.dag import _run_task
 
+    run.dag.on_failure_callback = dag.on_failure_callback  # a serialized DAG has lost it
     while run.state == DagRunState.RUNNING:
         session.expire_all()
         ready, _ = run.update_state(session=session)

@@ -52,8 +52,10 @@ def locked(home: Path) -> Iterator[str]:
         os.close(file)
 
 
-def close_cut_off(home: Path) -> None:
+def close_cut_off(home: Path) -> list[str]:
     """Mark as failed what `narrows dag` ran and a kill cut off; who holds the lock knows that none of it is alive.
+
+    Returns the ids of these runs.
 
     What a scheduler was given stays as it is: the next scheduler goes on with it.
     """
@@ -62,8 +64,10 @@ def close_cut_off(home: Path) -> None:
     failed = "SET state = 'failed', end_date = strftime('%Y-%m-%d %H:%M:%f', 'now')"
     with closing(sqlite3.connect(home / "airflow.db", timeout=30)) as database, database:
         runs = f"SELECT run_id FROM dag_run WHERE {open_runs}"
+        found = [str(run_id) for (run_id,) in database.execute(runs)]
         database.execute(f"UPDATE task_instance {failed} WHERE {open_task} AND run_id IN ({runs})")
         database.execute(f"UPDATE dag_run {failed} WHERE {open_runs}")
+    return found
 
 
 def follow(home: Path, run_id: str) -> bool:

@@ -1,4 +1,4 @@
-"""Airflow from the command line: what a task does, where Airflow keeps its state, and one run of the daily DAG.
+"""Airflow from the command line: where it keeps its state, and one run of the daily DAG.
 
 `narrows.cli.airflow.alone` runs the DAG's tasks one after another in one process with no scheduler and no server, in the
 order of their dependencies and with their retries, and records the run like any other. While `narrows ui` is up, its
@@ -12,15 +12,15 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from narrows.cli.airflow.tasks import DEFAULTS, TASK_LOGS
 from narrows.engine.telemetry import OFF
 
 if TYPE_CHECKING:
@@ -30,124 +30,33 @@ ROOT = Path(__file__).parents[3]
 DAGS = ROOT / "dags"
 SETTINGS = ROOT / "infra" / "airflow" / "local.env"
 PLUGINS = ROOT / "infra" / "airflow" / "plugins"
-TASK_LOGS = "NARROWS_TASK_LOGS"
-"""Set while ``run_dag`` runs: the folder of Airflow's task logs, which no supervisor then writes."""
+
+CONN = "AIRFLOW_CONN_"
+"""How variables begin that hold connections, such as that of the mail server: these are inherited."""
 
 
 class WorkflowError(RuntimeError):
     """A run or its pages cannot be started; the message names the remedy."""
 
 
-# -------------------------------------------------------------------- what a task does
-
-
-def run_room(room: str, asof: str, run_id: str, force: bool = False) -> str:
-    """Run one room in its own process and pass its progress on, line by line.
-
-    Args:
-        room: the room's name.
-        asof: the partition, such as 2017-11-30.
-        run_id: groups what belongs to one run in MLflow.
-        force: make it also where the source does not reach the as-of.
-
-    Returns:
-        The version of the table that the room published: the last word that it printed.
-
-    Raises:
-        RuntimeError: the room failed; its last words are in the log.
-        AirflowFailException: it failed for a reason that no retry mends (exit status 2: wrong settings).
-    """
-    command = ["transform", room, "--asof", asof, "--run-id", run_id, *["--force"] * force]
-    return (_run_command(command, f"{room} as of {asof}").split() or [""])[-1]
-
-
-def run_codesign(file: str, *arguments: str) -> str:
-    """Run ``narrows codesign FILE`` in its own process and pass its progress on; what it printed.
-
-    Args:
-        file: an experiment's file, or the name of a ready one.
-        arguments: more of the command's.
-
-    Raises:
-        RuntimeError: it failed; its last words are in the log.
-        AirflowFailException: it failed for a reason that no retry mends (exit status 2: a bad file).
-    """
-    return _run_command(["codesign", "run", file, *arguments], f"the experiment {file}")
-
-
-def _run_command(arguments: list[str], what: str) -> str:
-    """Run a command of ``narrows``; what it printed on standard output."""
-    command = [sys.executable, "-m", "narrows", *arguments]
-    with _progress() as say, tempfile.TemporaryFile("w+") as output:
-        with subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE, text=True) as process:
-            assert process.stderr is not None
-            try:
-                for line in process.stderr:
-                    say(line.rstrip())
-            except BaseException:  # Airflow stops the task: its process goes along
-                process.terminate()
-                raise
-        if code := process.returncode:
-            message = f"{what} failed with exit status {code}; the lines above say why"
-            if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
-                from narrows.engine.memory import REMEDY
-
-                message = f"{what} was killed, most likely because memory ran out. {REMEDY}"
-            say(message)
-            if code != 2:
-                raise RuntimeError(message)
-            from airflow.sdk.exceptions import AirflowFailException
-
-            raise AirflowFailException(message)
-        output.seek(0)
-        return output.read()
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """A function that writes a line to where people look for it.
-
-    Airflow's supervisor logs what a task prints. `dag_alone` has no supervisor: there the line goes
-    to the terminal, and into the file in which the UI looks for the task's log.
-    """
-    if not (logs := os.environ.get(TASK_LOGS)):
-        yield lambda line: print(line, flush=True)
-        return
-    from airflow.sdk import get_current_context
-
-    ti = get_current_context()["ti"]
-    folder = Path(logs, f"dag_id={ti.dag_id}", f"run_id={ti.run_id}", f"task_id={ti.task_id}")
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"attempt={ti.try_number}.log").open("a", buffering=1) as file:
-
-        def say(line: str) -> None:
-            print(line, file=sys.stderr, flush=True)
-            print(line, file=file)
-
-        yield say
-
-
-# -------------------------------------------------------------------- Airflow on this machine
-
-
-def environment(state: Path, dags: Path = DAGS) -> dict[str, str]:
+def environment(state: Path, dags: Path = DAGS, settings: Path = SETTINGS) -> dict[str, str]:
     """The environment in which Airflow sees this project's DAGs and keeps all it has below ``state``.
 
-    Airflow's settings come from ``infra/airflow/local.env`` alone: an Airflow that is set up on this machine
+    Airflow's settings come from a file alone, by default ``infra/airflow/local.env``: an Airflow that is set up on this machine
     for something else is neither read nor touched.
 
     Raises:
         WorkflowError: the package is installed without its repository.
     """
-    if not SETTINGS.exists():
-        raise WorkflowError(f"{SETTINGS} is missing: run from a clone of the repository.")
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW_")}
-    lines = [line for line in SETTINGS.read_text().splitlines() if line and not line.startswith("#")]
+    if not settings.exists():
+        raise WorkflowError(f"{settings} is missing: run from a clone of the repository.")
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW_") or CONN in key}
     home = state.absolute() / "airflow"
     return {
         **inherited,
         **OFF,
-        **dict(line.split("=", 1) for line in lines),
+        **variables(settings),
+        DEFAULTS: "1",
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags.absolute()),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PLUGINS),
@@ -157,6 +66,12 @@ def environment(state: Path, dags: Path = DAGS) -> dict[str, str]:
         "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(home / "logs" / "dag_processor"),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
     }
+
+
+def variables(file: Path) -> dict[str, str]:
+    """The environment variables of a file with one a line."""
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+    return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
 def run_dag(asof: str, state: Path, dags: Path = DAGS, force: bool = False, store: Store | None = None) -> int:
@@ -194,11 +109,11 @@ def run_dag(asof: str, state: Path, dags: Path = DAGS, force: bool = False, stor
         with (store or Store(state.absolute() / "tables")).lock(f"the daily DAG as of {asof}"):
             env = environment(state, dags) | {TASK_LOGS: str(home / "logs")}  # now with the holder of the lock
             migrate(env)
-            close_cut_off(home)
+            fail_in_mlflow(close_cut_off(home), env)
             try:
                 return _dag_alone(["run", *about], env)
             finally:
-                close_cut_off(home)
+                fail_in_mlflow(close_cut_off(home), env)
 
 
 def _dag_alone(arguments: list[str], env: dict[str, str]) -> int:
@@ -210,6 +125,12 @@ def _dag_alone(arguments: list[str], env: dict[str, str]) -> int:
     if code:
         print(f"The run failed. Airflow's own log: {log_file}", file=sys.stderr)
     return int(bool(code))
+
+
+def fail_in_mlflow(run_ids: list[str], env: dict[str, str]) -> None:
+    """Mark in MLflow the runs that were cut off; nobody waits for it."""
+    if run_ids:
+        start(["narrows.cli.airflow.failed", *run_ids], env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def start(module: list[str], env: dict[str, str], **streams: object) -> subprocess.Popen[bytes]:

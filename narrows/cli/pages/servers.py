@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 
 from narrows.cli.airflow.runs import SCHEDULER, close_cut_off, lock
-from narrows.cli.airflow.workflow import SETTINGS, WorkflowError, ended, environment, migrate, start
+from narrows.cli.airflow.workflow import SETTINGS, WorkflowError, ended, environment, fail_in_mlflow, migrate, start
 from narrows.cli.mlflow import saved_view
 from narrows.cli.pages.links import Pages
 from narrows.cli.pages.served import LOOPBACK
@@ -62,7 +62,7 @@ def ui(state: Path, tracking_uri: str, port: int = 8080, seconds: float = 120, e
             del each["Airflow"]
         print("Airflow is left out: its DAG is in a clone of the repository.", file=sys.stderr)
     for name, at in pages.items():
-        _require_free(at, name)
+        require_free(at, name)
     logs = state / "ui"
     logs.mkdir(parents=True, exist_ok=True)
     env = {**os.environ, **NO_JOBS}
@@ -82,7 +82,7 @@ def ui(state: Path, tracking_uri: str, port: int = 8080, seconds: float = 120, e
             file = lock(home, SCHEDULER)
             if file is None:
                 return False
-            close_cut_off(home)
+            fail_in_mlflow(close_cut_off(home), env)
             for name, command in SCHEDULING.items():
                 started(command, name, file)
             os.close(file)
@@ -111,7 +111,12 @@ def ui(state: Path, tracking_uri: str, port: int = 8080, seconds: float = 120, e
     return 1
 
 
-def _require_free(port: int, name: str) -> None:
+def require_free(port: int, name: str, instead: str = "three others: `narrows ui --port 9080`") -> None:
+    """Nothing where a server can take the port.
+
+    Raises:
+        WorkflowError: it cannot; says what to type ``instead``.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just let go is free
         try:
@@ -119,7 +124,7 @@ def _require_free(port: int, name: str) -> None:
         except (OSError, OverflowError) as error:
             raise WorkflowError(
                 f"Port {port}, for {name}, is in use or not allowed ({error}). "
-                "End the program that has it, or choose three others: `narrows ui --port 9080`."
+                f"End the program that has it, or choose {instead}."
             ) from error
 
 

@@ -19,7 +19,7 @@ def commands_page(parser: argparse.ArgumentParser) -> str:
         MADE.format("the commands in `narrows/cli/`"),
         "",
         "Results go to standard output, progress to standard error. With `--json` a command prints one JSON value, for a "
-        "program: every command but those that serve pages or make a script.",
+        "program: every command but those that start services, serve pages or make a script.",
         "",
         "## Exit status",
         "",
@@ -27,7 +27,7 @@ def commands_page(parser: argparse.ArgumentParser) -> str:
         "|---|---|---|",
         *(f"| {code} | {what} | {then} |" for code, (what, then) in MEANINGS.items()),
         "",
-        "A task of the DAG retries a room that ended with 1, and none that ended with 2.",
+        "A task of the DAG tries a room again that ended with 75, each time after a longer wait, and none that ended otherwise.",
         "",
         "## Before the command",
         "",
