@@ -8,7 +8,7 @@ from narrows.asof import DAY
 from narrows.audit.observations.periods import REFERENCE, by_period, new_periods, slots
 from narrows.audit.observations.subject import Measured, Subject
 
-EXAMPLES = 3
+SHOWN = 3
 FEWEST = 20
 """Ids below which a share of them says little."""
 
@@ -23,8 +23,8 @@ def unknown(subject: Subject, column: str, table: str) -> Measured:
     subject.columns(column)
     found, known = subject.distinct(column), subject.distinct(column, other)
     strange = found.filter(pc.invert(pc.is_in(found, value_set=known)))
-    examples = ", ".join(map(str, strange[:EXAMPLES].to_pylist()))
-    said = f"{len(strange):,} of {len(found):,} values of {column} are not in {table}" + (examples and f": {examples}")
+    some = ", ".join(map(str, strange[:SHOWN].to_pylist()))
+    said = f"{len(strange):,} of {len(found):,} values of {column} are not in {table}" + (some and f": {some}")
     return Measured([(said, float(len(strange)))])
 
 
