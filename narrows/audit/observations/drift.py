@@ -12,7 +12,7 @@ from typing import Any
 from narrows.audit.observations.periods import REFERENCE, by_period, new_periods, slots
 from narrows.audit.observations.subject import LEAST, Measured, Subject
 
-SAMPLE = 20_000
+SAMPLE = 5_000
 """Rows that a distribution is sketched from, evenly spread over the table."""
 BINS = 10
 SCALES = (1.0, 0.9, 1.1)

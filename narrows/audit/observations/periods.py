@@ -20,6 +20,8 @@ LONGEST = 31
 """Periods, and days, that are judged at most."""
 ROUGH = 0.12
 """Volume varies by so much, on the scale of its logarithm, where the earlier periods say less."""
+ROUGH_DAYS = 0.3
+"""The same among the same hours of a few days: weekdays differ, and so few do not show how much."""
 REFERENCE = 4
 """Earlier periods of the same weekday or hour whose rows the newest are compared with."""
 
@@ -33,11 +35,12 @@ def volume(subject: Subject, period: str) -> Measured:
     files = by_period(subject, period)
     values = []
     for asof in new_periods(subject, files):
-        rows, earlier = count(files, asof), [count(files, each) for each in slots(files, asof)]
+        rows, before = count(files, asof), slots(files, asof)
+        earlier = [count(files, each) for each in before]
         if len(earlier) <= LEAST or (not rows and asof.grain < DAY):
             continue
         said = f"{asof} has {rows:,} rows; {len(earlier)} such periods before it {median(earlier):,.0f} in the middle"
-        values.append((said, _surprise(rows, earlier)))
+        values.append((said, _surprise(rows, earlier, before)))
     return Measured(values)
 
 
@@ -52,7 +55,7 @@ def volume_together(subject: Subject, period: str) -> Measured:
         return Measured()
     earlier = [sum(count(files, each[at]) for each in found) for at in range(number)]
     said = f"{new[0]} to {new[-1]} have {rows:,} rows; {number} such spans before {median(earlier):,.0f} in the middle"
-    return Measured([(said, _surprise(rows, earlier))])
+    return Measured([(said, _surprise(rows, earlier, found[0]))])
 
 
 def empty_days(subject: Subject, period: str) -> Measured:
@@ -87,8 +90,9 @@ def days_without_rows(subject: Subject, period: str) -> Measured:
     return Measured([(f"no row {since}" if missing else f"the last rows are of {last}", float(missing))])
 
 
-def _surprise(rows: int, earlier: list[int]) -> float:
-    rough = math.hypot(ROUGH, 1 / math.sqrt(median(earlier) + 1))  # a small count varies as a Poisson count does
+def _surprise(rows: int, earlier: list[int], before: list[Asof]) -> float:
+    floor = ROUGH if before[0] - before[1] >= WEEK else ROUGH_DAYS
+    rough = math.hypot(floor, 1 / math.sqrt(median(earlier) + 1))  # a small count varies as a Poisson count does
     return surprise(math.log1p(rows), [math.log1p(each) for each in earlier], rough)
 
 
