@@ -102,7 +102,7 @@ def test_an_expectation_without_words_is_shown_as_the_contract_has_it(docs, monk
 def test_a_line_of_the_index_is_plain_json(docs):
     lines = [json.loads(line) for line in (docs / site.LINES).read_text().splitlines()]
     assert lines[0] == {
-        "table": "lists", "asof": "2017-11-30", "version": "v1", "checked": 3, "failed": 0,
+        "table": "lists", "asof": "2017-11-30", "version": "v1", "checked": 3, "failed": 0, "warned": 0,
         "page": "validations/lists/v1/20171130T000000.000000Z/lists.html",
     }  # fmt: skip
 

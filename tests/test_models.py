@@ -104,7 +104,7 @@ def test_a_room_is_a_child_of_its_pipeline_run(client, experiment, parent):
     assert run.data.params == {"epochs": "3", "cutoffs": "(5, 10)"}
     assert run.data.metrics == {
         "recall_at_20": 0.3, "survival.rank": 0.9, "cost.seconds": 1.5, "cost.peak_mb": 100.0,
-        "contract.checked": 10.0, "contract.failed": 0.0,
+        "contract.checked": 10.0, "contract.failed": 0.0, "contract.warned": 0.0,
     }  # fmt: skip
     assert run.info.end_time - run.info.start_time == 1500
     assert json.loads(Path(client.download_artifacts(logged.run_id, "audit.json")).read_text())["checked"] == 10

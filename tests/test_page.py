@@ -51,6 +51,13 @@ def made(judged=True, number=1, **facts):
     }  # fmt: skip
 
 
+def test_what_a_contract_warns_of_has_a_part():
+    text = page.html(made(contract_warnings=["events: nothing came <today>"]))
+    assert "Warnings of the contracts" in text
+    assert "nothing came &lt;today&gt;" in text
+    assert "Warnings of the contracts" not in page.html(made())
+
+
 def test_a_page_has_every_part_and_can_be_read_aloud():
     text = page.html(made())
     tree = check(text)

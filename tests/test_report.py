@@ -90,6 +90,13 @@ def test_the_report_says_what_the_tables_say():
     assert [line.split()[0] for line in printed.split("\n")[3:13]] == list(ROOMS)
 
 
+def test_what_a_contract_warns_of_is_said():
+    line = "events: expect_column_values_to_be_between(column='volume(known)'): 2017-11-30 has 3 rows"
+    printed = report.text(summary(evaluation(), COSTS, **GIVEN, contract_warnings=[line]))
+    assert "!! contract  events:" in printed
+    assert "!! contract" not in report.text(summary(evaluation(), COSTS, **GIVEN))
+
+
 def test_recall_survival_counts_what_no_channel_proposed():
     stages = summary(evaluation(), {}, asof="x", rooms=ROOMS)["stages"]
     assert {stage["room"]: stage["survival"] for stage in stages if stage["survival"]} == {

@@ -74,7 +74,7 @@ def test_a_run_has_a_child_for_each_room_with_its_metrics(settings, run_log):
     assert set(runs) == {"prerank", "rank"}  # an earlier partition is not this run's
     assert runs["rank"].data.metrics == {
         "rows": 2.0, "received": 5.0, "kept": 2.0, "survival.rank": 0.9, "cost.seconds": 1.5, "cost.cpu_seconds": 2.0,
-        "cost.peak_mb": 100.0, "contract.checked": 7.0, "contract.failed": 0.0,
+        "cost.peak_mb": 100.0, "contract.checked": 7.0, "contract.failed": 0.0, "contract.warned": 0.0,
     }  # fmt: skip
     tags = runs["rank"].data.tags
     assert {name: tags[name] for name in ("room", "asof", "partition", "source", "input.recall", "contract")} == {

@@ -11,6 +11,15 @@ it may also name `length(x)`, `min(x)` or `max(x)` of a list column x: one value
 is null (min and max also where it is empty). And `meta: {optional: true}` skips it where the table lacks a
 column it names, for columns that come and go with the settings. A value `{$PARAMETER: n}` is the room's
 setting n. Every row of the named columns is checked, never a sample.
+
+A third key, `observations`, has expectations over measures of the whole draft (`narrows/audit/observations`), many of
+them beside earlier partitions:
+
+    observations:
+      - expect_column_values_to_be_between: {column: volume(known), min_value: -4, max_value: 4, severity: warning}
+      - expect_column_values_to_be_between: {column: unknown(item_id, items), max_value: 0}
+
+What has Great Expectations' `severity: warning` is published and warned of; all else stops the draft.
 """
 
 from __future__ import annotations
@@ -19,7 +28,7 @@ import inspect
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +39,9 @@ if TYPE_CHECKING:
     import pyarrow.dataset as ds
     from pyspark.sql import DataFrame
 
+    from narrows.audit.observations import Around
+
+OBSERVATIONS = "observations"
 LIST_WORD = re.compile(r"(length|min|max)\((\w+)\)")
 
 
@@ -57,10 +69,21 @@ class Audit:
     """Path of the audit's page in the data docs."""
     contract: str = ""
     """Path of the contract."""
+    alarms: list[str] = field(default_factory=list)
+    """Of the observations the broken ones that are no warnings, a line each: who forces the run lets them pass."""
+    warnings: list[str] = field(default_factory=list)
+    """What is broken and no more than a warning, a line each."""
+    observations: dict[str, Any] = field(default_factory=dict)
+    """What later audits compare with, by measure."""
 
     def to_json(self) -> str:
         """The audit as one JSON object."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        known = {key: value for key, value in asdict(self).items() if key != "observations"}
+        return json.dumps(known, ensure_ascii=False)
+
+    def lenient(self) -> Audit:
+        """The same with its alarms as warnings."""
+        return replace(self, alarms=[], warnings=[*self.alarms, *self.warnings], success=not self.failed)
 
     def require(self) -> Audit:
         """Return self if the contract held.
@@ -70,11 +93,13 @@ class Audit:
         """
         if self.success:
             return self
-        broken = f"{len(self.failed)} of the {self.checked} expectations of its contract"
+        lines = [*self.failed, *self.alarms]
+        broken = f"{len(lines)} of the {self.checked} expectations of its contract"
+        force = "" if self.failed else ", or let it pass this once with --force"
         raise BrokenContract(
-            "\n  - ".join([f"{self.room} {self.version} breaks {broken}:", *self.failed])
+            "\n  - ".join([f"{self.room} {self.version} breaks {broken}:", *lines])
             + f"\nNothing was published; the previous version still stands. Details: {self.page}\n"
-            f"Remedy: repair what feeds {self.room} and run it again; where the contract is what is wrong, "
+            f"Remedy: repair what feeds {self.room} and run it again{force}; where the contract is what is wrong, "
             f"change {self.contract}."
         )
 
@@ -88,6 +113,8 @@ class Contract:
     """What one row is, in one sentence."""
     expectations: tuple[tuple[str, dict[str, Any]], ...]
     """(name, arguments) in the order of the file."""
+    observations: tuple[tuple[str, dict[str, Any]], ...] = ()
+    """The same over measures of the whole draft."""
 
     def columns(self) -> list[str]:
         """The columns the contract reads; of a list word the list's."""
@@ -100,10 +127,26 @@ class Contract:
         Raises:
             ContractError: it names a setting the room does not have.
         """
-        kept = []
-        for kind, arguments in self.expectations:
-            optional = (arguments.get("meta") or {}).get("optional")
-            if optional and any(source(word) not in present for word in named(arguments)):
+        return replace(
+            self,
+            expectations=tuple(self._meant(self.expectations, present, settings)),
+            observations=tuple(self._meant(self.observations, None, settings)),
+        )
+
+    def of_measures(self, measured: Collection[str]) -> Contract | None:
+        """The observations over measures that have values, as expectations; None where there are none."""
+        some = tuple(each for each in self.observations if each[1].get("column") in measured)
+        return replace(self, expectations=some, observations=()) if some else None
+
+    def _meant(
+        self,
+        entries: tuple[tuple[str, dict[str, Any]], ...],
+        present: Collection[str] | None,
+        settings: Mapping[str, Any] | None,
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        for kind, arguments in entries:
+            optional = present is not None and (arguments.get("meta") or {}).get("optional")
+            if optional and any(source(word) not in present for word in named(arguments)):  # type: ignore[operator]
                 continue
             asked = {key: value["$PARAMETER"] for key, value in arguments.items() if _is_parameter(value)}
             if asked and settings is None:
@@ -112,8 +155,7 @@ class Contract:
                 if setting not in settings:  # type: ignore[operator]
                     raise ContractError(f"{self.path}: {kind} names {setting!r}, no setting of the room")
                 arguments = {**arguments, key: settings[setting]}  # type: ignore[index]
-            kept.append((kind, arguments))
-        return Contract(self.path, self.grain, tuple(kept))
+            yield kind, arguments
 
     def words(self, present: Collection[str]) -> list[str]:
         """The columns and list words named, each once, whose column is present."""
@@ -179,20 +221,28 @@ def read(path: Path) -> Contract:
         raise ContractError(f"{path} is missing: every room states its grain and what must hold") from None
     except yaml.YAMLError as error:
         raise ContractError(f"{path} is not YAML: {error}") from None
-    if not isinstance(raw, dict) or set(raw) != {"grain", "expectations"}:
-        raise ContractError(f"{path}: the keys must be exactly `grain` and `expectations`")
+    if not isinstance(raw, dict) or set(raw) | {OBSERVATIONS} != {"grain", "expectations", OBSERVATIONS}:
+        raise ContractError(
+            f"{path}: the keys must be exactly `grain` and `expectations`, and where wanted `observations`"
+        )
     if not isinstance(raw["grain"], str) or not raw["grain"].strip():
         raise ContractError(f"{path}: `grain` must be one sentence, like `one row per user`")
-    if not isinstance(raw["expectations"], list) or not raw["expectations"]:
-        raise ContractError(f"{path}: `expectations` must be a list with at least one entry")
+    observations = _entries(path, raw[OBSERVATIONS], OBSERVATIONS) if OBSERVATIONS in raw else ()
+    return Contract(path, raw["grain"].strip(), _entries(path, raw["expectations"], "expectations"), observations)
+
+
+def _entries(path: Path, raw: Any, key: str) -> tuple[tuple[str, dict[str, Any]], ...]:
+    if not isinstance(raw, list) or not raw:
+        raise ContractError(f"{path}: `{key}` must be a list with at least one entry")
     entries = []
-    for number, entry in enumerate(raw["expectations"], 1):
+    for number, entry in enumerate(raw, 1):
         one = isinstance(entry, dict) and len(entry) == 1
         name, arguments = next(iter(entry.items())) if one else ("", None)
         if not isinstance(arguments, dict):
-            raise ContractError(f"{path}: expectation {number} must read `expect_...: {{argument: value}}`")
+            what = f"{key.rstrip('s')} {number}"
+            raise ContractError(f"{path}: {what} must read `expect_...: {{argument: value}}`")
         entries.append((str(name), arguments))
-    return Contract(path, raw["grain"].strip(), tuple(entries))
+    return tuple(entries)
 
 
 def audit(
@@ -203,6 +253,7 @@ def audit(
     asof: str,
     terms: Contract,
     settings: Mapping[str, Any] | None = None,
+    around: Around | None = None,
 ) -> Audit:
     """Check a draft against its room's contract and add the result's page to the data docs.
 
@@ -216,6 +267,7 @@ def audit(
         asof: the partition's text, such as `2017-12-01T13`.
         terms: the contract.
         settings: the room's settings, by name; without them the expectations that name a `$PARAMETER` are left out.
+        around: what an Arrow dataset of a draft is compared with; without it its observations are not made.
 
     Returns:
         The audit, also when the contract is broken; `.require()` then raises.
@@ -228,6 +280,16 @@ def audit(
 
     present = data.columns if hasattr(data, "sparkSession") else data.schema.names
     terms = terms.over(present, settings)
-    result, page = expectations.validate(terms, room, data, present, docs, version, asof)
-    failed = [words.line(r) for r in result.results if not r.success]
-    return Audit(room, version, not failed, len(result.results), failed, page, str(terms.path))
+    measured: dict[str, Any] = {}
+    kept: dict[str, Any] = {}
+    if around and terms.observations:
+        from narrows.audit.observations import observe
+
+        measured, kept = observe(terms, data, around)
+    result, page = expectations.validate(terms, room, data, present, docs, version, asof, measured)
+    broken = [r for r in result.results if not r.success]
+    warnings = [words.line(r) for r in broken if words.warns(r)]
+    alarms = [words.line(r) for r in broken if not words.warns(r) and words.observes(r)]
+    failed = [words.line(r) for r in broken if not words.warns(r) and not words.observes(r)]
+    held = not failed and not alarms
+    return Audit(room, version, held, len(result.results), failed, page, str(terms.path), alarms, warnings, kept)

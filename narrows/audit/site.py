@@ -65,13 +65,15 @@ def add(docs: Path, room: str, version: str, asof: str, grain: str, result: Any,
     where = page_of(room, version, asof)
     file = docs / where
     write_text(file, audit_page(room, version, asof, grain, result))
-    failed = sum(not each.success for each in result.results)
+    broken = [each for each in result.results if not each.success]
+    warned = sum(map(words.warns, broken))
     line = {
         "table": room,
         "asof": asof,
         "version": version,
         "checked": len(result.results),
-        "failed": failed,
+        "failed": len(broken) - warned,
+        "warned": warned,
         "page": where,
     }
     with (docs / LINES).open("a", encoding="utf-8") as lines:
@@ -119,8 +121,9 @@ def forget(docs: Path, lines: Collection[dict[str, Any]]) -> None:
 def audit_page(room: str, version: str, asof: str, grain: str, result: Any) -> str:
     """The page of an audit: what must hold, what was found, the broken ones first."""
     results = result.results
-    broken = [each for each in results if not each.success]
-    verdict = _verdict(len(results), len(broken))
+    broken = [each for each in results if not each.success and not words.warns(each)]
+    warned = [each for each in results if not each.success and words.warns(each)]
+    verdict = _verdict(len(results), len(broken), len(warned))
     read = result.meta.get("batch_markers", {}).get("ge_load_time")
     when = datetime.strptime(read, "%Y%m%dT%H%M%S.%fZ") if read else datetime.now(UTC)
     about = [f"Grain: {grain}. " if grain else "", "Version ", tag("code", version)]
@@ -129,11 +132,16 @@ def audit_page(room: str, version: str, asof: str, grain: str, result: Any) -> s
     header = ["what must hold", "found", "holds"]
     for key, title, some in (
         ("broken", "Broken", broken),
+        ("warned", "Warned of", warned),
         ("held", "Held", [each for each in results if each.success]),
     ):
         if some:
             rows = [
-                (words.rule(each.expectation_config), "; ".join(words.found(each)), _mark(each.success))
+                (
+                    words.rule(each.expectation_config),
+                    "; ".join(words.found(each)),
+                    _mark(each.success, words.warns(each)),
+                )
                 for each in some
             ]
             parts.append(section(key, title, table(f"{len(some)} of {len(results)} checks", header, rows)))
@@ -150,7 +158,7 @@ def index_page(lines: Sequence[dict[str, Any]]) -> str:
 
     def rows(some: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
         return [
-            (line["asof"], _mark(not line["failed"]), line["checked"], tag("code", line["version"]),
+            (line["asof"], _mark(not line["failed"] and not line.get("warned"), not line["failed"]), line["checked"], tag("code", line["version"]),
              link(f"{line['table']} as of {line['asof']}", line["page"]))
             for line in some
         ]  # fmt: skip
@@ -179,9 +187,11 @@ def index_page(lines: Sequence[dict[str, Any]]) -> str:
     return page("Data docs", tag("p", said, class_="lead"), tag("div", *parts, class_="parts"), above=jumps)
 
 
-def _verdict(checked: int, failed: int) -> Any:
+def _verdict(checked: int, failed: int, warned: int) -> Any:
     if failed:
         return tag("strong", f"Failed: {failed} of {checked} checks are broken", class_="bad")
+    if warned:
+        return tag("strong", f"Passed with warnings: {warned} of {checked} checks do not hold", class_="bad")
     return tag("strong", f"Passed: all {checked} checks hold", class_="good")
 
 
@@ -189,5 +199,7 @@ def _audits(count: int) -> str:
     return "1 audit" if count == 1 else f"{count:,} audits"
 
 
-def _mark(held: bool) -> Any:
+def _mark(held: bool, warns: bool = False) -> Any:
+    if warns and not held:
+        return tag("span", "warning", class_="bad")
     return tag("span", "passed", class_="good") if held else tag("span", "failed", class_="bad")

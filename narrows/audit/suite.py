@@ -9,13 +9,18 @@ import json
 import shutil
 import sys
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from narrows.asof import start_of
 from narrows.audit import pieces, site
 from narrows.audit.contract import LIST_WORD, Contract, ContractError, source
+from narrows.audit.words import TOLD
+
+if TYPE_CHECKING:
+    from narrows.audit.observations import Measured
 
 GRAIN = "**Grain**: "
 """Before the grain in the notes of a suite."""
@@ -30,8 +35,9 @@ def validate(
     docs: Path,
     version: str,
     asof: str,
+    measured: Mapping[str, Measured] = {},
 ) -> tuple[Any, str]:
-    """Great Expectations' result for `data` and the path of its page; see `contract.audit`."""
+    """Great Expectations' result for `data`, and for what is ``measured`` of it, and the path of its page; see `contract.audit`."""
     judged = suite(terms, room)
     context = _context(str(docs.absolute()))
 
@@ -56,7 +62,33 @@ def validate(
         )
     else:
         result = judge(terms, data, present)
+    if seen := terms.of_measures(measured):
+        judged = suite(replace(terms, expectations=(*terms.expectations, *seen.expectations)), room)
+        found = judge(seen, _values(measured), list(measured)).results
+        result = _joined([*result.results, *(_told(each, measured) for each in found)], room, terms)
     return result, _write_page(context, judged, result, docs, room, version, asof)
+
+
+def _values(measured: Mapping[str, Measured]) -> Any:
+    """The values of all measures as an Arrow table: a column each, its values in rows where the others are null."""
+    import pyarrow as pa
+
+    columns, before, rows = {}, 0, sum(len(each.values) for each in measured.values())
+    for name, each in measured.items():
+        after = rows - before - len(each.values)
+        columns[name] = pa.array([None] * before + [value for _, value in each.values] + [None] * after, pa.float64())
+        before += len(each.values)
+    return pa.table(columns)
+
+
+def _told(result: Any, measured: Mapping[str, Measured]) -> Any:
+    """A result over a measure, counted without the rows of others, with what each value is of."""
+    values, seen = measured[result.expectation_config.kwargs["column"]].values, result.result
+    wrong = set(seen.get("partial_unexpected_list", ()))
+    seen[TOLD] = [said for said, value in values if value in wrong or len(values) == 1]
+    if "element_count" in seen:
+        seen["element_count"], seen["missing_count"], seen["missing_percent"] = len(values), 0, 0.0
+    return result
 
 
 def _in_order(of: Any, results: list[Any]) -> list[Any]:

@@ -8,6 +8,18 @@ from typing import Any
 
 EXAMPLES = 5
 """Offending values quoted for a failed expectation."""
+TOLD = "told"
+"""In a result over a measure: what its unexpected values are of."""
+
+
+def warns(result: Any) -> bool:
+    """Whether an expectation, if broken, is no more than a warning."""
+    return str(getattr(result.expectation_config.severity, "value", "critical")) != "critical"
+
+
+def observes(result: Any) -> bool:
+    """Whether an expectation is over a measure of the whole draft."""
+    return TOLD in (result.result or {})
 
 
 def line(result: Any) -> str:
@@ -37,6 +49,9 @@ def found(result: Any) -> list[str]:
     """What was seen: how many rows were unexpected and which values, or the observed value, or what hindered the check."""
     seen = result.result or {}
     reasons = _obstacles(result.exception_info or {})
+    if told := seen.get(TOLD):
+        more = f"; {len(told) - EXAMPLES} more" if len(told) > EXAMPLES else ""
+        return [*reasons, "; ".join(told[:EXAMPLES]) + more]
     if "unexpected_count" in seen:
         reasons.append(f"{seen['unexpected_count']:,} of {seen['element_count']:,} rows unexpected")
         values = [e for e in seen.get("partial_unexpected_list", []) if e == e and e is not None]

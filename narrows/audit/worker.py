@@ -7,25 +7,37 @@ import gc
 import multiprocessing
 import signal
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from narrows.asof import Asof
 from narrows.audit.contract import Audit, Contract, audit
+from narrows.audit.observations.subject import Around
 from narrows.engine.garbage import rarely_collected
 from narrows.engine.memory import give_back
 
+Seen = dict[str, dict[Asof, dict[str, Any]]]
+"""The observations that were made in this process, by table: of partitions that are not published yet."""
+
 
 def audit_draft(
-    name: str, terms: Contract, folder: Path, docs: Path, version: str, asof: str, settings: dict[str, Any]
-) -> Audit:
+    name: str, terms: Contract, folder: Path, docs: Path, version: str, asof: str, settings: dict[str, Any],
+    around: Around | None = None, *, seen: Seen,
+) -> Audit:  # fmt: skip
     """Check the rows in a folder of a draft against a contract; see ``contract.audit``."""
     import pyarrow.dataset as ds
 
     data = ds.dataset(folder, format="parquet", partitioning="hive")
-    return audit(name, data, docs, version, asof, terms, settings)
+    if not around:
+        return audit(name, data, docs, version, asof, terms, settings)
+    ours = seen.setdefault(name, {})
+    around = replace(around, earlier={**around.earlier, **ours})
+    found = audit(name, data, docs, version, asof, terms, settings, around)
+    ours[around.asof] = found.observations
+    return found
 
 
 @dataclass
@@ -33,10 +45,11 @@ class Audits:
     """Audits that were asked for; their results come in the order of asking, each made when it is wanted."""
 
     waiting: deque[partial[Audit]] = field(default_factory=deque)
+    seen: Seen = field(default_factory=dict)
 
     def ask(self, *about: Any) -> None:
         """Ask for the audit of a draft: the arguments of `audit_draft`."""
-        self.waiting.append(partial(audit_draft, *about))
+        self.waiting.append(partial(audit_draft, *about, seen=self.seen))
 
     def answer(self) -> Audit:
         """The result of the audit that was asked for first."""
@@ -79,6 +92,7 @@ def _serve(pipe: Connection) -> None:
     from narrows.audit.suite import prepare
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks: this one ends with it
+    seen: Seen = {}
     with rarely_collected():
         prepare()
         gc.freeze()  # what was imported is not looked through again
@@ -88,7 +102,7 @@ def _serve(pipe: Connection) -> None:
             except (EOFError, OSError):  # the process that asks has ended, and said why
                 return
             try:
-                answer: Audit | Exception = audit_draft(*about)
+                answer: Audit | Exception = audit_draft(*about, seen=seen)
             except Exception as error:  # raised where the answer is wanted
                 answer = error
             try:

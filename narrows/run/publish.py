@@ -7,20 +7,25 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from narrows.asof import Asof
+from narrows.asof import DAY, Asof
 from narrows.audit.contract import Audit, contract
+from narrows.audit.observations.subject import LEAST
 from narrows.audit.worker import Audits, BackgroundAudits
 from narrows.engine.cost import Cost
 from narrows.run.fingerprint import versions
+from narrows.run.observed import Earlier, of_table
 from narrows.stage import Table, settings_of
 from narrows.store.partitions import Store
 from narrows.tracking.unlogged import RELEASE
 
 LOG = logging.getLogger(__name__)
+COMPARED = LEAST + 1
+"""Horizons back to which partitions are observed for those that come after them."""
 
 
 @dataclass
@@ -53,6 +58,11 @@ class Publisher:
     """A `RunLog`: called with (room, table, audit, model folder) after every publication; None logs nothing."""
     in_background: bool = False
     """Whether audits are made in a process of their own while the rooms work on."""
+    horizon: timedelta = DAY
+    force: bool = False
+    """Whether alarms of observations are no more than warnings, as they are for other as-ofs than ``asof``."""
+    asof: Asof | None = None
+    """Of the run; None = alarms stop the drafts of all."""
     new_versions: list[Table] = field(default_factory=list)
     """What was published."""
     drafts: deque[Draft] = field(default_factory=deque)
@@ -66,14 +76,25 @@ class Publisher:
         """Something will have to be audited: what takes seconds to start may start."""
         _ = self.audits
 
+    @cached_property
+    def earlier(self) -> Earlier:
+        return Earlier(self.store, self.horizon)
+
     def audit(self, draft: Draft) -> None:
         """Have the rows of a draft and of its side tables checked; `finish` publishes it."""
-        room = type(draft.room)
+        room, around = type(draft.room), None
         for side in ("", *getattr(room, "side_tables", ())):
-            folder, terms = draft.path / (side or "data"), contract(room, side)
+            folder, terms, name = draft.path / (side or "data"), contract(room, side), side or room.name
             asked = (folder, self.docs, draft.fingerprint[:16], str(draft.asof), settings_of(draft.room))
-            self.audits.ask(side or room.name, terms, *asked)
+            if terms.observations and not self._is_old(draft.asof):
+                around = around or self.earlier.around(draft)
+            compared = of_table(around, name, bool(side)) if around and terms.observations else None
+            self.audits.ask(name, terms, *asked, compared)
         self.drafts.append(draft)
+
+    def _is_old(self, asof: Asof) -> bool:
+        """Whether a partition lies so far back that nobody will compare the run's own with it."""
+        return self.asof is not None and asof < self.asof - COMPARED * self.horizon
 
     def finish(self, but: int = 0) -> dict[Asof, Table]:
         """Publish what is audited: all drafts, or all ``but`` the latest.
@@ -106,6 +127,10 @@ class Publisher:
         meta = self._meta(draft, 0)
         table = Table(name, draft.asof, version, draft.path, meta)
         meta["rows"] = table.dataset().count_rows()
+        if self.force or self.asof not in (None, draft.asof):
+            audits = [each.lenient() for each in audits]
+        meta["observations"] = {each.room: each.observations for each in audits if each.observations}
+        meta["warnings"] = [f"{each.room}: {line}" for each in audits for line in each.warnings]
         audit = next((each for each in audits if not each.success), audits[0])
         if not audit.success and self.log:
             self.log(draft.room, table, audit, None)
@@ -129,10 +154,13 @@ class Publisher:
 
     def _done(self, room: Any, table: Table, audit: Audit | None, model: Path | None) -> None:
         self.new_versions.append(table)
+        self.earlier.published(table)
         cost = table.meta["cost"]
         what = "model" if model else f"{table.rows:>9,} rows"
         spent = f"{cost['seconds']:6.1f} s  {cost['peak_mb']:6.0f} MB"
         LOG.info("  %-16s %s  made  %s  %s  %s", room.name, table.asof, table.version, what, spent)
+        for line in table.meta.get("warnings", ()) if self.asof in (None, table.asof) else ():
+            LOG.warning("!! %s", line)
         if self.log:
             self.log(room, table, audit, model)
 

@@ -65,7 +65,9 @@ class Runner:
     @cached_property
     def publisher(self) -> Publisher:
         docs = self.settings.state / "data_docs"
-        return Publisher(self.store, docs, self.run_id, self.log, self.in_background)
+        return Publisher(
+            self.store, docs, self.run_id, self.log, self.in_background, horizon=self.horizon, force=self.force
+        )
 
     @property
     def new_versions(self) -> list[Table]:
@@ -181,6 +183,7 @@ class Runner:
     def run(self, name: str, asof: Asof) -> Table:
         """What a task of the DAG does: the room's partition, and with it the earlier ones that the run will read."""
         room, before = self.room(name), len(self.new_versions)
+        self.publisher.asof = asof
         if name == self.source_room:
             self.table(name, asof)  # what the source says now
         reads.require_reached(self, asof)

@@ -115,8 +115,9 @@ def log_room(
     labels["model_fingerprint" if model_folder else "fingerprint"] = fingerprint
     numbers = {**metrics, "fit_cost" if model_folder else "cost": cost}
     if audit:
-        labels["contract"] = "held" if audit.success else "broken"
-        numbers["contract"] = {"checked": audit.checked, "failed": len(audit.failed)}
+        labels["contract"] = "warns" if audit.success and audit.warnings else "held" if audit.success else "broken"
+        failed, warned = len(audit.failed) + len(audit.alarms), len(audit.warnings)
+        numbers["contract"] = {"checked": audit.checked, "failed": failed, "warned": warned}
         client.log_text(run_id, audit.to_json(), "audit.json")
     version = None
     if model_folder and registered:
@@ -131,8 +132,8 @@ def log_room(
     log_metrics(client, run_id, numbers, milliseconds(asof))
     run = client.get_run(run_id)
     spent = sum(v for k, v in run.data.metrics.items() if k in ("cost.seconds", "fit_cost.seconds"))
-    failed = audit is not None and not audit.success
-    client.set_terminated(run_id, "FAILED" if failed else "FINISHED", run.info.start_time + int(1000 * spent))
+    broken = audit is not None and not audit.success
+    client.set_terminated(run_id, "FAILED" if broken else "FINISHED", run.info.start_time + int(1000 * spent))
     return Logged(run_id, version)
 
 

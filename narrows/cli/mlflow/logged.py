@@ -96,6 +96,7 @@ def tags(record: Record) -> dict[str, Any]:
         "cached": ", ".join(cached_rooms(record)),
         "stood_back": ", ".join(f"{each['room']}: {each['order']}" for each in facts.get("stood_back", ())),
         "previous": record.get("against", {}).get("name", ""),
+        "contract_warnings": str(len(facts.get("contract_warnings", ()))),
         "worse_than_previous": str(bool(record.get("against", {}).get("warning"))).lower(),
         "mlflow.note.content": note(record),
     }
@@ -147,6 +148,7 @@ def note(record: Record) -> str:
     ]
     if warning := record.get("against", {}).get("warning"):
         lines.append(f"**Warning: {warning}**")
+    lines += [f"**Contract of {line}**" for line in facts.get("contract_warnings", ())]
     cost, spent = numbers["cost"], numbers["spent"]
     lines.append(
         f"Made with {cost['seconds']:.0f} s and {cost['cpu_seconds']:.0f} CPU s, at most {cost['peak_mb']:,.0f} MB; "

@@ -202,7 +202,8 @@ def tables_page() -> str:
         reads = ", ".join(f"`{table}`{HOW[kind]}" for table, kind in pipeline.inputs(name).items()) or "the source"
         grain = terms.grain[0].upper() + terms.grain[1:]
         what = plain(inspect.getdoc(room) or "")
-        checks = f"Its [contract](../stages/{name}/contract.yml) has {len(terms.expectations)} expectations."
+        observed = f" of rows and {len(terms.observations)} of the whole" if terms.observations else ""
+        checks = f"Its [contract](../stages/{name}/contract.yml) has {len(terms.expectations)} expectations{observed}."
         lines += [f"## {name}", "", f"{grain}.", "", what, "", f"Reads {reads}. {checks}", ""]
         lines += columns_reference.lines(name)
     lines += [

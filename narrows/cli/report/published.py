@@ -90,6 +90,7 @@ def facts_of(settings: Settings, asof: Asof) -> dict[str, Any]:
         serving=serving_state(settings, notes["recommendations"].get("release_id", "")),
         kinds=notes.get("events", {}).get("kinds"), quarantine=notes.get("events", {}).get("quarantine"),
         stood_back=stood_back(notes),
+        contract_warnings=[line for table in tables.values() if table for line in table.meta.get("warnings", ())],
         next_steps=next_steps(settings, tables["recommendations"]),
     )  # fmt: skip
 

@@ -138,6 +138,7 @@ def _tail(facts: Row) -> list[str]:
         state = "LIVE" if serving["live"] else f"kept, because {serving['kept_because']}"
         rows.append(("serving", f"release {serving['release_id']} is {state}"))
     rows += [("!!", facts["warning"])] if facts.get("warning") else []
+    rows += [("!! contract", line) for line in facts.get("contract_warnings", ())]
     if not facts["users"]:
         for at, each in enumerate(reversed(facts.get("last", ())[-LAST:])):
             lead = f", lead {interval(each['lead'], signed=True)}" if each["lead"] else ""

@@ -44,6 +44,7 @@ def summary(
     kinds: Mapping[str, int] | None = None,
     quarantine: Mapping[str, int] | None = None,
     stood_back: Sequence[Row] = (),
+    contract_warnings: Sequence[str] = (),
     fallbacks: Mapping[str, int] | None = None,
     next_steps: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -65,6 +66,7 @@ def summary(
         kinds: events known at the as-of, by kind.
         quarantine: bad source rows by reason.
         stood_back: the rooms whose model gave way to a simple order: ``room``, ``order``, and the NDCG of both.
+        contract_warnings: what contracts warn of, a line each, with the table first.
         fallbacks: what a person should know was replaced, e.g. ``users without candidates``, by count.
         next_steps: lines that say what to do now.
     """
@@ -104,6 +106,7 @@ def summary(
         "kinds": dict(kinds or {}),
         "quarantine": dict(quarantine or {}),
         "stood_back": [dict(each) for each in stood_back],
+        "contract_warnings": list(contract_warnings),
         "fallbacks": dict(fallbacks or {}),
         "next": list(next_steps),
     }

@@ -63,7 +63,7 @@ def html(record: Row, state: str = "..", last: Sequence[Row] = ()) -> str:
         about.insert(1, f"judged on the {facts['horizon']} after the as-of")
     waits = None if facts["users"] else tag("p", "Not judged yet: ", why_not_judged(facts), ".", class_="note")
     drawn = [funnel(record), quality(facts), curve(last), ledger(facts), calibration(facts), cost(record)]
-    told = [tables.serving(facts), tables.quarantine(facts), tables.design(record)]
+    told = [tables.serving(facts), tables.warnings(facts), tables.quarantine(facts), tables.design(record)]
     return page(
         f"Run {record['number']}: {record['source']} as of {record['asof']}",
         tag("p", " · ".join(about), class_="lead"), waits, tiles(record),

@@ -48,6 +48,16 @@ def quarantine(facts: Row) -> Markup:
     return section("quarantine", "Quarantine", said, more if stood_in else None, counted if len(kinds) > 1 else None)
 
 
+def warnings(facts: Row) -> Markup | None:
+    """What the contracts warn of; None where they warn of nothing."""
+    lines = facts.get("contract_warnings", ())
+    return (
+        section("warnings", "Warnings of the contracts", tag("ul", *(tag("li", line) for line in lines)))
+        if lines
+        else None
+    )
+
+
 def design(record: Row) -> Markup:
     """The settings that differ from the defaults, and all settings of the rooms."""
     differ = [(name, tag("code", value)) for name, value in record["design"].items()]
