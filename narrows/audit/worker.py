@@ -7,6 +7,7 @@ import gc
 import multiprocessing
 import signal
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection
@@ -19,12 +20,20 @@ from narrows.engine.memory import give_back
 
 
 def audit_draft(
-    name: str, terms: Contract, folder: Path, docs: Path, version: str, asof: str, settings: dict[str, Any]
+    name: str,
+    terms: Contract,
+    folder: Path,
+    docs: Path,
+    version: str,
+    asof: str,
+    settings: dict[str, Any],
+    files: Collection[str] = (),
 ) -> Audit:
-    """Check the rows in a folder of a draft against a contract; see ``contract.audit``."""
+    """Check the rows in a folder of a draft, or in some of its ``files``, against a contract; see ``contract.audit``."""
     import pyarrow.dataset as ds
 
-    data = ds.dataset(folder, format="parquet", partitioning="hive")
+    rows: Any = list(files) or folder
+    data = ds.dataset(rows, format="parquet", partitioning="hive", partition_base_dir=str(folder) if files else None)
     return audit(name, data, docs, version, asof, terms, settings)
 
 

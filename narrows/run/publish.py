@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +38,18 @@ class Draft:
     """Of a room whose table also lives elsewhere: what publishes it there; it returns more notes."""
     past: bool = False
     """Made for the past of a first run."""
+    shared: Collection[Path] = ()
+    """Files of the rows, by their place below the table, that an earlier partition has: they were audited with that."""
+
+    @property
+    def fresh(self) -> list[str]:
+        """The files of the rows that are to be audited, where it is not all of them: the new ones, at least the newest."""
+        if not self.shared:
+            return []
+        files = sorted((self.path / "data").rglob("*.parquet"))
+        return [str(file) for file in files if file.relative_to(self.path / "data") not in self.shared] or [
+            str(files[-1])
+        ]
 
 
 @dataclass
@@ -71,7 +83,7 @@ class Publisher:
         for side in ("", *getattr(room, "side_tables", ())):
             folder, terms = draft.path / (side or "data"), contract(room, side)
             asked = (folder, self.docs, draft.fingerprint[:16], str(draft.asof), settings_of(draft.room))
-            self.audits.ask(side or room.name, terms, *asked)
+            self.audits.ask(side or room.name, terms, *asked, () if side else draft.fresh)
         self.drafts.append(draft)
 
     def finish(self, but: int = 0) -> dict[Asof, Table]:

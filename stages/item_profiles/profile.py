@@ -1,4 +1,4 @@
-"""Item profiles: Spark groups the events by item, Polars makes the rows of all as-ofs."""
+"""Item profiles: Spark groups the events by item, where they are many; Polars makes the rows of all as-ofs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import polars as pl
 
 from features import item, viewed
 from narrows.columns import AVAILABLE_AT, CONTEXT, ITEM, KIND, PRICE, USER
+from narrows.engine import here
 from narrows.engine.histories import (
     OF_KINDS,
     SIDE,
@@ -33,15 +34,21 @@ from stages.item_profiles.parts import merged, summaries
 
 def profile(
     session: Any, events: Table, items: Table, users: Table, asofs: list[Asof], scale: Scale, forecasts: Forecasts
-) -> Parts:
+) -> Parts | here.Profiles:
     """One row per as-of and item."""
+    side = Side(USER, users, [USER, "segment"])
+    kernel = partial(profiles, scale=scale, forecasts=forecasts)
+    if here.fits(events):
+        few = here.dated(events, max(asofs), scale)
+        kinds = OF_KINDS if KIND in few.columns else ()
+        few = few.select(ITEM, USER, "known", "second", PRICE, CONTEXT, *kinds)
+        few = here.with_side(few, items.arrow([ITEM, *SIDE, AVAILABLE_AT]))
+        return here.Profiles(few, ITEM, side, asofs, scale, kernel)
     rows = dated(session, events, max(asofs), scale)
     kinds = OF_KINDS if KIND in rows.columns else ()
     about = items.spark(session).selectExpr(ITEM, *SIDE, f"cast({AVAILABLE_AT} as double) as {AVAILABLE_AT}")
     rows = with_side(rows.select(ITEM, USER, "known", "second", PRICE, CONTEXT, *kinds), about)
     parted = Parted(USER, partial(summaries, scale=scale, forecasts=forecasts), merged)
-    side = Side(USER, users, [USER, "segment"])
-    kernel = partial(profiles, scale=scale, forecasts=forecasts)
     return each_asof(rows, ITEM, side, asofs, scale, kernel, parted)
 
 
