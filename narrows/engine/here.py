@@ -25,7 +25,7 @@ from narrows.columns import (
     USER,
     VALUE,
 )
-from narrows.engine.histories import Kernel, Scale, coded, joined_with, marked, plain
+from narrows.engine.histories import Scale, coded, joined_with, marked, plain
 from narrows.engine.memory import give_back
 from narrows.engine.sides import Side
 from narrows.engine.spark import write_part
@@ -36,6 +36,8 @@ from narrows.stage import Table
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
+
+    from narrows.engine.histories import Kernel
 
 MOST_ROWS = 3_000_000
 """Events up to which one process has the log in memory: about a gigabyte with all that is made of them."""
