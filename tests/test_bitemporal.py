@@ -19,7 +19,7 @@ from stages.user_profiles import UserProfiles
 from tests import plain_profiles
 from tests.arrivals import START, arrived, drop, make, source
 from tests.test_backfill import SETTINGS
-from tests.test_profiles import LENGTHS, WEEK, same, saved
+from tests.test_profiles import LENGTHS, ROOM, same, saved
 
 YEAR = 365
 Row = dict[str, Any]
@@ -70,7 +70,7 @@ def profiles_are_observed(events: Table, rows: list[Row], days: list[int], place
     asofs = [asof(day) for day in days]
     room = UserProfiles(**{f"{name}_length": length for name, length in LENGTHS.items()})
     few = Table("events", events.asof, "v", events._folder, {**events.meta, "rows": 3 * YEAR})
-    room.transform(few, few.side("items"), few.side("users"), session=None, asofs=asofs, **vars(WEEK)).save(place)
+    room.transform(few, few.side("items"), few.side("users"), session=None, asofs=asofs, **ROOM).save(place)
     for at in asofs:
         made = Table("user_profiles", at, "v", saved(place, at), {}).arrow().to_pylist()
         same(made, plain_profiles.user_profiles(observed(rows, at), [], [], at.day, LENGTHS))

@@ -5,12 +5,12 @@ An hour's or a day's update of a log of some million events is over before a JVM
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from narrows.asof import KNOWN, Asof
+from narrows.asof import EPOCH, KNOWN, Asof
 from narrows.columns import (
     ASOF,
     AVAILABLE_AT,
@@ -25,7 +25,7 @@ from narrows.columns import (
     USER,
     VALUE,
 )
-from narrows.engine.histories import Scale, coded, joined_with, marked, plain
+from narrows.engine.histories import Scale, coded, earliest, joined_with, marked, plain
 from narrows.engine.memory import give_back
 from narrows.engine.sides import Side
 from narrows.engine.spark import write_part
@@ -50,24 +50,31 @@ def fits(log: Table) -> bool:
     return 0 <= log.meta.get("rows", -1) <= MOST_ROWS
 
 
-def dated(log: Table, last: Asof, scale: Scale) -> pl.DataFrame:
+def dated(log: Table, asofs: Sequence[Asof], scale: Scale) -> pl.DataFrame:
     """The rows of `histories.dated`, in memory."""
     import polars as pl
+    import pyarrow as pa
     import pyarrow.dataset as ds
 
-    kinds = kinds_in(log)
+    kinds, last = kinds_in(log), max(asofs)
     some = kinds != {POSITIVE}
     names = [USER, ITEM, EVENT_TIME, INGESTED_AT, VALUE, PRICE, CONTEXT, SESSION, *([KIND, EVENT_TYPE] if some else [])]
-    known = log.known_at(last)
-    rows = _typed(known.arrow(names, ds.field(KIND) != EXPOSURE if some else None), last, scale)
+    known, near = log.known_at(last), ds.scalar(True)
+    if begins := earliest(asofs, scale, kinds):
+        folder = str(Asof.of_period((begins - EPOCH) // last.grain, last.grain))  # no row is known before it happens
+        near = (ds.field(KNOWN) >= folder) & (ds.field(EVENT_TIME) >= pa.scalar(begins, pa.timestamp("us", "UTC")))
+    rows = _typed(known.arrow(names, near & (ds.field(KIND) != EXPOSURE) if some else near), last, scale)
     if not some:
         return rows.drop(KNOWN_AT)
     if EXPOSURE not in kinds:
         return rows
-    shown = known.arrow([USER, ITEM, EVENT_TIME, INGESTED_AT], ds.field(KIND) == EXPOSURE)
-    seconds = int(last.grain.total_seconds())
-    at = pl.max_horizontal(EVENT_TIME, INGESTED_AT).dt.epoch("us").floordiv(seconds * 1_000_000)
-    first = pl.DataFrame(pl.from_arrow(shown)).group_by(USER, ITEM).agg(at.min().alias(KNOWN))
+    shown = known.arrow([USER, ITEM, EVENT_TIME, INGESTED_AT], near & (ds.field(KIND) == EXPOSURE))
+    length, visit = (int(each.total_seconds() * 1_000_000) for each in (last.grain, scale.visit))
+    at = pl.max_horizontal(EVENT_TIME, INGESTED_AT).dt.epoch("us").floordiv(length)
+    # once is enough; where the past ends, once a visit
+    begin = pl.col(EVENT_TIME).dt.epoch("us").floordiv(visit) * scale.visit.total_seconds()
+    by = [USER, ITEM] if scale.reach is None else [USER, ITEM, begin.alias("second")]
+    first = pl.DataFrame(pl.from_arrow(shown)).group_by(*by).agg(at.min().alias(KNOWN))
     return pl.concat([rows, first.with_columns(pl.lit(EXPOSURE).alias(KIND))], how="diagonal")
 
 

@@ -39,12 +39,12 @@ def profile(
     side = Side(USER, users, [USER, "segment"])
     kernel = partial(profiles, scale=scale, forecasts=forecasts)
     if here.fits(events):
-        few = here.dated(events, max(asofs), scale)
+        few = here.dated(events, asofs, scale)
         kinds = OF_KINDS if KIND in few.columns else ()
         few = few.select(ITEM, USER, "known", "second", PRICE, CONTEXT, *kinds)
         few = here.with_side(few, items.arrow([ITEM, *SIDE, AVAILABLE_AT]))
         return here.Profiles(few, ITEM, side, asofs, scale, kernel)
-    rows = dated(session, events, max(asofs), scale)
+    rows = dated(session, events, asofs, scale)
     kinds = OF_KINDS if KIND in rows.columns else ()
     about = items.spark(session).selectExpr(ITEM, *SIDE, f"cast({AVAILABLE_AT} as double) as {AVAILABLE_AT}")
     rows = with_side(rows.select(ITEM, USER, "known", "second", PRICE, CONTEXT, *kinds), about)
@@ -67,7 +67,7 @@ def profiles(
     rows = rows.drop(*SIDE, AVAILABLE_AT).sort("second", USER, PRICE)  # sums of floats depend on the order
     for asof in asofs:
         known = known_by(rows, asof, scale)
-        heard = heard_of(everyone, asof).filter(HEARD).drop(HEARD)
+        heard = heard_of(everyone, asof, scale).filter(HEARD).drop(HEARD)
         result = with_available(heard.join(about, ITEM, "left"), asof)
         tables = [
             known.group_by(ITEM).agg(feature().alias(feature.__name__) for feature in item.BY_EVENT),

@@ -43,9 +43,9 @@ def profile(
     """One row per as-of and user."""
     side, kernel = Side(ITEM, items, [ITEM, *ATTRIBUTES]), partial(profiles, room=room, scale=scale)
     if here.fits(events):
-        few = here.with_side(here.dated(events, max(asofs), scale), users.arrow())
+        few = here.with_side(here.dated(events, asofs, scale), users.arrow())
         return here.Profiles(few, USER, side, asofs, scale, kernel)
-    rows = with_side(dated(session, events, max(asofs), scale), users.spark(session))
+    rows = with_side(dated(session, events, asofs, scale), users.spark(session))
     return each_asof(rows, USER, side, asofs, scale, kernel)
 
 
@@ -61,7 +61,7 @@ def profiles(rows: pl.DataFrame, asofs: list[Asof], room: UserProfiles, scale: S
     for asof in asofs:
         known = known_by(rows, asof, scale)
         visit = visits(known_by(visited, asof, scale))
-        result = everything(everyone, asof).select(USER).unique()
+        result = everything(everyone, asof, scale).select(USER).unique()
         tables = [
             segments,
             known.group_by(USER).agg(feature().alias(feature.__name__) for feature in user.FEATURES),
