@@ -3,7 +3,8 @@
 One generated world, with late rows; a day's file holds what arrived on it. A history of n days is the files of the last n, so that
 the day that is added is the same for all. For each history the events and the profiles are made up to its end, and then day by
 day: the tables of `narrows transform`, audits included, in one process that has imported everything and started Spark (which makes
-growth the easier to see). Beside it the same day made of the whole source. Prints Markdown, a part of docs/benchmarks.md.
+growth the easier to see; give a history twice to leave the first of them out, in which Java compiles). With ``--beside`` also the events
+of the same day made of the whole source. Prints Markdown, a part of docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("histories", type=int, nargs="*", default=[30, 120, 360])
     parser.add_argument("--users", type=int, default=1000)
     parser.add_argument("--days", type=int, default=3, help="days that are added to each history")
+    parser.add_argument("--beside", action="store_true", help="also the events of the whole source")
     parser.add_argument("--folder", type=Path, default=Path("var/bench-incremental"))
     args = parser.parse_args()
     files = arrivals(args.folder, args.users, LONGEST + args.days)
@@ -55,7 +57,7 @@ def main() -> None:
     for days in args.histories:
         update = Update(args.folder / f"h{days}", files, LONGEST - days)
         update.begin()
-        rows = [update.add(LONGEST + number) for number in range(args.days)]
+        rows = [update.add(LONGEST + number, args.beside) for number in range(args.days)]
         for name in rows[0]:
             cpu, wall = zip(*(row[name] for row in rows), strict=True)
             print(f"| {days} | {update.events:,} | {name} | {spread(cpu)} | {spread(wall)} |", flush=True)
@@ -92,8 +94,8 @@ class Update:
         """A runner that looks at the source anew."""
         return Runner(load_settings(self.place / "narrows.toml"))
 
-    def add(self, day: int) -> dict[str, tuple[float, float]]:
-        """Let a day arrive and make its tables: CPU and wall seconds by room and of all, and of the whole source."""
+    def add(self, day: int, beside: bool) -> dict[str, tuple[float, float]]:
+        """Let a day arrive and make its tables: CPU and wall seconds by room and of all."""
         shutil.copy2(self.files[day], self.place / "events")
         spent, runner = {}, self.runner()
         for name in rooms(runner):
@@ -102,14 +104,17 @@ class Update:
             spent[name] = (cost.cpu_seconds, cost.seconds)
             self.events = table.notes.get("events", self.events)
         spent["all three"] = tuple(map(sum, zip(*spent.values(), strict=True)))  # type: ignore[assignment]
+        return {**spent, **self.whole(runner, day)} if beside else spent
+
+    def whole(self, runner: Runner, day: int) -> dict[str, tuple[float, float]]:
+        """What the events of the day cost where no earlier partition is there: without their audit."""
         events = runner.room(runner.source_room)
         with meter() as cost:
             output = events.transform(session=runner.session, source=runner.source, asof=self.asof(day))
             output.data.save(self.place / "whole")
         shutil.rmtree(self.place / "whole")
         runner.forget_rows()
-        spent["events, of the whole source, without its audit"] = (cost.cpu_seconds, cost.seconds)
-        return spent
+        return {"events, of the whole source, without its audit": (cost.cpu_seconds, cost.seconds)}
 
 
 def arrivals(folder: Path, users: int, days: int) -> list[Path]:

@@ -75,10 +75,10 @@ def _output(rest: Resumed, files: Listed, source: SourceSettings, room: Events, 
     good = rows.where(F.col("reason").isNull())
     events = good.select(*PUBLISHED, known_text(known(), asof.grain).alias(KNOWN))
     again = sorted(str(Asof.of_period(period, asof.grain)) for period in counts.periods_again)
-    if again and rest.earlier:
+    if again:
         LOG.info("  %-16s %s  files that arrived late add to %d earlier periods", room.name, asof, len(again))
-        there = rest.earlier.spark(rows.sparkSession).where(F.col(KNOWN).isin(again))
-        events = events.unionByName(there.select(*PUBLISHED, KNOWN))
+        if (there := rest.of_periods(rows.sparkSession, again)) is not None:
+            events = events.unionByName(there.select(*PUBLISHED, KNOWN))
     notes = counts.notes(source, asof)
     if notes["kinds"].get(UNDO):
         with reading():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -59,9 +60,12 @@ class Resumed:
         begin, end, first = rows.where(good).agg(F.min(micros), F.max(micros), F.min(period)).collect()[0]
         if begin is None:
             return rows
+        since = f"{KNOWN}={Asof.of_period(first, grain)}"
+        folders = [folder for folder in self.earlier.folders if folder >= since]  # nothing is known before it happens
+        if not folders:
+            return rows
         span = F.col(EVENT_TIME).between(F.timestamp_micros(F.lit(begin)), F.timestamp_micros(F.lit(end)))
-        there = self.earlier.spark(rows.sparkSession)
-        there = there.where((F.col(KNOWN) >= str(Asof.of_period(first, grain))) & span)
+        there = self.earlier.spark(rows.sparkSession, folders).where(span)
         there = there.select(
             *(F.col(name).alias(f"earlier_{name}") for name in EVENT_COLUMNS), F.lit(True).alias("is_copy")
         )
@@ -80,6 +84,12 @@ class Resumed:
             )
         reason = F.when(F.col("is_copy"), F.lit("duplicate")).otherwise(F.col("reason"))
         return joined.withColumn("reason", reason).select(*rows.columns)
+
+    def of_periods(self, session: Any, periods: Collection[str]) -> DataFrame | None:
+        """The earlier partition's events of some periods; None = it has none."""
+        wanted = {f"{KNOWN}={period}" for period in periods}
+        folders = [folder for folder in self.earlier.folders if folder in wanted] if self.earlier else []
+        return self.earlier.spark(session, folders) if self.earlier and folders else None
 
     def unmatched(self, good: DataFrame) -> int:
         """How many undo events have no positive to cancel, with the good rows.
