@@ -29,7 +29,7 @@ def a_year(seed: int = 1) -> list[Row]:
     """Three events a day, 2 % of them late by up to three days, and 2 % told twice, the second time with another price."""
     rng, rows = random.Random(seed), []
     for number in range(3 * YEAR):
-        at = START + timedelta(days=number // 3, hours=rng.randrange(24))
+        at = START + timedelta(days=number // 3, hours=rng.randrange(24), minutes=number % 3)
         row = {
             "user_id": f"u{rng.randrange(5)}", "item_id": f"i{rng.randrange(9)}", "event_time": at,
             "ingested_at": at + timedelta(hours=rng.randrange(1, 72) if rng.random() < 0.02 else 0), "event_type": "event",
