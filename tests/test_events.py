@@ -260,6 +260,6 @@ def test_an_earlier_partition_of_the_same_source_is_linked_and_the_rest_is_what_
     assert sorted(quarantined(once)) == sorted(quarantined(twice))
     keys = [(name, "ascending") for name in ("event_time", "user_id", "item_id", "session_id")]
     assert grown.arrow().sort_by(keys).to_pylist() == alone.arrow().sort_by(keys).to_pylist()
-    linked = [file for file in (tmp_path / "grown").rglob("*.parquet") if file.stat().st_nlink == 2]
-    assert len(linked) == len(list((tmp_path / "first").rglob("*.parquet"))) > 10
-    assert len(list((tmp_path / "grown").rglob("*.parquet"))) > len(linked)
+    linked = [file for file in (tmp_path / "grown" / "data").rglob("*.parquet") if file.stat().st_nlink == 2]
+    assert len(linked) == len(list((tmp_path / "first" / "data").rglob("*.parquet"))) > 10
+    assert len(list((tmp_path / "grown" / "data").rglob("*.parquet"))) > len(linked)
