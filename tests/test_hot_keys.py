@@ -16,7 +16,7 @@ from tests import random_events
 from tests import world as small
 from tests.fixtures import run_line
 from tests.random_events import published, source
-from tests.test_profiles import ASOFS, WEEK, rows_of, saved
+from tests.test_profiles import ASOFS, ROOM, WEEK, rows_of, saved
 
 HOT = "i7"
 
@@ -34,7 +34,7 @@ def half_of_one_item() -> list[dict]:
 def profiles(room, spark, tables, folder) -> list[pl.DataFrame]:
     """The room's rows at each as-of, in their order."""
     asofs = ASOFS[1:4]
-    room.transform(*tables, session=spark, asofs=asofs, **vars(WEEK)).save(folder)
+    room.transform(*tables, session=spark, asofs=asofs, **ROOM).save(folder)
     return [pl.DataFrame(pl.from_arrow(Table(room.name, asof, "v", saved(folder, asof), {}).arrow())) for asof in asofs]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -22,6 +23,7 @@ from tests import random_events as world
 
 ASOFS = [Asof.parse("2024-02-01") + timedelta(days=n) for n in (0, 9, 40, 85, 117)]
 WEEK = Scale(timedelta(days=7), timedelta(days=1))
+ROOM = {"horizon": WEEK.horizon, "visit": WEEK.visit}
 LENGTHS = {"history": 6, "kinds": 4, "sequence": 15, "visits": 10}
 
 
@@ -81,6 +83,19 @@ def test_without_late_rows_the_short_way_is_the_same():
     same(result.to_dicts(), plain_profiles.user_profiles(events, world.items(), world.users(), ASOFS[2].day, LENGTHS))
 
 
+def test_within_a_reach_profiles_are_those_of_a_log_that_begins_there():
+    """Whichever as-ofs are made together."""
+    events, scale = world.events(6), replace(WEEK, reach=timedelta(days=21))
+    room = UserProfiles(**{f"{name}_length": length for name, length in LENGTHS.items()})
+    users = list(user_room.profiles(rows_of(events, "user_id"), ASOFS, room, scale))
+    items = list(item_room.profiles(rows_of(events, "item_id"), ASOFS, scale))
+    for asof, of_users, of_items in zip(ASOFS, users, items, strict=True):
+        some = [e for e in events if e["event_time"] >= asof.end - scale.reach]
+        same(of_users.to_dicts(), plain_profiles.user_profiles(some, world.items(), world.users(), asof.day, LENGTHS))
+        counted = of_items.drop("expected_demand").to_dicts()
+        same(counted, plain_profiles.item_profiles(some, world.items(), world.users(), asof.day))
+
+
 def test_before_the_first_event_everybody_known_has_an_empty_row():
     asof = Asof.parse("2023-12-01")
     [users] = user_room.profiles(rows_of(world.events(1), "user_id"), [asof], UserProfiles(), WEEK)
@@ -135,8 +150,8 @@ def test_the_rooms_write_what_the_kernels_make(spark, tmp_path):
     asofs = ASOFS[1:4]
     tables = world.published(spark, tmp_path / "published", world.source(tmp_path, events), asofs[-1])
     room = UserProfiles(**{f"{name}_length": length for name, length in LENGTHS.items()})
-    room.transform(*tables, session=spark, asofs=asofs, **vars(WEEK)).save(tmp_path / "users")
-    ItemProfiles().transform(*tables, session=spark, asofs=asofs, **vars(WEEK)).save(tmp_path / "items")
+    room.transform(*tables, session=spark, asofs=asofs, **ROOM).save(tmp_path / "users")
+    ItemProfiles().transform(*tables, session=spark, asofs=asofs, **ROOM).save(tmp_path / "items")
     for asof in asofs:
         users = Table("user_profiles", asof, "v", saved(tmp_path / "users", asof), {}).arrow()
         same(
@@ -157,9 +172,9 @@ def test_without_side_tables_everybody_has_a_profile_of_events_alone(spark, tmp_
     events, asof = world.events(4), ASOFS[2]
     tables = world.published(spark, tmp_path / "published", world.source(tmp_path, events, sides=False), asof)
     UserProfiles(**{f"{name}_length": length for name, length in LENGTHS.items()}).transform(
-        *tables, session=spark, asofs=[asof], **vars(WEEK)
+        *tables, session=spark, asofs=[asof], **ROOM
     ).save(tmp_path / "users")
-    ItemProfiles().transform(*tables, session=spark, asofs=[asof], **vars(WEEK)).save(tmp_path / "items")
+    ItemProfiles().transform(*tables, session=spark, asofs=[asof], **ROOM).save(tmp_path / "items")
     users = Table("user_profiles", asof, "v", saved(tmp_path / "users", asof), {}).arrow()
     same(users.sort_by("user_id").to_pylist(), plain_profiles.user_profiles(events, [], [], asof.day, LENGTHS))
     items = Table("item_profiles", asof, "v", saved(tmp_path / "items", asof), {}).arrow()

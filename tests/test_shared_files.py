@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from narrows.asof import KNOWN, Asof
+from narrows.engine.cost import Cost
+from narrows.run.publish import Draft
 from narrows.store import shared
 from narrows.store.conditional import Objects
 from narrows.store.garbage import Garbage
@@ -113,3 +115,19 @@ def test_a_file_system_without_links_has_the_rows_all_the_same(tmp_path, monkeyp
         publish(store, mark, day + number * timedelta(days=1), {"1": rows})
     assert len(inodes(tmp_path)) == 2
     assert store.current("events", day + timedelta(days=1)).dataset().count_rows() == 2
+
+
+def test_files_that_an_earlier_partition_has_are_not_audited_again(tmp_path):
+    """What is new is, and where nothing is, the newest period: a table without rows would be broken."""
+    places = [Path(f"known=2024-01-0{day}/part-00000.parquet") for day in (1, 2, 3)]
+    for place in places:
+        (tmp_path / "data" / place).parent.mkdir(parents=True)
+        (tmp_path / "data" / place).touch()
+
+    def fresh(shared: list[Path]) -> list[str]:
+        draft = Draft(None, FIRST, tmp_path, "f", "r", {}, Cost(), {}, shared=shared)
+        return [Path(file).parent.name for file in draft.fresh]
+
+    assert fresh([]) == []
+    assert fresh(places[:1]) == ["known=2024-01-02", "known=2024-01-03"]
+    assert fresh(places) == ["known=2024-01-03"]

@@ -254,6 +254,7 @@ def audit(
     terms: Contract,
     settings: Mapping[str, Any] | None = None,
     around: Around | None = None,
+    fresh: ds.Dataset | None = None,
 ) -> Audit:
     """Check a draft against its room's contract and add the result's page to the data docs.
 
@@ -268,6 +269,7 @@ def audit(
         terms: the contract.
         settings: the room's settings, by name; without them the expectations that name a `$PARAMETER` are left out.
         around: what an Arrow dataset of a draft is compared with; without it its observations are not made.
+        fresh: the rows of ``data`` that no earlier audit has checked; None = all.
 
     Returns:
         The audit, also when the contract is broken; `.require()` then raises.
@@ -286,7 +288,9 @@ def audit(
         from narrows.audit.observations import observe
 
         measured, kept = observe(terms, data, around)
-    result, page = expectations.validate(terms, room, data, present, docs, version, asof, measured)
+    result, page = expectations.validate(
+        terms, room, data if fresh is None else fresh, present, docs, version, asof, measured
+    )
     broken = [r for r in result.results if not r.success]
     warnings = [words.line(r) for r in broken if words.warns(r)]
     alarms = [words.line(r) for r in broken if not words.warns(r) and words.observes(r)]

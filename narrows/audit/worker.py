@@ -7,6 +7,7 @@ import gc
 import multiprocessing
 import signal
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing.connection import Connection
@@ -25,17 +26,25 @@ Seen = dict[str, dict[Asof, dict[str, Any]]]
 
 def audit_draft(
     name: str, terms: Contract, folder: Path, docs: Path, version: str, asof: str, settings: dict[str, Any],
-    around: Around | None = None, *, seen: Seen,
+    files: Collection[str] = (), around: Around | None = None, *, seen: Seen,
 ) -> Audit:  # fmt: skip
-    """Check the rows in a folder of a draft against a contract; see ``contract.audit``."""
+    """Check the rows in a folder of a draft, or in some of its ``files``, against a contract; see ``contract.audit``.
+
+    The draft is observed as a whole.
+    """
     import pyarrow.dataset as ds
 
-    data = ds.dataset(folder, format="parquet", partitioning="hive")
+    def read(rows: Any) -> ds.Dataset:
+        return ds.dataset(
+            rows, format="parquet", partitioning="hive", partition_base_dir=str(folder) if files else None
+        )
+
+    data, fresh = ds.dataset(folder, format="parquet", partitioning="hive"), read(list(files)) if files else None
     if not around:
-        return audit(name, data, docs, version, asof, terms, settings)
+        return audit(name, data, docs, version, asof, terms, settings, fresh=fresh)
     ours = seen.setdefault(name, {})
     around = replace(around, earlier={**around.earlier, **ours})
-    found = audit(name, data, docs, version, asof, terms, settings, around)
+    found = audit(name, data, docs, version, asof, terms, settings, around, fresh)
     ours[around.asof] = found.observations
     return found
 

@@ -7,13 +7,13 @@ and writes them. Measured against the same features in Spark SQL this takes a sm
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from narrows.asof import KNOWN, Asof, known_period
+from narrows.asof import EPOCH, KNOWN, Asof, known_period
 from narrows.columns import (
     ASOF,
     CONTEXT,
@@ -32,12 +32,10 @@ from narrows.engine.hot import Parted, hot_keys, say_hot, summarised, unpacked, 
 from narrows.engine.sides import Side
 from narrows.engine.spark import Parts, write_part
 from narrows.engine.undo import KNOWN_AT, UNDONE_AT, UNDONE_KNOWN, kinds_in, with_undone
-from narrows.kinds import EXPOSURE, KINDS, POSITIVE
+from narrows.kinds import EXPOSURE, KINDS, POSITIVE, UNDO
 from narrows.stage import Table
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     import polars as pl
     import pyarrow as pa
     from pyspark.sql import DataFrame
@@ -54,6 +52,17 @@ class Scale:
     horizon: timedelta
     visit: timedelta
     """Events of a user within one period of this length are one visit."""
+    reach: timedelta | None = None
+    """How far back events are known at all, to the start of a visit's period; None = however old they are."""
+
+    def oldest(self, asof: Asof) -> int | None:
+        """The number of the oldest visit period that an as-of knows; None = there is none."""
+        return None if self.reach is None else int((asof.end - self.reach - EPOCH) // self.visit)
+
+    def begins(self, asof: Asof) -> datetime | None:
+        """When that period begins."""
+        oldest = self.oldest(asof)
+        return None if oldest is None else EPOCH + oldest * self.visit
 
 
 ATTRIBUTES = ("category", "subcategory", "brand")
@@ -66,26 +75,41 @@ OF_KINDS = (KIND, EVENT_TYPE, SESSION, KNOWN_AT)
 """What tells kinds apart, and what an undo cancels; `dated` gives it where there is more than one kind."""
 
 
-def dated(session: Any, log: Table, last: Asof, scale: Scale) -> DataFrame:
-    """Events known by ``last``: ids, ``value``, ``price``, ``context``, ``session_id`` (else the visit), ``second`` (since
+def dated(session: Any, log: Table, asofs: Sequence[Asof], scale: Scale) -> DataFrame:
+    """Events known by the last of the as-ofs, as far back as the first of them knows: ids, ``value``, ``price``, ``context``, ``session_id`` (else the visit), ``second`` (since
     1970, float) and ``known`` (the number of the period by which it had happened and arrived, see ``Asof.period``).
     """
     from pyspark.sql import functions as F
 
+    last, kinds = max(asofs), kinds_in(log)
     rows = log.known_at(last).spark(session)
+    if begins := earliest(asofs, scale, kinds):
+        folder = str(Asof.of_period((begins - EPOCH) // last.grain, last.grain))  # no row is known before it happens
+        rows = rows.where((F.col(KNOWN) >= folder) & (F.col(EVENT_TIME) >= F.lit(begins)))
     known = known_period(F.greatest(EVENT_TIME, INGESTED_AT), last.grain).alias(KNOWN)
     period = F.floor(F.col(EVENT_TIME).cast("double") / scale.visit.total_seconds())
     visit = F.coalesce(F.col(SESSION), period.cast("string")).alias(SESSION)
     second = F.col(EVENT_TIME).cast("double").alias("second")
     columns: list[Any] = [USER, ITEM, known, second, VALUE, PRICE, CONTEXT, visit]
-    if (kinds := kinds_in(log)) == {POSITIVE}:
+    if kinds == {POSITIVE}:
         return rows.select(*columns)
     at = F.greatest(EVENT_TIME, INGESTED_AT).cast("double").alias(KNOWN_AT)
     told = rows.where(F.col(KIND) != EXPOSURE).select(*columns, KIND, EVENT_TYPE, at)
     if EXPOSURE not in kinds:
         return told
-    shown = rows.where(F.col(KIND) == EXPOSURE).groupBy(USER, ITEM).agg(F.min(known).alias(KNOWN))
+    # once is enough; where the past ends, once a visit
+    shown = rows.where(F.col(KIND) == EXPOSURE)
+    if scale.reach is None:
+        shown = shown.groupBy(USER, ITEM).agg(F.min(known).alias(KNOWN))
+    else:
+        begin = (period * scale.visit.total_seconds()).cast("double").alias("second")
+        shown = shown.groupBy(USER, ITEM, begin).agg(F.min(known).alias(KNOWN))
     return told.unionByName(shown.withColumn(KIND, F.lit(EXPOSURE)), allowMissingColumns=True)
+
+
+def earliest(asofs: Sequence[Asof], scale: Scale, kinds: Collection[str]) -> datetime | None:
+    """Before when no event need be read; None = all are, as where an undo may cancel what is older."""
+    return None if UNDO in kinds else scale.begins(min(asofs))
 
 
 def with_side(rows: DataFrame, table: DataFrame) -> DataFrame:
@@ -219,6 +243,8 @@ def known_by(rows: pl.DataFrame, asof: Asof, scale: Scale) -> pl.DataFrame:
     age = pl.lit(asof.end.timestamp()) - pl.col("second")
     newest = -(-asof.end.timestamp() // visit) - 1  # the period of the last known instant
     known = rows.filter(pl.col(KNOWN) <= asof.period)
+    if (oldest := scale.oldest(asof)) is not None:
+        known = known.filter(pl.col("period") >= oldest)
     if UNDONE in rows.columns:
         known = known.filter(pl.col(UNDONE).is_null() | (pl.col(UNDONE) > asof.period)).drop(UNDONE)
     return known.with_columns(
@@ -226,11 +252,12 @@ def known_by(rows: pl.DataFrame, asof: Asof, scale: Scale) -> pl.DataFrame:
     )
 
 
-def everything(rows: pl.DataFrame, asof: Asof) -> pl.DataFrame:
+def everything(rows: pl.DataFrame, asof: Asof, scale: Scale) -> pl.DataFrame:
     """The known events and the side tables' rows: every user and item that the as-of has heard of."""
     import polars as pl
 
-    return rows.filter(pl.col(KNOWN).is_null() | (pl.col(KNOWN) <= asof.period))
+    known, oldest = pl.col(KNOWN) <= asof.period, scale.oldest(asof)
+    return rows.filter(pl.col(KNOWN).is_null() | (known if oldest is None else known & (pl.col("period") >= oldest)))
 
 
 def complete(rows: pl.DataFrame) -> pl.DataFrame:

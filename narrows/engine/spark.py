@@ -19,6 +19,7 @@ from narrows.engine.cluster import LOOPBACK, addresses, is_local, of_executors, 
 from narrows.engine.java import require_java
 from narrows.engine.memory import give_back, heap
 from narrows.source.tabular import reading
+from narrows.store.table import part_name
 from narrows.store.write import drop_unfinished, unfinished
 
 if TYPE_CHECKING:
@@ -164,18 +165,21 @@ class Parts:
 
 
 @contextmanager
-def part_writer(schema: pa.Schema, folder: Path) -> Iterator[ParquetWriter]:
-    """A writer of the running task's own file of a table.
+def part_writer(schema: pa.Schema, folder: Path, number: int | None = None) -> Iterator[ParquetWriter]:
+    """A writer of a table's file of a number, by default of the running task's own file.
 
     The file has its name when it is whole: of a task that runs twice at once, or is repeated, one file stays.
     """
     import pyarrow as pa
     from pyarrow.parquet import ParquetWriter
-    from pyspark import TaskContext
 
-    context = TaskContext.get()
+    if number is None:
+        from pyspark import TaskContext
+
+        context = TaskContext.get()
+        number = context.partitionId() if context else 0
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"part-{context.partitionId() if context else 0:05d}.parquet"
+    path = folder / part_name(number)
     # dictionaries pay for repeated text only
     is_text = {f.name: pa.types.is_string(getattr(f.type, "value_type", f.type)) for f in schema}
     text = [f.name + ".list.element" * pa.types.is_list(f.type) for f in schema if is_text[f.name]]
@@ -185,9 +189,9 @@ def part_writer(schema: pa.Schema, folder: Path) -> Iterator[ParquetWriter]:
     draft.replace(path)
 
 
-def write_part(table: pa.Table, folder: Path) -> None:
-    """The running task's own file of a table, all of it."""
-    with part_writer(table.schema, folder) as writer:
+def write_part(table: pa.Table, folder: Path, number: int | None = None) -> None:
+    """A table's file of a number, by default the running task's own, all of it."""
+    with part_writer(table.schema, folder, number) as writer:
         writer.write_table(table, row_group_size=ROW_GROUP)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from narrows.asof import DAY, Asof
 from narrows.audit.observations.subject import WEEK, Around
-from narrows.stage import Table, settings_of
+from narrows.stage import Recent, Table, settings_of
 from narrows.store.partitions import Store
 
 if TYPE_CHECKING:
@@ -36,10 +36,15 @@ class Earlier:
         earlier = {day: table for day in sorted(wanted) if (table := self._table(name, day))}
         earlier = {day: table for day, table in earlier.items() if _plain(table.meta["settings"]) == settings}
         read = {key: table for key, table in draft.reads.items() if isinstance(table, Table)}
+        recent = {
+            key: tables[draft.asof]
+            for key, tables in draft.reads.items()
+            if isinstance(tables, Recent) and draft.asof in tables
+        }
         sides = getattr(room, "side_tables", ())
         own = {side: Table(side, draft.asof, "", draft.path, {}, side) for side in sides}
         return Around(
-            draft.asof, self.horizon, settings, read | own, earlier[max(earlier)] if earlier else None,
+            draft.asof, self.horizon, settings, read | recent | own, earlier[max(earlier)] if earlier else None,
             {day: table.meta.get("observations", {}) for day, table in earlier.items()},
         )  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -44,6 +44,18 @@ class Draft:
     """Of a room whose table also lives elsewhere: what publishes it there; it returns more notes."""
     past: bool = False
     """Made for the past of a first run."""
+    shared: Collection[Path] = ()
+    """Files of the rows, by their place below the table, that an earlier partition has: they were audited with that."""
+
+    @property
+    def fresh(self) -> list[str]:
+        """The files of the rows that are to be audited, where it is not all of them: the new ones, at least the newest."""
+        if not self.shared:
+            return []
+        files = sorted((self.path / "data").rglob("*.parquet"))
+        return [str(file) for file in files if file.relative_to(self.path / "data") not in self.shared] or [
+            str(files[-1])
+        ]
 
 
 @dataclass
@@ -89,7 +101,7 @@ class Publisher:
             if terms.observations and not self._is_old(draft.asof):
                 around = around or self.earlier.around(draft)
             compared = of_table(around, name, bool(side)) if around and terms.observations else None
-            self.audits.ask(name, terms, *asked, compared)
+            self.audits.ask(name, terms, *asked, () if side else draft.fresh, compared)
         self.drafts.append(draft)
 
     def _is_old(self, asof: Asof) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from narrows.asof import Asof
@@ -15,6 +16,16 @@ from narrows.store.partitions import StoreError
 
 if TYPE_CHECKING:
     from narrows.run.runner import Runner
+
+
+class WhenUsed:
+    """A Spark session that starts when it is first used: where the rows are few, a room does without."""
+
+    def __init__(self, start: Callable[[], Any]) -> None:
+        self._start = start
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._start(), name)
 
 
 class Pending(RuntimeError):
@@ -75,9 +86,10 @@ def handed_on(runner: Runner, name: str, asof: Asof) -> Table | None:
 
 
 def earlier(runner: Runner, name: str, asof: Asof) -> Table | None:
-    """The newest partition before ``asof`` that this source, as it is now, made by the same recipe."""
+    """The newest partition up to ``asof`` that was published by the same recipe, whatever the source has had since."""
     for before in reversed(runner.store.partitions(name)):
-        if before < asof and (table := runner.store.find(name, before, runner.fingerprint(name, before, {}))):
+        table = runner.store.current(name, before) if before <= asof else None
+        if table and table.meta["recipe"] == runner.recipe(name):
             return table
     return None
 
@@ -148,7 +160,7 @@ def arguments(
         "hold": lambda: hold(runner, asof),
         "horizon": lambda: runner.horizon,
         "since": lambda: touched.since(runner, asof),
-        "session": lambda: runner.session,
+        "session": lambda: WhenUsed(lambda: runner.session),
         "settings": lambda: runner.settings,
         "visit": lambda: runner.settings.source.visit_length,
     }

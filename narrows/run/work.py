@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -53,13 +54,14 @@ def transform(runner: Runner, room: TableStage, todo: list[Work]) -> dict[Asof, 
                 write_table(output.data, drafts[asofs[-1]] / "data", folders)
             for name, data in output.side_tables.items():
                 write_table(data, drafts[asofs[-1]] / name)
-        notes = output.notes
+        notes, shared = output.notes, list(output.data.shared()) if hasattr(output.data, "shared") else []
         del output
         runner.forget_rows()
         give_back()
         share = Cost(cost.seconds / len(group), cost.cpu_seconds / len(group), cost.peak_mb)
         for asof, fingerprint, tables in group:
-            runner.publisher.audit(_draft(runner, room, asof, drafts[asof], fingerprint, tables, share, notes))
+            draft = _draft(runner, room, asof, drafts[asof], fingerprint, tables, share, notes)
+            runner.publisher.audit(replace(draft, shared=shared))
     return _finish(runner)
 
 

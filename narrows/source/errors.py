@@ -9,3 +9,7 @@ class SourceError(ValueError):
 
 class SourceAway(SourceError, Temporary):
     """A file is not there yet, or a place could not be reached: a later try may find it."""
+
+
+class OtherColumns(SourceError):
+    """Files that arrived later do not have the columns of the earlier ones: the source must be read as a whole."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from narrows.source.errors import SourceError
 from narrows.source.mapped import COLUMNS, NEEDED, mapped
 from narrows.source.named import FILES
+from narrows.source.pieces import Piece, completed, not_before, nothing
 from narrows.source.remote import Location
 from narrows.source.tabular import read
 
@@ -45,15 +46,28 @@ class Source:
                 parts.append([file.name, file.stat().st_size, self.location.stamp(url, file)])
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def events(self, session: SparkSession) -> DataFrame:
-        """Raw events: the mapped columns by our names (ids as text), ``raw``, the whole row as a struct, and, where the
+    def events(self, session: SparkSession, piece: Piece | None = None) -> DataFrame:
+        """Raw events: the mapped columns by our names (ids as text), ``raw``, the whole row as a struct, ``file``, the file's
 
-        file can have rows that cannot be read, ``corrupt``: whether this is one.
+        address, and, where the file can have rows that cannot be read, ``corrupt``: whether this is one.
+
+        Args:
+            session: of Spark.
+            piece: some of the files, with all columns of the source; None = all files.
 
         Raises:
             SourceError: no such files, or they cannot be read, or a mapped column is not in them.
+            OtherColumns: the files of a piece have columns that the source had not.
         """
-        return self._rows(session, self.settings.events, "event_columns")
+        return self._rows(session, self.settings.events, "event_columns", piece)
+
+    def listing(self) -> dict[str, tuple[Path, str]]:
+        """The files of the events by a name that stays, each with what changes when its content does, as they are now."""
+        files = {}
+        for file in self.files(self.settings.events):
+            name = file.relative_to(self.base) if file.is_relative_to(self.base) else file
+            files[str(name)] = (file, f"{file.stat().st_size} {self.location.stamp(self.settings.events, file)}")
+        return files
 
     def items(self, session: SparkSession) -> DataFrame | None:
         """Raw rows of the items table, as `events`; None where the source has none."""
@@ -67,9 +81,15 @@ class Source:
         """The local files that ``url`` means; see `Location.files`."""
         return self.location.files(url)
 
-    def _rows(self, session: SparkSession, url: str, key: str) -> DataFrame:
-        files = self.files(url)
-        return mapped(read(session, files), files[0], getattr(self.settings, key), key)
+    def _rows(self, session: SparkSession, url: str, key: str, piece: Piece | None = None) -> DataFrame:
+        columns = getattr(self.settings, key)
+        files = (piece.files if piece else []) or self.files(url)
+        frame = read(session, files) if not piece or piece.files else nothing(session, piece.columns)
+        if piece:
+            frame = completed(frame, piece.columns, files[0]) if piece.columns else frame
+            if piece.since and (late := not_before(frame, columns, piece.since, self.settings.time_format)) is not None:
+                frame = frame.where(late)
+        return mapped(frame, files[0], columns, key)
 
 
 def open_source(settings: Settings) -> Source:

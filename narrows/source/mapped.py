@@ -30,10 +30,12 @@ COLUMNS = {"event_columns": EVENT_COLUMNS, "item_columns": ITEM_COLUMNS, "user_c
 NEEDED = {"event_columns": (USER, ITEM, EVENT_TIME), "item_columns": (ITEM,), "user_columns": (USER,)}
 NUMBERS = (EVENT_TIME, INGESTED_AT, VALUE, PRICE, POSITION, PROPENSITY, AVAILABLE_AT)
 """Columns that keep the file's type until `events` types them; all others are text."""
+FILE = "file"
+"""The column with the address of the file that a row is from."""
 
 
 def mapped(frame: DataFrame, file: Path, columns: dict[str, str], key: str) -> DataFrame:
-    """The rows of ``file`` (and its like) by our names, with ``raw``, the whole row as a struct.
+    """The rows of ``file`` (and its like) by our names, with ``raw``, the whole row as a struct, and ``file``, its address.
 
     Where there can be rows that cannot be read, ``corrupt`` tells them.
 
@@ -49,7 +51,7 @@ def mapped(frame: DataFrame, file: Path, columns: dict[str, str], key: str) -> D
     from pyspark.sql import functions as F
 
     names = [name for name in frame.columns if name != CORRUPT]
-    picked = {"raw": F.struct("*")}
+    picked = {"raw": F.struct("*"), FILE: F.input_file_name()}
     if CORRUPT in frame.columns:
         picked["corrupt"] = F.col(CORRUPT).isNotNull()
     known = COLUMNS[key]

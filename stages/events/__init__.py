@@ -31,9 +31,12 @@ class Events(TableStage):
     """An event dated later than this after its own arrival is from the future, and broken."""
 
     def transform(self, *, session: Any, source: Source, asof: Asof, earlier: Table | None = None) -> Output:
-        """The rows known by an as-of; those that ``earlier``, a partition of the same source, has are its files."""
+        """The rows known by an as-of; those that ``earlier``, a partition of the same source, has are its files.
+
+        Beside the tables lies the ``listing`` of the source's files: a later partition reads what is not in it.
+        """
         from stages.events.clean import clean
         from stages.events.side_tables import with_side_tables
 
-        events = clean(source.events(session), source.settings, self, asof, earlier)
+        events = clean(session, source, self, asof, earlier)
         return with_side_tables(events, source, session)

@@ -30,6 +30,7 @@ from narrows.columns import (
 from narrows.kinds import POSITIVE
 from narrows.settings import SourceSettings
 from narrows.source.errors import SourceError
+from narrows.source.mapped import FILE
 
 NOT_KNOWN_YET = "not known yet"
 KEPT_OUT = "kept out by where"
@@ -102,7 +103,7 @@ def typed(raw: DataFrame, source: SourceSettings) -> DataFrame:
         F.when(~outside, position.cast("int")).alias(POSITION), propensity.alias(PROPENSITY), "raw",
         unread(VALUE, PRICE).alias("bad_number"), (unread(POSITION, PROPENSITY) | outside).alias("bad_exposure"),
         lost.alias("bad_arrival"), (F.col("corrupt") if "corrupt" in have else F.lit(False)).alias("corrupt"),
-        anonymous.alias("anonymous"),
+        anonymous.alias("anonymous"), (F.col(FILE) if FILE in have else F.lit(None).cast("string")).alias(FILE),
     )  # fmt: skip
     return with_kind(rows, source).withColumn("wanted", _where(rows, source.where))
 

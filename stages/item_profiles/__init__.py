@@ -34,6 +34,9 @@ class ItemProfiles(TableStage):
     demand_events: int = Field(5_000_000, ge=1)
     """About so many events at most are read for a forecast; of more, those of a share of the users, drawn by a hash."""
 
+    reach: float = Field(0.0, ge=0)
+    """Horizons of events that a profile knows, to the start of a visit's period; 0 = all. It bounds what an update costs."""
+
     def transform(
         self, events: Table, items: Table, users: Table, *, session: Any, asofs: list[Asof], horizon: timedelta,
         visit: timedelta,
@@ -45,4 +48,12 @@ class ItemProfiles(TableStage):
         cuts = max(self.demand_cuts, math.ceil(self.demand_days * DAY / (horizon / CUTS_A_HORIZON)))
         given = (horizon, cuts, self.demand_events)
         expected = forecasts(events, asofs, *given) if self.demand_cuts else {}
-        return profile(session, events, items, users, asofs, Scale(horizon, visit), expected)
+        return profile(
+            session,
+            events,
+            items,
+            users,
+            asofs,
+            Scale(horizon, visit, self.reach * horizon if self.reach else None),
+            expected,
+        )

@@ -10,7 +10,7 @@ import pyarrow as pa
 from features.item import days_since_available
 from features.ladder import GROUP_STEPS, STEPS
 from narrows.columns import AVAILABLE_AT, ITEM, USER
-from narrows.engine.histories import everything
+from narrows.engine.histories import Scale, everything
 from narrows.stage import Asof
 
 Forecasts = Mapping[Asof, pa.Table | None]
@@ -19,13 +19,13 @@ Forecasts = Mapping[Asof, pa.Table | None]
 HEARD = "heard"
 
 
-def heard_of(rows: pl.DataFrame, asof: Asof) -> pl.DataFrame:
+def heard_of(rows: pl.DataFrame, asof: Asof, scale: Scale) -> pl.DataFrame:
     """Every item of the known events and of the items table, and whether the as-of has ``heard`` of it.
 
     It has not, where the item is available later and nobody had it.
     """
     known = pl.col(AVAILABLE_AT).is_null() | (pl.col(AVAILABLE_AT) < asof.end.timestamp())  # null of every event
-    return everything(rows, asof).group_by(ITEM).agg(known.any().alias(HEARD))
+    return everything(rows, asof, scale).group_by(ITEM).agg(known.any().alias(HEARD))
 
 
 def with_available(items: pl.DataFrame, asof: Asof) -> pl.DataFrame:

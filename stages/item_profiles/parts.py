@@ -29,7 +29,7 @@ def summaries(
     rows = rows.drop(*SIDE, AVAILABLE_AT).sort("second", USER, PRICE)
     for asof in asofs:
         known = known_by(rows, asof, scale)
-        result = with_available(heard_of(everyone, asof).join(about, ITEM, "left"), asof)
+        result = with_available(heard_of(everyone, asof, scale).join(about, ITEM, "left"), asof)
         tables = [
             known.group_by(ITEM).agg(item_parts.of_events()),
             by_user(known).group_by(ITEM).agg(item_parts.of_users()),

@@ -1,4 +1,4 @@
-"""Item profiles: Spark groups the events by item, Polars makes the rows of all as-ofs."""
+"""Item profiles: Spark groups the events by item, where they are many; Polars makes the rows of all as-ofs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import polars as pl
 
 from features import item, viewed
 from narrows.columns import AVAILABLE_AT, CONTEXT, ITEM, KIND, PRICE, USER
+from narrows.engine import here
 from narrows.engine.histories import (
     OF_KINDS,
     SIDE,
@@ -33,15 +34,21 @@ from stages.item_profiles.parts import merged, summaries
 
 def profile(
     session: Any, events: Table, items: Table, users: Table, asofs: list[Asof], scale: Scale, forecasts: Forecasts
-) -> Parts:
+) -> Parts | here.Profiles:
     """One row per as-of and item."""
-    rows = dated(session, events, max(asofs), scale)
+    side = Side(USER, users, [USER, "segment"])
+    kernel = partial(profiles, scale=scale, forecasts=forecasts)
+    if here.fits(events):
+        few = here.dated(events, asofs, scale)
+        kinds = OF_KINDS if KIND in few.columns else ()
+        few = few.select(ITEM, USER, "known", "second", PRICE, CONTEXT, *kinds)
+        few = here.with_side(few, items.arrow([ITEM, *SIDE, AVAILABLE_AT]))
+        return here.Profiles(few, ITEM, side, asofs, scale, kernel)
+    rows = dated(session, events, asofs, scale)
     kinds = OF_KINDS if KIND in rows.columns else ()
     about = items.spark(session).selectExpr(ITEM, *SIDE, f"cast({AVAILABLE_AT} as double) as {AVAILABLE_AT}")
     rows = with_side(rows.select(ITEM, USER, "known", "second", PRICE, CONTEXT, *kinds), about)
     parted = Parted(USER, partial(summaries, scale=scale, forecasts=forecasts), merged)
-    side = Side(USER, users, [USER, "segment"])
-    kernel = partial(profiles, scale=scale, forecasts=forecasts)
     return each_asof(rows, ITEM, side, asofs, scale, kernel, parted)
 
 
@@ -60,7 +67,7 @@ def profiles(
     rows = rows.drop(*SIDE, AVAILABLE_AT).sort("second", USER, PRICE)  # sums of floats depend on the order
     for asof in asofs:
         known = known_by(rows, asof, scale)
-        heard = heard_of(everyone, asof).filter(HEARD).drop(HEARD)
+        heard = heard_of(everyone, asof, scale).filter(HEARD).drop(HEARD)
         result = with_available(heard.join(about, ITEM, "left"), asof)
         tables = [
             known.group_by(ITEM).agg(feature().alias(feature.__name__) for feature in item.BY_EVENT),

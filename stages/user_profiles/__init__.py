@@ -34,6 +34,9 @@ class UserProfiles(TableStage):
     viewed_length: int = Field(200, ge=1)
     """Distinct items of a user's context events (views, carts) that are kept, newest first."""
 
+    reach: float = Field(0.0, ge=0)
+    """Horizons of events that a profile knows, to the start of a visit's period; 0 = all. It bounds what an update costs."""
+
     def transform(
         self, events: Table, items: Table, users: Table, *, session: Any, asofs: list[Asof], horizon: timedelta,
         visit: timedelta,
@@ -41,4 +44,12 @@ class UserProfiles(TableStage):
         from narrows.engine.histories import Scale
         from stages.user_profiles.profile import profile
 
-        return profile(session, events, items, users, self, asofs, Scale(horizon, visit))
+        return profile(
+            session,
+            events,
+            items,
+            users,
+            self,
+            asofs,
+            Scale(horizon, visit, self.reach * horizon if self.reach else None),
+        )

@@ -1,4 +1,4 @@
-"""User profiles: Spark groups the events by user, Polars makes the rows of all as-ofs."""
+"""User profiles: Spark groups the events by user, where they are many; Polars makes the rows of all as-ofs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import polars as pl
 from features import history, user
 from features.ladder import STEPS
 from narrows.columns import CONTEXT, ITEM, PRICE, USER, VALUE
+from narrows.engine import here
 from narrows.engine.histories import (
     ATTRIBUTES,
     UNDONE,
@@ -38,12 +39,14 @@ PERIOD = "period"
 
 def profile(
     session: Any, events: Table, items: Table, users: Table, room: UserProfiles, asofs: list[Asof], scale: Scale
-) -> Parts:
+) -> Parts | here.Profiles:
     """One row per as-of and user."""
-    rows = with_side(dated(session, events, max(asofs), scale), users.spark(session))
-    return each_asof(
-        rows, USER, Side(ITEM, items, [ITEM, *ATTRIBUTES]), asofs, scale, partial(profiles, room=room, scale=scale)
-    )
+    side, kernel = Side(ITEM, items, [ITEM, *ATTRIBUTES]), partial(profiles, room=room, scale=scale)
+    if here.fits(events):
+        few = here.with_side(here.dated(events, asofs, scale), users.arrow())
+        return here.Profiles(few, USER, side, asofs, scale, kernel)
+    rows = with_side(dated(session, events, asofs, scale), users.spark(session))
+    return each_asof(rows, USER, side, asofs, scale, kernel)
 
 
 def profiles(rows: pl.DataFrame, asofs: list[Asof], room: UserProfiles, scale: Scale) -> Iterator[pl.DataFrame]:
@@ -58,7 +61,7 @@ def profiles(rows: pl.DataFrame, asofs: list[Asof], room: UserProfiles, scale: S
     for asof in asofs:
         known = known_by(rows, asof, scale)
         visit = visits(known_by(visited, asof, scale))
-        result = everything(everyone, asof).select(USER).unique()
+        result = everything(everyone, asof, scale).select(USER).unique()
         tables = [
             segments,
             known.group_by(USER).agg(feature().alias(feature.__name__) for feature in user.FEATURES),
@@ -82,11 +85,17 @@ def by_visit(rows: pl.DataFrame, *keys: str) -> pl.DataFrame:
     """Per ``keys``, period and time of becoming known (and being cancelled): ``second`` of the last event and the sum of the
     values, newest first.
     """
-    rows = rows.filter(pl.all_horizontal(pl.col("known", *keys).is_not_null()))
-    total = pl.when(pl.col(VALUE).count() > 0).then(pl.col(VALUE).sum())
     known = ["known", *[UNDONE] * (UNDONE in rows.columns)]
-    visits = rows.group_by(*keys, PERIOD, *known).agg(pl.col("second").max(), total.alias(VALUE))
-    return visits.sort(*keys, PERIOD, descending=[False] * len(keys) + [True])
+    groups = [*keys, PERIOD, *known]
+    rows = rows.filter(pl.all_horizontal(pl.col("known", *keys).is_not_null())).select(*groups, "second", VALUE)
+    # sorted, a group is a run of rows: a third of the work of grouping by several columns
+    newest_first = [False] * len(keys) + [True] * (1 + len(known))
+    rows = rows.sort(*groups, descending=newest_first, maintain_order=True)
+    begins = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in groups)
+    rows = rows.with_columns(run=begins.cum_sum().set_sorted())
+    total = pl.when(pl.col(VALUE).count() > 0).then(pl.col(VALUE).sum()).alias(VALUE)
+    firsts = pl.col(*groups).first()
+    return rows.group_by("run", maintain_order=True).agg(firsts, pl.col("second").max(), total).drop("run")
 
 
 def visits(days: pl.DataFrame) -> pl.DataFrame:
