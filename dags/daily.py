@@ -14,25 +14,15 @@ the source does not reach fails at once and names the last one that can be made.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from inspect import cleandoc, getdoc
+from inspect import cleandoc
 
-from airflow.sdk import DAG, CronPartitionTimetable, Param, task
+from airflow.sdk import DAG, CronPartitionTimetable
 
-from narrows.cli.airflow import alerts
-from narrows.cli.airflow.tasks import run_room
-from narrows.pipeline import configured
+from narrows.cli.airflow import alerts, line
 
 ASOF = (
     "{{ params.asof or dag_run.partition_key or macros.ds_add((dag_run.logical_date or dag_run.run_after) | ds, -1) }}"
 )
-HANDED_ON = "{{ ti.xcom_pull(task_ids='%s') }}"
-
-
-@task
-def transform(room: str, asof: str, run: str, force: str, reads: dict[str, str]) -> str:
-    """Run one room on what earlier tasks handed on; the version of what it published."""
-    return run_room(room, asof, run, force == "True", reads)
-
 
 with DAG(
     "daily",
@@ -41,34 +31,11 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     max_active_tasks=1,  # of a run: a room holds the store and, on one machine, every core
-    default_args={
-        "owner": "narrows",
-        "retries": 8,  # about two hours
-        "retry_delay": timedelta(seconds=30),
-        "retry_exponential_backoff": 2.0,
-        "max_retry_delay": timedelta(minutes=30),
-        "execution_timeout": timedelta(hours=6),  # a hung room must not hold the store for ever
-    },
-    params={
-        "asof": Param(
-            None,
-            type=["null", "string"],
-            pattern=r"^(\d{4}-\d{2}-\d{2}(T\d{2}(\d{2})?)?)?$",
-            title="As of",
-            description="Last period whose events may be known: YYYY-MM-DD, or YYYY-MM-DDTHH where the grain is an hour. "
-            "Empty: in a backfill each day of its range, else the day before today.",
-        ),
-        "force": Param(False, type="boolean", title="Replay an as-of that the source does not reach"),
-    },
+    default_args=line.retried(8, timedelta(hours=6)),  # over about two hours
+    params=line.params("in a backfill each day of its range, else the day before today."),
     tags=["narrows", "daily"],
     on_failure_callback=alerts.on_failure(),
     deadline=alerts.deadlines() or None,
     doc_md=cleandoc(__doc__),
 ):
-    pipeline, tasks = configured(), {}
-    for room in pipeline.rooms:
-        run = transform.override(task_id=room.name, doc_md=getdoc(room))
-        handed = {name: HANDED_ON % name for name in sorted(pipeline.upstream(room.name))}
-        tasks[room.name] = run(room.name, ASOF, "{{ run_id }}", "{{ params.force }}", handed)
-        for name in sorted(pipeline.waits_for(room.name)):
-            tasks[name] >> tasks[room.name]
+    line.rooms(ASOF)

@@ -16,7 +16,7 @@ from narrows.pipeline import Pipeline
 
 PIPELINE = Pipeline.of(stages.PIPELINE)
 
-DAG_IDS = {"daily.py": {"daily"}, "codesign.py": {"codesign"}}
+DAG_IDS = {"daily.py": {"daily"}, "hourly.py": {"hourly"}, "codesign.py": {"codesign"}}
 HEAVY = {
     *("faiss", "great_expectations", "lightgbm", "mlflow", "numpy", "pandas", "polars"),
     *("pyarrow", "pyspark", "sklearn", "torch"),
@@ -62,6 +62,71 @@ def test_a_room_is_handed_the_version_of_every_table_above_it_that_it_reads(bag)
         handed = task.op_args[4]
         assert set(handed) == PIPELINE.upstream(task.task_id)
         assert all(f"task_ids='{name}'" in text for name, text in handed.items())
+
+
+def test_hourly_runs_the_same_rooms_and_listens_to_arrivals(bag):
+    hourly, daily = bag.dags["hourly"], bag.dags["daily"]
+    assert [task.task_id for task in hourly.tasks] == [task.task_id for task in daily.tasks]
+    assert {task.task_id: set(task.upstream_task_ids) for task in hourly.tasks} == {
+        task.task_id: set(task.upstream_task_ids) for task in daily.tasks
+    }
+    assert [asset.uri for asset in hourly.timetable.asset_condition.objects] == ["narrows://events"]
+
+
+def test_hourly_runs_five_minutes_past_every_hour(bag):
+    from airflow.serialization.encoders import coerce_to_core_timetable
+    from airflow.timetables.base import DataInterval, TimeRestriction
+
+    timetable = coerce_to_core_timetable(bag.dags["hourly"].timetable)
+    last = DataInterval.exact(pendulum.datetime(2018, 1, 5, 7, 5))
+    restriction = TimeRestriction(None, None, True)
+    info = timetable.next_dagrun_info(last_automated_data_interval=last, restriction=restriction)
+    assert info.run_after == pendulum.datetime(2018, 1, 5, 8, 5)
+
+
+@pytest.mark.parametrize(
+    ("given", "logical", "hour"),
+    [
+        (None, datetime(2018, 1, 5, 7, 5, tzinfo=UTC), "2018-01-05T06"),
+        (None, None, "2018-01-05T06"),
+        ("2017-11-30T13", datetime(2018, 1, 5, 7, 5, tzinfo=UTC), "2017-11-30T13"),
+        (None, datetime(2018, 1, 5, 0, 5, tzinfo=UTC), "2018-01-04T23"),
+    ],
+)
+def test_an_hourly_run_is_as_of_the_hour_that_ended(bag, given, logical, hour):
+    import jinja2
+    from airflow.sdk.execution_time import macros
+
+    class Run:
+        logical_date, run_after, partition_key = logical, RUN, None
+
+    text = bag.dags["hourly"].get_task("events").op_args[1]
+    assert jinja2.Template(text).render(params=Params(given), dag_run=Run, macros=macros) == hour
+
+
+@pytest.mark.parametrize(
+    ("text", "grain"),
+    [
+        ('[source]\ngrain = "hour"', 1),
+        ('[source]\ngrain = "30m"', 0.5),
+        ("", 24),
+        ("[source", 24),
+        ('[source]\ngrain = "x"', 24),
+    ],
+)
+def test_the_grain_is_read_of_the_file_alone(text, grain, tmp_path, monkeypatch):
+    from narrows.cli.airflow import line
+
+    (tmp_path / "narrows.toml").write_text(text)
+    monkeypatch.setenv("NARROWS_FILE", str(tmp_path / "narrows.toml"))
+    assert line.grain().total_seconds() == grain * 3600
+
+
+class Params:
+    """The parameters of a run, by attribute as templates read them."""
+
+    def __init__(self, asof: str | None) -> None:
+        self.asof = asof
 
 
 def all_above(edges: dict[str, set[str]], name: str) -> set[str]:

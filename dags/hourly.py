@@ -1,0 +1,40 @@
+"""The whole cascade every hour: what the last hour's events change in the lists and the fallback.
+
+For settings with `grain = "hour"`. It runs five minutes past every hour, as of the hour that ended, and whenever somebody says
+that events have arrived: an event of the asset `narrows://events`, by a task with this outlet or by
+`POST /api/v2/assets/events`. The rooms are those of `daily`, with the same tasks; what makes an hour cheap are the settings: `refit` keeps
+the models of the day, `[recommendations] everybody` makes new lists only for users with an event since the run before, which
+are laid over the release that serves.
+
+Never two runs at once. After an outage the next run takes all that came since the last one; the hours between were never
+served, so no lists are made of them. An as-of by hand is the parameter "As of".
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from inspect import cleandoc
+
+from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable
+
+from narrows.cli.airflow import alerts, line
+
+ASOF = "{{ params.asof or ((dag_run.logical_date or dag_run.run_after) - macros.timedelta(hours=1)).strftime('%Y-%m-%dT%H') }}"
+ARRIVED = Asset("narrows_events", uri="narrows://events")
+
+with DAG(
+    "hourly",
+    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("5 * * * *", timezone="UTC"), assets=[ARRIVED]),
+    start_date=datetime(2017, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    max_active_tasks=1,  # as of the daily one
+    is_paused_upon_creation=line.grain() > timedelta(hours=1) or None,
+    default_args=line.retried(6, timedelta(hours=1)),  # over half an hour
+    params=line.params("the hour before now."),
+    tags=["narrows", "hourly"],
+    on_failure_callback=alerts.on_failure(),
+    deadline=alerts.deadlines() or None,
+    doc_md=cleandoc(__doc__),
+):
+    line.rooms(ASOF)

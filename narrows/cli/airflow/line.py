@@ -1,0 +1,76 @@
+"""What the DAGs of the whole line have in common: a task for each room, in the order of the pipeline."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from datetime import timedelta
+from inspect import getdoc
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import Param, task
+
+from narrows.asof import DAY
+from narrows.cli.airflow.tasks import run_room
+from narrows.cli.invocation import FILE
+from narrows.config.sections import length_of
+from narrows.pipeline import configured
+
+HANDED_ON = "{{ ti.xcom_pull(task_ids='%s') }}"
+
+
+@task
+def transform(room: str, asof: str, run: str, force: str, reads: dict[str, str]) -> str:
+    """Run one room on what earlier tasks handed on; the version of what it published."""
+    return run_room(room, asof, run, force == "True", reads)
+
+
+def rooms(asof: str) -> None:
+    """Add the tasks to the DAG that is being made; ``asof`` is the template of the run's as-of."""
+    pipeline, tasks = configured(), {}
+    for room in pipeline.rooms:
+        run = transform.override(task_id=room.name, doc_md=getdoc(room))
+        handed = {name: HANDED_ON % name for name in sorted(pipeline.upstream(room.name))}
+        tasks[room.name] = run(room.name, asof, "{{ run_id }}", "{{ params.force }}", handed)
+        for name in sorted(pipeline.waits_for(room.name)):
+            tasks[name] >> tasks[room.name]
+
+
+def params(empty: str) -> dict[str, Param]:
+    """What a triggered run may be given; ``empty`` says which as-of it has without one."""
+    about = "Last period whose events may be known: YYYY-MM-DD, or YYYY-MM-DDTHH where the grain is an hour."
+    asof = Param(
+        None, type=["null", "string"], pattern=r"^(\d{4}-\d{2}-\d{2}(T\d{2}(\d{2})?)?)?$", title="As of",
+        description=f"{about} Empty: {empty}",
+    )  # fmt: skip
+    return {
+        "asof": asof,
+        "force": Param(False, type="boolean", title="Replay an as-of that the source does not reach"),
+    }
+
+
+def retried(times: int, most: timedelta) -> dict[str, Any]:
+    """Arguments of every task: tried again so often, each wait twice the last; a hung room holds the store for ``most``."""
+    return {
+        "owner": "narrows",
+        "retries": times,
+        "retry_delay": timedelta(seconds=30),
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": timedelta(minutes=30),
+        "execution_timeout": most,
+    }
+
+
+def grain() -> timedelta:
+    """That of the settings, by their file alone; a day where it cannot be read, which is for the tasks to report."""
+    named: Any = os.environ.get("NARROWS_SOURCE__GRAIN")
+    try:
+        text = Path(os.environ.get("NARROWS_FILE") or FILE).read_text(encoding="utf-8")
+        named = named or tomllib.loads(text).get("source", {}).get("grain")
+    except (OSError, ValueError, AttributeError):
+        pass
+    try:
+        return length_of(str(named or "day"))
+    except ValueError:
+        return DAY
