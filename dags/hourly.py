@@ -1,7 +1,7 @@
 """The whole cascade every hour: what the last hour's events change in the lists and the fallback.
 
 For settings with `grain = "hour"`. It runs five minutes past every hour, as of the hour that ended, and whenever somebody says
-that events have arrived: an event of the asset `narrows://events`, by a task with this outlet or by
+that events have arrived: an event of the asset `narrows://events/`, by a task with this outlet or by
 `POST /api/v2/assets/events`. The rooms are those of `daily`, with the same tasks; what makes an hour cheap are the settings: `refit` keeps
 the models of the day, `[recommendations] everybody` makes new lists only for users with an event since the run before, which
 are laid over the release that serves.
@@ -20,7 +20,7 @@ from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable
 from narrows.cli.airflow import alerts, line
 
 ASOF = "{{ params.asof or ((dag_run.logical_date or dag_run.run_after) - macros.timedelta(hours=1)).strftime('%Y-%m-%dT%H') }}"
-ARRIVED = Asset("narrows_events", uri="narrows://events")
+ARRIVED = Asset("narrows_events", uri="narrows://events/")
 
 with DAG(
     "hourly",

@@ -70,7 +70,7 @@ def test_hourly_runs_the_same_rooms_and_listens_to_arrivals(bag):
     assert {task.task_id: set(task.upstream_task_ids) for task in hourly.tasks} == {
         task.task_id: set(task.upstream_task_ids) for task in daily.tasks
     }
-    assert [asset.uri for asset in hourly.timetable.asset_condition.objects] == ["narrows://events"]
+    assert [asset.uri for asset in hourly.timetable.asset_condition.objects] == ["narrows://events/"]
 
 
 def test_hourly_runs_five_minutes_past_every_hour(bag):
