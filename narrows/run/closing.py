@@ -6,7 +6,7 @@ from bisect import bisect_left
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from narrows.asof import Asof
+from narrows.asof import DAY, Asof
 from narrows.run import work
 from narrows.stage import Flow, Stage, Table, parameters
 
@@ -27,6 +27,14 @@ def closed(runner: Runner, asof: Asof) -> bool:
     if asof <= table.asof:
         return bool(notes["goes_on"] or notes["ends"] >= text)
     return bool(notes["until"] > text or (notes["until"] == text and asof.end <= datetime.now(UTC)))
+
+
+def quiet(asof: Asof, ends: Asof) -> bool:
+    """Whether a period shorter than a day was empty, rather than its rows late: of a source whose last rows are of the last
+    day, it ended half a period ago and nothing has come. A replay of the past, whose source ended long ago, has no such period.
+    """
+    now = datetime.now(UTC)
+    return asof.grain < DAY and asof.end + asof.grain / 2 <= now < ends.end + DAY
 
 
 def judge(runner: Runner, name: str, asof: Asof) -> list[Table]:

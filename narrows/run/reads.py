@@ -126,9 +126,10 @@ def truth(runner: Runner, name: str, asof: Asof) -> Truth:
 
 
 def hold(runner: Runner, asof: Asof) -> str:
-    """Why what is made as of a partition must not go live; empty where it may."""
+    """Why what is made as of a partition must not go live; empty where it may. An empty hour of a live source is no reason."""
     notes = known(runner, runner.source_room, asof).notes
     stale = notes["ends"] < str(asof) and not notes["goes_on"]
+    stale = stale and not closing.quiet(asof, Asof.parse(notes["ends"], asof.grain))
     return f"the source ends with {notes['ends']}" if stale else ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,14 @@ def test_hours_that_arrive_one_by_one_are_judged_one_by_one(tmp_path):
         assert [bool(users) for users in entries.values()] == [True] * number + [False]
         assert max(Runner(settings).store.partitions("events")) == asof
     assert len(last_runs.last_judged(settings.state, "files", str(asof))) == 2
+
+
+def test_an_empty_hour_of_a_live_source_is_no_reason_to_wait_and_a_late_one_is(monkeypatch):
+    monkeypatch.setattr(closing, "datetime", Clock)  # it is 2024-04-15, noon
+    hour = timedelta(hours=1)
+    at = partial(Asof.parse, grain=hour)
+    assert closing.quiet(at("2024-04-15T10"), at("2024-04-15T08"))
+    assert not closing.quiet(at("2024-04-15T11"), at("2024-04-15T10")), "it ended just now: its rows may be late"
+    assert not closing.quiet(at("2024-04-15T10"), at("2024-04-14T10")), "nothing for a day is no empty hour"
+    assert not closing.quiet(at("2017-10-09T10"), at("2017-10-09T08")), "a replay"
+    assert not closing.quiet(Asof.parse("2024-04-14"), Asof.parse("2024-04-13")), "an empty day"
