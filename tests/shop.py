@@ -56,7 +56,7 @@ class Shop:
         """The audit of a draft."""
         folder = self.write(name, asof, rows)._folder / "data"
         given = (name, contract(ROOMS[name]), folder, self.folder / "docs", "v", str(asof), self.settings)
-        return audit_draft(*given, self.around(name, asof), seen=self.seen)
+        return audit_draft(*given, around=self.around(name, asof), seen=self.seen)
 
     def around(self, name: str, asof: Asof) -> Around:
         return Around(asof, WEEK, self.settings, self.tables, self.tables.get(name), self.seen.get(name, {}))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from narrows.cli import running
@@ -61,6 +63,8 @@ def caused(by: Exception) -> Exception:
 )
 def test_a_room_that_runs_out_of_memory_says_so_with_the_remedy(error):
     class Runner:
+        pipeline = SimpleNamespace(names=("rank", "evaluation"))
+
         def run(self, room: str, asof: str) -> None:
             raise error
 
@@ -71,6 +75,8 @@ def test_a_room_that_runs_out_of_memory_says_so_with_the_remedy(error):
 
 def test_another_error_keeps_its_traceback():
     class Runner:
+        pipeline = SimpleNamespace(names=("rank", "evaluation"))
+
         def run(self, room: str, asof: str) -> None:
             raise ValueError("no row")
 

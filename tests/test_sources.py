@@ -129,7 +129,7 @@ def test_the_price_of_the_readme_is_one_over_every_kind_of_file(spark, tmp_path,
 def test_without_a_map_our_own_names_are_taken(spark, tmp_path):
     rows = [{"user_id": "a", "item_id": "x", "event_time": 5, "other": 1}]
     opened = source(tmp_path, str(written(tmp_path / "e.jsonl", rows)), event_columns={})
-    assert set(opened.events(spark).columns) == {"raw", "user_id", "item_id", "event_time"}
+    assert set(opened.events(spark).columns) == {"raw", "file", "user_id", "item_id", "event_time"}
 
 
 INSTANT = datetime(2024, 1, 1, 10, 0, 0, 250_000, UTC)

@@ -128,9 +128,10 @@ def resumed(session: Any, source: Source, room: Events, asof: Asof, earlier: Tab
     if more.new.files:
         frames.append(rows_of(more.new))
     if more.open.files or not frames:
+        rows = rows_of(more.open)  # first of all: it starts Spark, without which there are no columns
         unknown = F.col("reason").isNull() | (F.col("reason") == NOT_KNOWN_YET) | F.col("reason").startswith(NO_KIND)
         known = F.greatest(EVENT_TIME, INGESTED_AT)
-        frames.append(rows_of(more.open).where(unknown & (known >= F.lit(earlier.asof.end))))
+        frames.append(rows.where(unknown & (known >= F.lit(earlier.asof.end))))
     rows = frames[0] if len(frames) == 1 else frames[0].unionByName(frames[1])
     later = F.col("reason").eqNullSafe(NOT_KNOWN_YET)
     return Resumed(rows.where(~later).persist(StorageLevel.DISK_ONLY), more.new.columns, earlier, rows.where(later))
