@@ -123,7 +123,8 @@ def lifts(items: pa.Table, names: pa.Array) -> Array:
         context = codes(given, vocabulary)
         known = context >= 0
         place = context[known] * items.num_rows + item[known]
-        users = np.bincount(place, count[known], len(vocabulary) * items.num_rows).reshape(len(vocabulary), -1)
+        users = np.bincount(place, count[known], len(vocabulary) * items.num_rows)
+        users = users.reshape(len(vocabulary), items.num_rows)
         share = users.sum(1, keepdims=True) / everything
         damped = (users + PRIOR_USERS * share) / (of_item + PRIOR_USERS)
         lift *= (damped / np.maximum(share, 1e-12))[codes(asked, vocabulary)]

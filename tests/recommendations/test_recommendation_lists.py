@@ -87,6 +87,13 @@ def test_the_lift_of_a_context_of_two_parts_is_the_product_of_theirs():
     np.testing.assert_allclose(both, [one[0] * other[0], one[0] * other[1], one[1] * other[0], one[1] * other[1]])
 
 
+def test_items_without_contexts_have_no_lists_by_context():
+    items = in_contexts([1, 2], [3, 4]).set_column(2, "context_name", pa.array([[], []], pa.list_(pa.string())))
+    items = items.set_column(3, "context_users_1x", pa.array([[], []], pa.list_(pa.int64())))
+    assert contexts_of_use(items, items, "1x", 50) == []
+    assert lifts(items, pa.array([], pa.string())).shape == (0, 2)
+
+
 def test_a_separator_that_not_all_contexts_have_is_none():
     assert [part.to_pylist() for part in parts_of(pa.array(["a|b", "c"]))] == [["a|b", "c"]]
     assert [part.to_pylist() for part in parts_of(pa.array(["a|b", "c|d"]))] == [["a", "c"], ["b", "d"]]

@@ -16,13 +16,13 @@ from narrows.source.urls import redacted
 if TYPE_CHECKING:
     from narrows.settings import Settings
 
-BASE_MB, MB_PER_EVENT, MB_PER_EXAMPLE = 1_850, 0.0005, 0.0007
+BASE_MB, MB_PER_EVENT, MB_PER_EXAMPLE = 1_900, 0.0005, 0.0004
 """Peak of a run's memory with the default heap: for each event of the users that the models learn from, and for each example
-(some 80 numbers, twice in memory). Peaks of all processes of `narrows run` on two cores with 14 GB: 1,970 MB for 48,509 events of
-300 users in 5 windows (the demo), 2,230 MB for 100,000 events of 943 users in 8 (MovieLens), 3,280 MB for 1.42 million events of 2,463 users in 8 (completejourney)."""
+(some 80 numbers, twice in memory). Peaks of all processes of `narrows run` on two cores with 14 GB: 2,030 MB for 48,509 events of
+300 users in 5 windows (the demo), 2,240 MB for 100,000 events of 943 users in 8 (MovieLens), 3,170 MB for 1.42 million events of 2,463 users in 8 (completejourney)."""
 EXAMPLES_PER_USER = 75
 """Of a user and window."""
-DEFAULT_HEAP_MB = 1_195
+DEFAULT_HEAP_MB = 896
 BASE_DISK_MB, DISK_MB_PER_EVENT = 60, 0.0004
 """What a first run writes. Measured: 550 MB for 1.42 million events (completejourney)."""
 SCRATCH_TABLE = "narrows_doctor"
