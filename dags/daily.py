@@ -14,11 +14,10 @@ the source does not reach fails at once and names the last one that can be made.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from inspect import cleandoc
 
 from airflow.sdk import DAG, CronPartitionTimetable
 
-from narrows.cli.airflow import alerts, line
+from narrows.cli.airflow import line
 
 ASOF = (
     "{{ params.asof or dag_run.partition_key or macros.ds_add((dag_run.logical_date or dag_run.run_after) | ds, -1) }}"
@@ -28,14 +27,9 @@ with DAG(
     "daily",
     schedule=CronPartitionTimetable("@daily", timezone="UTC", run_offset=-1, key_format="%Y-%m-%d"),
     start_date=datetime(2017, 1, 1, tzinfo=UTC),
-    catchup=False,
-    max_active_runs=1,
-    max_active_tasks=1,  # of a run: a room holds the store and, on one machine, every core
     default_args=line.retried(8, timedelta(hours=6)),  # over about two hours
     params=line.params("in a backfill each day of its range, else the day before today."),
     tags=["narrows", "daily"],
-    on_failure_callback=alerts.on_failure(),
-    deadline=alerts.deadlines() or None,
-    doc_md=cleandoc(__doc__),
+    **line.common(__doc__),
 ):
     line.rooms(ASOF)

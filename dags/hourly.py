@@ -13,11 +13,10 @@ served, so no lists are made of them. An as-of by hand is the parameter "As of".
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from inspect import cleandoc
 
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable
 
-from narrows.cli.airflow import alerts, line
+from narrows.cli.airflow import line
 
 ASOF = "{{ params.asof or ((dag_run.logical_date or dag_run.run_after) - macros.timedelta(hours=1)).strftime('%Y-%m-%dT%H') }}"
 ARRIVED = Asset("narrows_events", uri="narrows://events/")
@@ -26,15 +25,10 @@ with DAG(
     "hourly",
     schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("5 * * * *", timezone="UTC"), assets=[ARRIVED]),
     start_date=datetime(2017, 1, 1, tzinfo=UTC),
-    catchup=False,
-    max_active_runs=1,
-    max_active_tasks=1,  # as of the daily one
     is_paused_upon_creation=line.grain() > timedelta(hours=1) or None,
     default_args=line.retried(6, timedelta(hours=1)),  # over half an hour
     params=line.params("the hour before now."),
     tags=["narrows", "hourly"],
-    on_failure_callback=alerts.on_failure(),
-    deadline=alerts.deadlines() or None,
-    doc_md=cleandoc(__doc__),
+    **line.common(__doc__),
 ):
     line.rooms(ASOF)

@@ -62,7 +62,7 @@ class Recipes:
             if kind in (
                 "past",
                 "previous",
-            ):  # of a room that may stand below: its own code and settings count, not what it reads
+            ):  # of a room below or the same: its code and settings count, not what it reads
                 upstream[table] = digest(maker, settings_of(self.settings.rooms[maker]), self.code_of(maker))
             else:
                 upstream[table] = self.of(maker)

@@ -87,11 +87,7 @@ def handed_on(runner: Runner, name: str, asof: Asof) -> Table | None:
 
 def earlier(runner: Runner, name: str, asof: Asof) -> Table | None:
     """The newest partition up to ``asof`` that was published by the same recipe, whatever the source has had since."""
-    for before in reversed(runner.store.partitions(name)):
-        table = runner.store.current(name, before) if before <= asof else None
-        if table and table.meta["recipe"] == runner.recipe(name):
-            return table
-    return None
+    return runner.published(name, asof) or touched.previous(runner, name, asof)
 
 
 def past(runner: Runner, room: Stage, table: str, asof: Asof, recent: bool, stored: bool = False) -> Past:

@@ -14,6 +14,7 @@ PLACE = ("scene", "user_id")
 """What names a list."""
 FALLBACK_PLACE = ("scene", "segment")
 """What names a fallback list."""
+NO_ROWS = "there are no rows"
 
 
 class GateError(ServingError):
@@ -28,7 +29,7 @@ def gate(rows: pa.Table, fallbacks: pa.Table, forbidden: Collection[str] = ()) -
         fallbacks: scene, segment, rank, item_id.
         forbidden: blocked and taken-down items.
     """
-    failed = [] if rows.num_rows else ["there are no rows"]
+    failed = [] if rows.num_rows else [NO_ROWS]
     for name, table, place in (("lists", rows, PLACE), ("fallback lists", fallbacks, FALLBACK_PLACE)):
         nulls = [c for c in table.column_names if c not in ("segment",) * (table is rows) and table[c].null_count]
         if nulls:

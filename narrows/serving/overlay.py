@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from narrows.serving.bulk import insert
-from narrows.serving.gates import FALLBACK_PLACE, PLACE, gate, require, without
-from narrows.serving.publication import recommendation_rows, serves_at
+from narrows.serving.gates import FALLBACK_PLACE, PLACE, without
+from narrows.serving.publication import gated, serves_at
 from narrows.serving.releases import BECAUSE, COUNTS, counts_of, end_of, settled, take_writer_lock
 from narrows.serving.schema import fallback, recommendation, release, takedown
 
@@ -78,26 +78,14 @@ def overlay(
         gone = set(connection.scalars(sa.select(takedown.c.item_id)))
         fallbacks = without(fallbacks, gone, FALLBACK_PLACE)
         connection.execute(sa.delete(recommendation).where(_of(release_id), recommendation.c.expires_at <= asof.end))
-        received, last = 0, None
+        new, last = gated(rows(), fallbacks, {*forbidden, *gone}, gone, may_be_empty=True)
         for piece in rows():
-            left = without(piece, gone, PLACE)
-            received += piece.num_rows - left.num_rows
             _drop(connection, release_id, piece)
-            if left.num_rows:
-                require(gate(left, fallbacks, {*forbidden, *gone}))
-                last = max(filter(None, (last, pc.max(left["expires_at"]).as_py())))
-                insert(connection, recommendation, left, {"release_id": release_id})
-        if last is None:
-            require(
-                [each for each in gate(recommendation_rows(), fallbacks, {*forbidden, *gone}) if "no rows" not in each]
-            )
+            insert(connection, recommendation, without(piece, gone, PLACE), {"release_id": release_id})
         connection.execute(sa.delete(fallback).where(fallback.c.release_id == release_id))
         insert(connection, fallback, fallbacks, {"release_id": release_id})
-        counts = {
-            "rows": connection.scalar(sa.select(sa.func.count()).select_from(recommendation).where(_of(release_id))),
-            "fallback_rows": fallbacks.num_rows,
-            "taken_down": received,
-        }
+        there = sa.select(sa.func.count()).select_from(recommendation).where(_of(release_id))
+        counts = new | {"rows": connection.scalar(there)}
         manifest = held.manifest | {COUNTS: counts, OVERLAYS: [*done, version]}
         at = serves_at(last, asof, created_at, clock) if last else (asof.end if held.serves_at else None)
         connection.execute(sa.update(release).where(this).values(asof=str(asof), serves_at=at, manifest=manifest))

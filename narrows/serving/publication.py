@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from narrows.serving.bulk import insert
-from narrows.serving.gates import FALLBACK_PLACE, PLACE, GateError, gate, require, without
+from narrows.serving.gates import FALLBACK_PLACE, NO_ROWS, PLACE, GateError, gate, require, without
 from narrows.serving.releases import COUNTS, SINCE, counts_of, drop_lists, settled, take_writer_lock
 from narrows.serving.schema import STAGED, fallback, recommendation, release, takedown
 
@@ -70,7 +70,7 @@ def publish(
             since = {SINCE: held.manifest[SINCE]} if held and SINCE in held.manifest else {}
             gone = set(connection.scalars(sa.select(takedown.c.item_id)))
             fallbacks = without(fallbacks, gone, FALLBACK_PLACE)
-            counts, expires_at = _gated(pieces(), fallbacks, {*forbidden, *gone}, gone)
+            counts, expires_at = gated(pieces(), fallbacks, {*forbidden, *gone}, gone)
             columns = {
                 "asof": str(asof),
                 "serves_at": serves_at(expires_at, asof, first or created_at, clock),
@@ -90,10 +90,16 @@ def publish(
         return settled(connection, key["release_id"], keep, hold)
 
 
-def _gated(
-    pieces: Iterator[pa.Table], fallbacks: pa.Table, forbidden: Collection[str], gone: Collection[str]
+def gated(
+    pieces: Iterator[pa.Table],
+    fallbacks: pa.Table,
+    forbidden: Collection[str],
+    gone: Collection[str],
+    may_be_empty: bool = False,
 ) -> tuple[dict[str, int], datetime | None]:
     """Hold every piece against the gates; how many rows there are of what, and when the last list expires.
+
+    What is laid over a release may be empty: fallback lists alone.
 
     Raises:
         GateError: a gate failed.
@@ -107,7 +113,8 @@ def _gated(
             expires_at = max(last, expires_at or last)
         rows, received = rows + left.num_rows, received + piece.num_rows
     if not rows:
-        require(gate(recommendation_rows(), fallbacks, forbidden))
+        failed = gate(recommendation_rows(), fallbacks, forbidden)
+        require([each for each in failed if not (may_be_empty and each == NO_ROWS)])
     return {"rows": rows, "fallback_rows": fallbacks.num_rows, "taken_down": received - rows}, expires_at
 
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from narrows.cli.airflow.workflow import ROOT
+from narrows.cli.airflow.workflow import ROOT, WorkflowError
 from narrows.cli.services import postgres
 from tests import world
 
@@ -115,8 +115,8 @@ class Services:
 def services(tmp_path_factory):
     try:
         postgres.programs()
-    except Exception:
-        pytest.skip("no PostgreSQL here")
+    except WorkflowError:
+        pytest.skip("no PostgreSQL on this machine")
     folder = tmp_path_factory.mktemp("services")
     for each in (folder, *list(folder.parents)[:2]):
         each.chmod(0o755)  # PostgreSQL runs as another user

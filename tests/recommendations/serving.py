@@ -85,3 +85,8 @@ def releases(engine: Any) -> list[dict[str, Any]]:
     """Every release that is there, newest first."""
     with engine.connect() as connection:
         return [dict(row._mapping) for row in newest_first(connection)]
+
+
+def of(table: pa.Table, segment: str) -> list[str]:
+    """The items of a fallback list, in order."""
+    return [row["item_id"] for row in table.to_pylist() if row["segment"] == segment]

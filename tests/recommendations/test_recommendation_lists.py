@@ -1,4 +1,4 @@
-"""The rows of a release and its fallback lists."""
+"""The rows of a release."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from serving import ASOF, ITEMS, MADE, USERS, WEEK, release
+from serving import ASOF, ITEMS, MADE, USERS, WEEK, of, release
 
 from narrows.asof import Asof
 from narrows.pipeline import Pipeline
@@ -21,109 +20,7 @@ from narrows.stage import Output, Previous, Recent, Table
 from narrows.store.write import write_table
 from stages import PIPELINE
 from stages.recommendations import Recommendations, lists
-from stages.recommendations.fallback import contexts_of_use, fallback_lists, lifts, orders_that_suit, parts_of
-
-
-def of(table: pa.Table, segment: str) -> list[str]:
-    return [row["item_id"] for row in table.to_pylist() if row["segment"] == segment]
-
-
-def test_fallback_is_popularity_overall_and_by_segment():
-    made = fallback_lists(ITEMS, USERS, ITEMS["item_id"].combine_chunks(), "1x", "home", 3)
-    assert of(made, "all") == ["i3", "i2", "i4"]  # 7 days, then 28
-    assert of(made, "young") == ["i0", "i5", "i1"]  # the segment's 28 days, then 112
-    assert of(made, "old") == ["i3", "i0"]
-    assert made["score"].to_pylist() == pytest.approx([3 / 3, 3 / 3, 2 / 3, 1, 1, 2, 2, 0])  # old, then young
-    assert made["rank"].to_pylist() == [1, 2, 3, 1, 2, 1, 2, 3]
-
-
-def test_fallback_offers_only_what_the_policy_lets_pass():
-    reasons = pa.table(
-        {"item_id": ["i3", "i3", "i0", "i1"], "reason": ["policy:block", "policy:block", "popular", "x"]}
-    )
-    made = fallback_lists(ITEMS, USERS, lists.offered([reasons]), "1x", "home", 3)
-    assert of(made, "all") == ["i1", "i0"]
-    assert lists.blocked([reasons]) == {"i3"}
-
-
-def test_fallback_without_segments():
-    plain = ITEMS.select(["item_id", "users_1x", "users_4x"])
-    made = fallback_lists(plain, USERS.select(["user_id"]), ITEMS["item_id"].combine_chunks(), "1x", "home", 2)
-    assert made.select(["segment", "item_id"]).to_pylist() == [
-        {"segment": "all", "item_id": "i3"},
-        {"segment": "all", "item_id": "i2"},
-    ]
-
-
-def in_contexts(first: list[int], second: list[int], share: list[float] | None = None) -> pa.Table:
-    """Items with users in the contexts ``app`` and ``web``, and the forecast."""
-    size = len(first)
-    columns: dict[str, Any] = {
-        "item_id": [f"i{k}" for k in range(size)],
-        "users_1x": [a + b for a, b in zip(first, second, strict=True)],
-        "context_name": [["app", "web"]] * size,
-        "context_users_1x": [list(pair) for pair in zip(first, second, strict=True)],
-    }
-    if share is not None:
-        columns["expected_demand"] = pa.array(share, pa.float32())
-    return pa.table(columns)
-
-
-def test_a_lift_is_how_much_more_an_item_is_wanted_in_a_context_damped():
-    items = in_contexts([90, 10], [10, 90])
-    lift = lifts(items, pa.array(["app", "web"]))
-    np.testing.assert_allclose(lift, [[115 / 150 * 2, 35 / 150 * 2], [35 / 150 * 2, 115 / 150 * 2]])
-
-
-def test_the_lift_of_a_context_of_two_parts_is_the_product_of_theirs():
-    names = ["app|north", "app|south", "web|north", "web|south"]
-    items = pa.table({
-        "item_id": ["i0", "i1"], "context_name": [names, names],
-        "context_users_1x": [[400, 100, 100, 0], [100, 100, 100, 300]],
-    })  # fmt: skip
-    device, region = (in_contexts(*users) for users in (([500, 200], [100, 400]), ([500, 200], [100, 400])))
-    one, other = (lifts(each, pa.array(["app", "web"])) for each in (device, region))
-    both = lifts(items, pa.array(names))
-    np.testing.assert_allclose(both, [one[0] * other[0], one[0] * other[1], one[1] * other[0], one[1] * other[1]])
-
-
-def test_items_without_contexts_have_no_lists_by_context():
-    items = in_contexts([1, 2], [3, 4]).set_column(2, "context_name", pa.array([[], []], pa.list_(pa.string())))
-    items = items.set_column(3, "context_users_1x", pa.array([[], []], pa.list_(pa.int64())))
-    assert contexts_of_use(items, items, "1x", 50) == []
-    assert lifts(items, pa.array([], pa.string())).shape == (0, 2)
-
-
-def test_a_separator_that_not_all_contexts_have_is_none():
-    assert [part.to_pylist() for part in parts_of(pa.array(["a|b", "c"]))] == [["a|b", "c"]]
-    assert [part.to_pylist() for part in parts_of(pa.array(["a|b", "c|d"]))] == [["a", "c"], ["b", "d"]]
-    assert [part.to_pylist() for part in parts_of(pa.array([], pa.string()))] == [[]]
-
-
-def test_contexts_have_lists_of_their_own_where_these_were_worth_more_a_horizon_ago():
-    before = in_contexts([900] * 20 + [10] * 20, [10] * 20 + [899] * 20)
-    assert contexts_of_use(before, before, "1x", 50) == ["app", "web"]  # what was wanted in each then is wanted again
-    assert contexts_of_use(before, before, "1x", 1) == []  # the larger one's list is everyone's
-    assert contexts_of_use(before, before, "1x", 0) == []
-    assert contexts_of_use(None, before, "1x", 50) == []
-    turned = in_contexts([10] * 20 + [900] * 20, [899] * 20 + [10] * 20)  # and here the other way round
-    assert contexts_of_use(before, turned, "1x", 50) == []
-    plain = before.drop_columns(["context_name", "context_users_1x"])
-    assert contexts_of_use(plain, plain, "1x", 50) == []
-
-
-def test_the_fallback_goes_by_the_forecast_where_that_was_worth_more_a_horizon_ago():
-    share = [0.0] * 20 + [0.05] * 20
-    before = in_contexts([9] * 20 + [1] * 20, [0] * 40, share)
-    now = in_contexts([1] * 20 + [9] * 20, [0] * 40, share)
-    assert orders_that_suit(before, now) == ("1x", "expected")
-    assert orders_that_suit(before, before) == ("1x", "1x")
-    assert orders_that_suit(None, now) == ("1x", "1x")
-    everything, nobody = now["item_id"].combine_chunks(), pa.table({"user_id": ["u"]})
-    made = fallback_lists(now, nobody, everything, "1x", "home", 2, "expected", ["web"])
-    assert of(made, "all") == ["i20", "i21"]
-    assert made["score"].to_pylist()[:2] == pytest.approx([0.05, 0.05])
-    assert len(of(made, "context=web")) == 2
+from stages.recommendations.fallback import fallback_lists
 
 
 def test_a_list_expires_after_its_horizon_and_the_grace():

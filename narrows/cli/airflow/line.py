@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import tomllib
 from datetime import timedelta
-from inspect import getdoc
+from inspect import cleandoc, getdoc
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk import Param, task
 
 from narrows.asof import DAY
+from narrows.cli.airflow import alerts
 from narrows.cli.airflow.tasks import run_room
 from narrows.cli.invocation import FILE
 from narrows.config.sections import length_of
@@ -35,6 +36,18 @@ def rooms(asof: str) -> None:
         tasks[room.name] = run(room.name, asof, "{{ run_id }}", "{{ params.force }}", handed)
         for name in sorted(pipeline.waits_for(room.name)):
             tasks[name] >> tasks[room.name]
+
+
+def common(page: str) -> dict[str, Any]:
+    """What the DAGs have alike; ``page`` is the module's docstring."""
+    return {
+        "catchup": False,
+        "max_active_runs": 1,
+        "max_active_tasks": 1,  # of a run: a room holds the store and, on one machine, every core
+        "on_failure_callback": alerts.on_failure(),
+        "deadline": alerts.deadlines() or None,
+        "doc_md": cleandoc(page),
+    }
 
 
 def params(empty: str) -> dict[str, Param]:
