@@ -155,7 +155,7 @@ def test_wrong_lists_are_noticed(shop, change, measure, stops):
 
 
 def test_sound_profiles_are_not_warned_of(shop):
-    shop.tables["items"] = shop.tables["item_profiles"]
+    shop.tables["items"] = listed(shop, profiles(TODAY)["item_id"], [None] * profiles(TODAY).num_rows)
     for asof in weeks(5)[:-1]:
         shop.publish("item_profiles", profiles(asof), asof)
     found = shop.audit("item_profiles", profiles(TODAY))
@@ -172,7 +172,7 @@ def test_sound_profiles_are_not_warned_of(shop):
     ],
 )
 def test_wrong_features_are_noticed(shop, column, change, measure):
-    shop.tables["items"] = shop.tables["item_profiles"]
+    shop.tables["items"] = listed(shop, profiles(TODAY)["item_id"], [None] * profiles(TODAY).num_rows)
     for asof in weeks(5)[:-1]:
         shop.publish("item_profiles", profiles(asof), asof)
     rows = profiles(TODAY)
@@ -182,11 +182,24 @@ def test_wrong_features_are_noticed(shop, column, change, measure):
 
 
 def test_items_that_vanish_are_noticed(shop):
-    shop.tables["items"] = shop.write("listed", TODAY, pa.table({"item_id": ["i0", "gone"]}))
+    shop.tables["items"] = listed(shop, ["i0", "gone"], [None, None])
     shop.publish("item_profiles", profiles(TODAY - WEEK), TODAY - WEEK)
     found = shop.audit("item_profiles", profiles(TODAY).slice(0, 500))
-    assert "coverage(item_id, items)" in found.alarms[0]
+    assert "coverage(item_id, items, available_at)" in found.alarms[0]
     assert any("growth()" in line for line in found.warnings)
+
+
+def listed(shop, ids, available):
+    """The table of items as the room reads it."""
+    instants = pa.array(available, pa.timestamp("us", "UTC"))
+    return shop.write("listed", TODAY, pa.table({"item_id": ids, "available_at": instants}))
+
+
+@pytest.mark.parametrize(("before", "stops"), [(timedelta(0), False), (timedelta(seconds=1), True)])
+def test_only_items_that_are_available_by_the_as_of_must_be_there(shop, before, stops):
+    shop.tables["items"] = listed(shop, ["i0", "unborn"], [None, TODAY.end - before])
+    shop.publish("item_profiles", profiles(TODAY - WEEK), TODAY - WEEK)
+    assert shop.audit("item_profiles", profiles(TODAY)).success != stops
 
 
 def test_what_was_found_is_on_the_page_and_in_the_lines(shop):

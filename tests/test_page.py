@@ -58,6 +58,14 @@ def test_what_a_contract_warns_of_has_a_part():
     assert "Warnings of the contracts" not in page.html(made())
 
 
+def test_what_users_outside_the_flow_sample_cost_has_a_table():
+    rank = {"room": "rank", "users": 1000, "rows": 200_000, "cpu_seconds": 0.5, "ms_a_user": 0.5, "us_a_row": 2.5}
+    text = page.html(made(fused=[rank]))
+    assert "The 1,000 users outside the flow sample" in text
+    assert "2.50" in text
+    assert "outside the flow sample" not in page.html(made())
+
+
 def test_a_page_has_every_part_and_can_be_read_aloud():
     text = page.html(made())
     tree = check(text)

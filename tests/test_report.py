@@ -161,6 +161,26 @@ def test_the_work_for_earlier_windows_is_shown_apart():
     assert "earlier windows" not in report.text(summary(evaluation(), {"rank": costs["rank"]}, asof="x"))
 
 
+PASS = {
+    "users": 1000,
+    "received": 9,
+    "kept": 9,
+    "rows.recall": 400_000,
+    "cpu.recall": 0.5,
+    "rows.rank": 0,
+    "cpu.rank": 0.25,
+}
+
+
+def test_what_users_outside_the_flow_sample_cost_is_told_by_room():
+    facts = summary(evaluation(), COSTS, **GIVEN, fused=PASS)
+    recall, rank = facts["fused"]
+    assert (recall["ms_a_user"], recall["us_a_row"], rank["us_a_row"]) == (0.5, 1.25, None)
+    assert "1,000 users in memory: 0.75 CPU ms a user: recall 0.50, rank 0.25" in report.text(facts)
+    nobody = dict.fromkeys(PASS, 0)
+    assert "in memory" not in report.text(summary(evaluation(), COSTS, **GIVEN, fused=nobody))
+
+
 def test_whether_the_lists_are_served_is_in_the_text_and_in_the_json():
     live = {"release_id": "r1", "live": True, "kept_because": ""}
     kept = {"release_id": "r1", "live": False, "kept_because": "release r2 as of 2018-01-01 is newer"}

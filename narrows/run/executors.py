@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import SparkSession
 
-COUNTS = "users bigint, received bigint, kept bigint"
 KILLED = ("Python worker exited unexpectedly", "ExecutorLostFailure")
 """What Spark says of a process that the system ended, which it does when memory runs out."""
 
@@ -50,7 +49,7 @@ class Task:
             for number in batch.column("id").to_pylist():
                 yield pa.RecordBatch.from_pylist([self.narrow(number)])
 
-    def narrow(self, number: int) -> dict[str, int]:
+    def narrow(self, number: int) -> fused.Counts:
         """Narrow one shard; a repeated call writes the same file again."""
         (work, users, who), opened = _opened(self)
         rows = users.rows_between(*self.spans[number], where=who)
@@ -78,11 +77,8 @@ def task_of(work: fused.Pass, users: Table, who: Any, size: int, first: int) -> 
     return Task(shipped, spans(users, size, who), first, str(base))
 
 
-def run(session: SparkSession, work: fused.Pass, users: Table, who: Any, size: int, first: int) -> dict[str, int]:
+def run(session: SparkSession, work: fused.Pass, users: Table, who: Any, size: int, first: int) -> fused.Counts:
     """Narrow shards of ``size`` users of whom the filter ``who`` holds, a task for each; rows and parts are those of ``fused.run``.
-
-    Returns:
-        ``users``, and ``received`` and ``kept`` by the last room.
 
     Raises:
         MemoryError: a process was killed.
@@ -90,12 +86,13 @@ def run(session: SparkSession, work: fused.Pass, users: Table, who: Any, size: i
     from pyspark.errors import PySparkException
 
     task = task_of(work, users, who, size, first)
-    shards = len(task.spans)
+    shards, total = len(task.spans), fused.zero(work)
+    columns = ", ".join(f"`{name}` {'double' if name.startswith('cpu.') else 'bigint'}" for name in total)
     try:
-        counted = session.range(0, shards, 1, shards).mapInArrow(task, COUNTS).collect()  # a row for each shard
+        counted = session.range(0, shards, 1, shards).mapInArrow(task, columns).collect()  # a row for each shard
     except PySparkException as error:
         if any(words in str(error) for words in KILLED):
             raise MemoryError("a process that narrows was killed") from error
         raise
     drop_unfinished(work.folder)
-    return {name: sum(row[name] for row in counted) for name in ("users", "received", "kept")}
+    return {name: sum(row[name] for row in counted) for name in total}

@@ -23,6 +23,8 @@ from narrows.store.write import write_file
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Counts = dict[str, int | float]
+"""Of a pass or a shard: ``users``, rows ``received`` and ``kept`` by the last room; ``rows.ROOM`` received and ``cpu.ROOM`` seconds."""
 FEW_SHARDS = 3
 """Up to so many shards are narrowed in this process: others take seconds to start."""
 
@@ -52,16 +54,13 @@ class Opened:
     """What the rooms made of the catalogue for all shards; see `Shard.once`."""
 
 
-def run(work: Pass, users: Iterator[pa.Table], first: int, processes: int) -> dict[str, int]:
+def run(work: Pass, users: Iterator[pa.Table], first: int, processes: int) -> Counts:
     """Narrow shards of users, the part of the first being number ``first``; the rows do not depend on ``processes``.
-
-    Returns:
-        ``users``, and ``received`` and ``kept`` by the last room.
 
     Raises:
         MemoryError: a process was killed.
     """
-    head, total = [], {"users": 0, "received": 0, "kept": 0}
+    head, total = [], zero(work)
     for shard in users:
         head.append(shard)
         if len(head) > FEW_SHARDS:
@@ -73,7 +72,7 @@ def run(work: Pass, users: Iterator[pa.Table], first: int, processes: int) -> di
         return total
     try:
         with _pool(work, processes) as pool:
-            waiting: deque[Future[dict[str, int]]] = deque()
+            waiting: deque[Future[Counts]] = deque()
             for number, shard in enumerate(_chain(head, users), first):
                 waiting.append(pool.submit(_task, number, shard))
                 while len(waiting) > processes:  # a shard is waiting for each that is narrowed, no more
@@ -91,7 +90,15 @@ def _chain(head: list[pa.Table], rest: Iterator[pa.Table]) -> Iterator[pa.Table]
     yield from rest
 
 
-def _add(total: dict[str, int], one: dict[str, int]) -> None:
+def zero(work: Pass) -> Counts:
+    """The counts of no shard."""
+    rooms = [name for name, _ in work.models]
+    return dict.fromkeys(
+        ["users", "received", "kept", *(f"{what}.{room}" for room in rooms for what in ("rows", "cpu"))], 0
+    )
+
+
+def _add(total: Counts, one: Counts) -> None:
     for name in total:
         total[name] += one[name]
 
@@ -146,16 +153,21 @@ def open_pass(work: Pass) -> Opened:
     return Opened(rooms, work.items.arrow())
 
 
-def _task(number: int, users: pa.Table) -> dict[str, int]:
+def _task(number: int, users: pa.Table) -> Counts:
     work, opened = _STATE[0]
     return narrow(work, opened, number, users)
 
 
-def narrow(work: Pass, opened: Opened, number: int, users: pa.Table) -> dict[str, int]:
-    """Narrow one shard and write its part; see `run` for what is returned."""
+def narrow(work: Pass, opened: Opened, number: int, users: pa.Table) -> Counts:
+    """Narrow one shard and write its part."""
     shard = Shard(users, opened.items, None, work.asof, opened.of_items)
-    last = fuse(opened.rooms, shard)[-1]
+    spent: dict[str, float] = {}
+    done = fuse(opened.rooms, shard, spent)
+    last = done[-1]
     survivors = Narrowed(last.kept, last.removed.slice(0, 0), last.added)
     write_file(flow(survivors, work.requests), work.folder / part_name(number))
-    received = last.kept.num_rows + last.removed.num_rows
-    return {"users": users.num_rows, "received": received, "kept": last.survivors.num_rows}
+    rows = [each.kept.num_rows + each.removed.num_rows for each in done]
+    counts: Counts = {"users": users.num_rows, "received": rows[-1], "kept": last.survivors.num_rows}
+    for (room, _), number_of_rows in zip(opened.rooms, rows, strict=True):
+        counts |= {f"rows.{room.name}": number_of_rows, f"cpu.{room.name}": spent[room.name]}
+    return counts

@@ -103,7 +103,7 @@ def narrow(runner: Runner, room: NarrowingStage, todo: list[Work], model: Any = 
 
 def _others(
     runner: Runner, room: NarrowingStage, tables: dict[str, Table], asof: Asof, requests: Any, folder: Path, first: int
-) -> dict[str, int]:
+) -> fused.Counts:
     """Narrow who is not in the flow sample, here or on Spark's executors; see ``fused.run``."""
     users, settings = tables[room.users], runner.settings
     who, served = ~ds_field(USER).isin(requests[USER]), audience(runner, users)

@@ -105,7 +105,11 @@ def test_the_rooms_before_the_last_keep_the_sample_alone_and_the_last_everybody(
     assert not rows.filter(~pl.col("kept")).is_empty()
     assert set(rows[USER]) == set(whole[USER])
     assert set(frame(sampled_line.table("recommendations"))[USER]) == set(whole[USER])
-    assert sampled_line.table("rerank").notes["fused"]["users"] == len(set(whole[USER]) - chosen)
+    fused = sampled_line.table("rerank").notes["fused"]
+    assert fused["users"] == len(set(whole[USER]) - chosen)
+    assert fused["rows.recall"] >= fused["rows.prerank"] >= fused["rows.rank"]
+    assert fused["rows.rank"] >= fused["rows.rerank"] == fused["received"] > fused["kept"]
+    assert all(fused[f"cpu.{room}"] > 0 for room in sampled_line.runner.pipeline.narrowing)
 
 
 def test_past_windows_sample_who_took_something_and_mostly_the_same_users(sampled_line):

@@ -28,8 +28,13 @@ def unknown(subject: Subject, column: str, table: str) -> Measured:
     return Measured([(said, float(len(strange)))])
 
 
-def coverage(subject: Subject, column: str, table: str, days: str = "") -> Measured:
-    """The share of another table's ids that the draft has; with ``days``, a column of it, of those active in the last horizon."""
+def coverage(subject: Subject, column: str, table: str, since: str = "") -> Measured:
+    """The share of another table's ids that the draft has.
+
+    ``since`` is a column of it: of days, and the ids are those active in the last horizon; of instants, and they are those
+    of before the end of the as-of, or without an instant.
+    """
+    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.dataset as ds
 
@@ -37,14 +42,20 @@ def coverage(subject: Subject, column: str, table: str, days: str = "") -> Measu
     if other is None:
         return Measured()
     subject.columns(column)
-    if days and days not in other.columns:
-        raise LookupError(f"{table} has no column {days!r}")
-    active = ds.field(days) <= subject.around.horizon / DAY if days else None
-    wanted = subject.distinct(column, other, active)
+    who, rows = f"ids of {table}", None
+    if since:
+        if since not in other.columns:
+            raise LookupError(f"{table} has no column {since!r}")
+        kind = other.dataset().schema.field(since).type
+        if pa.types.is_timestamp(kind):
+            end = pa.scalar(subject.around.asof.end, pa.timestamp("us", "UTC")).cast(kind)
+            who, rows = f"{who} known at the as-of", ds.field(since).is_null() | (ds.field(since) < end)
+        else:
+            who, rows = f"{who} active in the last horizon", ds.field(since) <= subject.around.horizon / DAY
+    wanted = subject.distinct(column, other, rows)
     if not len(wanted):
         return Measured()
     there = pc.sum(pc.is_in(wanted, value_set=subject.distinct(column))).as_py()
-    who = f"ids of {table} active in the last horizon" if days else f"ids of {table}"
     return Measured([(f"{there:,} of {len(wanted):,} {who} are there", there / len(wanted))], there / len(wanted))
 
 

@@ -79,11 +79,12 @@ def facts_of(settings: Settings, asof: Asof) -> dict[str, Any]:
     judged, horizon = tables["evaluation"], settings.source.horizon_length
     due = asof + horizon
     notes = {room: table.meta["notes"] for room, table in tables.items() if table}
+    narrowing = [name for name, room in settings.rooms.items() if isinstance(room, NarrowingStage)]
     events = [table for day in (asof, due) if (table := store.current("events", day))]
     return summary(
         judged.arrow().to_pylist() if judged else [],
         {room: cost_of(table) | past_cost(store, table) for room, table in tables.items() if table},
-        rooms=list(settings.rooms), narrowing=[name for name, room in settings.rooms.items() if isinstance(room, NarrowingStage)],
+        rooms=list(settings.rooms), narrowing=narrowing, fused=notes.get(narrowing[-1], {}).get("fused"),
         k=max(settings.rooms["evaluation"].cutoffs),  # type: ignore[attr-defined]
         asof=str(asof), source=settings.source.name, horizon=in_words(horizon), due=str(due),
         known_until=max((table.meta["notes"].get("ends", "") for table in events), default=""),

@@ -145,6 +145,7 @@ def _tail(facts: Row) -> list[str]:
             quality = " · ".join(f"{name}@{each['k']} {interval(each[name])}" for name in ("recall", "ndcg"))
             rows.append(("" if at else "judged", f"as of {each['asof']}: {quality}{lead}"))
     rows += [("cost", line) for line in _past(facts["stages"])]
+    rows += [("one pass", line) for line in _fused(facts.get("fused", ()))]
     if facts["calibration_error"] is not None:
         calibration = f"probabilities are off by {facts['calibration_error']:.4f} on average (ECE)"
         if facts["log_loss"] is not None:
@@ -165,6 +166,15 @@ def _tail(facts: Row) -> list[str]:
         parts = textwrap.wrap(content, WIDTH - LABEL, drop_whitespace=False) or [""]
         lines += [f"{name if not at else '':<{LABEL}}{part}" for at, part in enumerate(parts)]
     return lines
+
+
+def _fused(rooms: Sequence[Row]) -> list[str]:
+    """What the users outside the flow sample cost in each room; no line where there are none."""
+    if not any(each["users"] for each in rooms):
+        return []
+    spent = sum(each["ms_a_user"] for each in rooms)
+    parts = [f"{each['room']} {each['ms_a_user']:.2f}" for each in rooms]
+    return [f"{rooms[0]['users']:,} users in memory: {spent:.2f} CPU ms a user: {', '.join(parts)}"]
 
 
 def _past(stages: Sequence[Row]) -> list[str]:

@@ -43,6 +43,7 @@ def summary(
     serving: Mapping[str, Any] | None = None,
     kinds: Mapping[str, int] | None = None,
     quarantine: Mapping[str, int] | None = None,
+    fused: Mapping[str, float] | None = None,
     stood_back: Sequence[Row] = (),
     contract_warnings: Sequence[str] = (),
     fallbacks: Mapping[str, int] | None = None,
@@ -65,6 +66,7 @@ def summary(
         serving: of ``reading.state``, and ``release_id``.
         kinds: events known at the as-of, by kind.
         quarantine: bad source rows by reason.
+        fused: of the pass over the users outside the flow sample: ``users``, and ``rows.ROOM`` and ``cpu.ROOM`` seconds.
         stood_back: the rooms whose model gave way to a simple order: ``room``, ``order``, and the NDCG of both.
         contract_warnings: what contracts warn of, a line each, with the table first.
         fallbacks: what a person should know was replaced, e.g. ``users without candidates``, by count.
@@ -105,11 +107,24 @@ def summary(
     return facts | {
         "kinds": dict(kinds or {}),
         "quarantine": dict(quarantine or {}),
+        "fused": _fused(fused or {}),
         "stood_back": [dict(each) for each in stood_back],
         "contract_warnings": list(contract_warnings),
         "fallbacks": dict(fallbacks or {}),
         "next": list(next_steps),
     }
+
+
+def _fused(counts: Mapping[str, float]) -> list[dict[str, Any]]:
+    """By room: rows received, CPU seconds, milliseconds a user and microseconds a row."""
+    found = []
+    for name, cpu in counts.items():
+        if name.startswith("cpu."):
+            room, users = name.removeprefix("cpu."), int(counts["users"])
+            rows = int(counts[f"rows.{room}"])
+            each = {"ms_a_user": 1e3 * cpu / users if users else None, "us_a_row": 1e6 * cpu / rows if rows else None}
+            found.append({"room": room, "users": users, "rows": rows, "cpu_seconds": cpu, **each})
+    return found
 
 
 def to_json(facts: Row) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -50,7 +51,21 @@ def cost(record: Row) -> Markup:
     ]  # fmt: skip
     numbers = table("Cost by stage", header, rows, numbers=(1, 2, 3, 4, 5))
     drawing = figure("cost-drawing", "Cost by stage", what, TOP + STEP * len(stages) + 4, parts, numbers)
-    return section("cost", "What it cost", drawing)
+    return section("cost", "What it cost", drawing, *_fused(record["facts"].get("fused", ())))
+
+
+def _fused(rooms: Sequence[Row]) -> list[Markup]:
+    """A table of the users outside the flow sample, where there are any."""
+    if not any(each["users"] for each in rooms):
+        return []
+    rows = [
+        (each["room"], count(each["rows"]), seconds(each["cpu_seconds"]), f"{each['ms_a_user']:.2f}",
+         "" if each["us_a_row"] is None else f"{each['us_a_row']:.2f}")
+        for each in rooms
+    ]  # fmt: skip
+    title = f"The {rooms[0]['users']:,} users outside the flow sample, through all rooms in memory"
+    header = ["stage", "candidates", "CPU seconds", "CPU ms a user", "CPU \u00b5s a candidate"]
+    return [table(title, header, rows, numbers=(1, 2, 3, 4))]
 
 
 def cached_rooms(record: Row) -> set[str]:
