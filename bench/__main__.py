@@ -6,7 +6,6 @@ Reads the store that `make run` filled. Prints Markdown: the text of docs/benchm
 from __future__ import annotations
 
 import argparse
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from bench import machine
 from bench.plain import PlainDIN
+from narrows.asof import Asof
 from narrows.run.narrowing import shards
 from narrows.run.runner import Runner
 from narrows.settings import load_settings
@@ -25,7 +25,7 @@ RUNS = 7
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--asof", type=date.fromisoformat, default=date(2017, 11, 30), help="a day that was run")
+    parser.add_argument("--asof", type=Asof.parse, default=Asof.parse("2017-11-30"), help="a day that was run")
     parser.add_argument("--file", type=Path, help="the settings file (default: narrows.toml here, if there is one)")
     args = parser.parse_args()
     runner = Runner(load_settings(args.file))
@@ -47,14 +47,14 @@ def main() -> None:
     spent(runner, args.asof)
 
 
-def shard_of(runner: Runner, name: str, asof: date) -> tuple[Any, Any, Any]:
+def shard_of(runner: Runner, name: str, asof: Asof) -> tuple[Any, Any, Any]:
     """A narrowing room, its model and its first shard."""
     room = runner.room(name)
     tables, size = runner.shard_tables(room, asof), runner.settings.shard_users
     return room, runner.model(name, asof)[0], next(shards(runner.pipeline, room, tables, asof, size))
 
 
-def prerank(runner: Runner, asof: date, bytes_: float) -> None:
+def prerank(runner: Runner, asof: Asof, bytes_: float) -> None:
     """Pre-rank end to end, beside all trees for all candidates, on features that are already there."""
     from features.lookup import Pairs
     from features.pair import matrix
@@ -77,7 +77,7 @@ def prerank(runner: Runner, asof: date, bytes_: float) -> None:
     )
 
 
-def rank(runner: Runner, asof: date, flops: float) -> None:
+def rank(runner: Runner, asof: Asof, flops: float) -> None:
     """The ranker end to end, and its network beside the same attention written the plain way."""
     import torch
 
@@ -123,7 +123,7 @@ def operations(work: Any) -> float:
     return float(counter.get_total_flops())
 
 
-def index(runner: Runner, asof: date) -> None:
+def index(runner: Runner, asof: Asof) -> None:
     """The FAISS index beside a plain matrix product and a sort."""
     model = runner.model("recall", asof)[0]
     exact = model.proposers["two_tower"].index
@@ -145,7 +145,7 @@ def line(what: str, value: str, beside: str, ratio: float | None) -> None:
     print(f"| {what} | {value} | {beside} | {'' if ratio is None else f'{ratio:.2f}'} |")
 
 
-def quality(runner: Runner, asof: date) -> None:
+def quality(runner: Runner, asof: Asof) -> None:
     """The quality of the lists, with intervals, from the evaluation table."""
     table = runner.store.current("evaluation", asof)
     rows = [row for row in table.arrow().to_pylist() if (row["population"], row["k"], row["detail"]) == ("all", 20, "")]  # type: ignore[union-attr]
@@ -158,7 +158,7 @@ def quality(runner: Runner, asof: date) -> None:
     print()
 
 
-def spent(runner: Runner, asof: date) -> None:
+def spent(runner: Runner, asof: Asof) -> None:
     """What each room of the run cost, as measured when it ran."""
     print("| room | fit s | work s | CPU s | peak MB |\n|---|---|---|---|---|")
     for name in runner.settings.rooms:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import reduce
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import Column, DataFrame
@@ -27,14 +25,13 @@ from narrows.columns import (
     USER,
     WEIGHT,
 )
-from narrows.engine.spark import Parts, write_part
+from narrows.engine.spark import Parts
 from narrows.engine.undo import SECOND, UNDONE_AT, kinds_in, positives_in_spark
 from narrows.kinds import EXPOSURE, POSITIVE
 from narrows.stage import Asof, Table
+from stages.examples.featured import featured
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from stages.examples import Examples
 
     Flow = tuple[Table, Table | None, Table | None, Table | None]
@@ -74,6 +71,7 @@ def assemble(
     tasks = 1 + events.rows // TASK_EVENTS
     piece = [F.pmod(F.xxhash64(USER), F.lit(tasks))] if tasks > 1 else []
     rows = sample(labelled, room).repartition(len(flows) * tasks, ASOF, *piece)
+    rows = rows.sortWithinPartitions(ASOF, USER, ITEM)  # users as their profiles stand
     return Parts(rows, featured(profiles, rows.columns, horizon, plugins, folder))
 
 
@@ -156,37 +154,3 @@ def sample(labelled: DataFrame, room: Examples) -> DataFrame:
     drawn = F.pmod(F.xxhash64(USER, ITEM, ASOF), F.lit(STEPS)) < share * STEPS
     weight: Column = F.when(F.col(LABEL) == 1, F.lit(1.0)).otherwise(1.0 / share).cast("float")
     return labelled.withColumn(WEIGHT, weight).where((F.col(LABEL) == 1) | drawn)
-
-
-def featured(
-    profiles: dict[Asof, tuple[Table, Table]],
-    given: list[str],
-    horizon: timedelta,
-    plugins: tuple[str, ...],
-    plugin_folder: str,
-) -> Callable[[Iterator[pa.RecordBatch], Path], None]:
-    """The task that gives rows every pair feature, computed from the profiles of their own request time."""
-
-    def work(batches: Iterator[pa.RecordBatch], folder: Path) -> None:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        from features.lookup import Pairs
-        from features.pair import FEATURES
-        from narrows.run.plugins import import_all
-
-        import_all(plugins, plugin_folder)  # a worker is a process of its own
-        received = list(batches)
-        rows = pa.Table.from_batches(received) if received else pa.table({ASOF: pa.nulls(0, pa.string())})
-        for asof in profiles:
-            mine = rows.filter(pc.equal(rows[ASOF], pa.scalar(str(asof))))
-            if mine.num_rows:
-                mine = mine.sort_by([(USER, "ascending"), (ITEM, "ascending")])  # as the profiles stand
-                users = profiles[asof][0].arrow(where=pc.field(USER).isin(mine[USER].unique()))
-                items = profiles[asof][1].arrow()
-                pairs = Pairs(users, items, mine)
-                for name in (name for name in FEATURES if name not in given):
-                    mine = mine.append_column(name, pa.array(FEATURES[name](pairs), pa.float32()))
-                write_part(mine, folder / f"{ASOF}={asof + horizon}")
-
-    return work
