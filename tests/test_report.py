@@ -161,24 +161,22 @@ def test_the_work_for_earlier_windows_is_shown_apart():
     assert "earlier windows" not in report.text(summary(evaluation(), {"rank": costs["rank"]}, asof="x"))
 
 
-PASS = {
-    "users": 1000,
-    "received": 9,
-    "kept": 9,
-    "rows.recall": 400_000,
-    "cpu.recall": 0.5,
-    "rows.rank": 0,
-    "cpu.rank": 0.25,
-}
-
-
 def test_what_users_outside_the_flow_sample_cost_is_told_by_room():
-    facts = summary(evaluation(), COSTS, **GIVEN, fused=PASS)
-    recall, rank = facts["fused"]
-    assert (recall["ms_a_user"], recall["us_a_row"], rank["us_a_row"]) == (0.5, 1.25, None)
-    assert "1,000 users in memory: 0.75 CPU ms a user: recall 0.50, rank 0.25" in report.text(facts)
-    nobody = dict.fromkeys(PASS, 0)
-    assert "in memory" not in report.text(summary(evaluation(), COSTS, **GIVEN, fused=nobody))
+    rooms = summary(evaluation(), COSTS, **GIVEN)["narrowing"]
+    counts = {"users": 1000, "received": 9, "kept": 9}
+    counts |= {f"cpu.{room}": 0.25 for room in rooms} | {f"rows.{room}": 0 for room in rooms}
+    counts |= {"cpu.recall": 0.5, "rows.recall": 400_000}
+    facts = summary(evaluation(), COSTS, **GIVEN, fused=dict(sorted(counts.items())))
+    assert [each["room"] for each in facts["fused"]] == rooms
+    by_room = {each["room"]: each for each in facts["fused"]}
+    assert (by_room["recall"]["ms_a_user"], by_room["recall"]["us_a_row"], by_room["rank"]["us_a_row"]) == (
+        0.5,
+        1.25,
+        None,
+    )
+    assert "1,000 users in memory: " in report.text(facts)
+    assert "recall 0.50" in report.text(facts)
+    assert "in memory" not in report.text(summary(evaluation(), COSTS, **GIVEN, fused=dict.fromkeys(counts, 0)))
 
 
 def test_whether_the_lists_are_served_is_in_the_text_and_in_the_json():

@@ -170,7 +170,7 @@ def _tail(facts: Row) -> list[str]:
 
 def _fused(rooms: Sequence[Row]) -> list[str]:
     """What the users outside the flow sample cost in each room; no line where there are none."""
-    if not any(each["users"] for each in rooms):
+    if not rooms:
         return []
     spent = sum(each["ms_a_user"] for each in rooms)
     parts = [f"{each['room']} {each['ms_a_user']:.2f}" for each in rooms]

@@ -56,7 +56,7 @@ def cost(record: Row) -> Markup:
 
 def _fused(rooms: Sequence[Row]) -> list[Markup]:
     """A table of the users outside the flow sample, where there are any."""
-    if not any(each["users"] for each in rooms):
+    if not rooms:
         return []
     rows = [
         (each["room"], count(each["rows"]), seconds(each["cpu_seconds"]), f"{each['ms_a_user']:.2f}",
