@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,10 +11,12 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from narrows.codesign.channels import ChannelError, each_in_turn, limits
 from narrows.codesign.cost import Prices
 from narrows.codesign.design import Design
 from narrows.codesign.designs import TREES, canonical, designs, named
 from narrows.codesign.errors import CodesignError
+from narrows.codesign.log import FlowLogError, channels_of
 from narrows.config.refusal import Refusal, validated
 
 READY = Path(__file__).with_name("experiments")
@@ -131,6 +133,8 @@ class Planned:
     designs: tuple[Design, ...]
     names: tuple[str, ...]
     """Of the designs, in which they differ."""
+    matched: bool = False
+    """Whether designs of equal cost have their sizes; see `narrows.codesign.matching`."""
 
 
 def read(file: Path, log: Path | None = None) -> Planned:
@@ -153,11 +157,16 @@ def read(file: Path, log: Path | None = None) -> Planned:
             values["data"] = {"log": str(log.absolute())}
             values["name"] = f"{values.get('name', '')}-{_word(log.absolute().name)}"
         experiment = validated(Experiment, values)
-        chosen = _designs(experiment)
-        _check_data(experiment.data, path)
+        chosen = _designs(experiment, _channels(experiment.data, path))
     except Refusal as refusal:
         raise ExperimentError(f"{path}: {refusal}") from refusal
     return Planned(experiment, path, tuple(chosen), tuple(named(chosen)))
+
+
+def reference(chosen: Sequence[Design]) -> int | None:
+    """The first design that is a cascade of networks, whose cost designs of equal cost have; None where there is none."""
+    cascades = (at for at, design in enumerate(chosen) if len(design.stages) > 1 and design.prerank != TREES)
+    return next(cascades, None)
 
 
 def found(file: Path) -> Path:
@@ -180,8 +189,12 @@ def _word(name: str) -> str:
     return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name.lower())
 
 
-def _designs(experiment: Experiment) -> list[Design]:
+def _designs(experiment: Experiment, channels: tuple[str, ...] | None) -> list[Design]:
     """The designs, each once; every setting is checked.
+
+    Args:
+        experiment: what the file says.
+        channels: those of its log; None = not known before it is made.
 
     Raises:
         Refusal: a setting is wrong.
@@ -191,12 +204,18 @@ def _designs(experiment: Experiment) -> list[Design]:
     listed = designs(experiment.design, {}, experiment.designs)
     for number, settings in enumerate((*crossed, *listed)):
         try:
-            made = validated(Design, settings)
-        except Refusal as refusal:
+            for one in each_in_turn(settings, channels or ()):
+                made = validated(Design, one)
+                if channels is not None:
+                    limits(channels, made.channels)
+                chosen.setdefault(canonical(made))
+        except (Refusal, ChannelError) as error:
+            refusal = error if isinstance(error, Refusal) else Refusal(("channels",), f": {error}")
             place = _place(experiment, number - len(crossed), refusal.path)
             raise refusal.below(*place) from None
-        chosen.setdefault(canonical(made))
     _check_precisions(chosen)
+    if any(design.cost == "equal" for design in chosen) and reference(list(chosen)) is None:
+        raise Refusal(("designs", "cost"), "= 'equal': no design is a cascade of networks whose cost it could have.")
     return list(chosen)
 
 
@@ -222,13 +241,24 @@ def _check_precisions(chosen: Mapping[Design, None]) -> None:
             )
 
 
-def _check_data(data: Data, path: Path) -> None:
+def _channels(data: Data, path: Path) -> tuple[str, ...] | None:
+    """Check where the log comes from; the recall channels that it knows, None where it is not made yet.
+
+    Raises:
+        Refusal: a setting of the world is wrong, or there is no such log.
+    """
     if data.world is not None:
         from narrows.codesign.worldlog import FlowWorld
 
         try:
-            validated(FlowWorld, data.world)
+            return tuple(validated(FlowWorld, data.world).channels)
         except Refusal as refusal:
             raise refusal.below("data", "world") from None
-    if data.log is not None and not (path.parent / data.log).is_dir():
+    if data.log is None:
+        return None
+    if not (path.parent / data.log).is_dir():
         raise Refusal(("data", "log"), f"= {data.log!r}: there is no such folder beside {path.name}.")
+    try:
+        return channels_of(path.parent / data.log)
+    except FlowLogError as error:
+        raise Refusal(("data", "log"), f": {error}.") from None
