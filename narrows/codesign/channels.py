@@ -34,9 +34,14 @@ def limits(channels: Sequence[str], quotas: Quotas) -> dict[str, int | None]:
     given = dict(quotas)
     others = given.pop(OTHERS, None)
     if unknown := [name for name in given if name not in channels]:
-        there = f"there are {', '.join(channels)}." if channels else "it does not say which channel gave a candidate."
-        raise ChannelError(f"the log has no channel {unknown[0]!r}: {there}")
+        raise ChannelError(unknown_channel(unknown[0], channels))
     return {name: given.get(name, others) for name in channels}
+
+
+def unknown_channel(name: str, channels: Sequence[str]) -> str:
+    """What is said of a channel that a log has not."""
+    there = f"there are {', '.join(channels)}." if channels else "it does not say which channel gave a candidate."
+    return f"the log has no channel {name!r}: {there}"
 
 
 def offered(log: FlowLog, quotas: Quotas) -> Array | None:

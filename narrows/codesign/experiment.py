@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,12 +10,11 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from narrows.codesign.channels import ChannelError, each_in_turn, limits
 from narrows.codesign.cost import Prices
 from narrows.codesign.design import Design
-from narrows.codesign.designs import TREES, canonical, designs, named
+from narrows.codesign.designs import named
 from narrows.codesign.errors import CodesignError
-from narrows.codesign.log import FlowLogError, channels_of
+from narrows.codesign.planning import channels_of_data, designs_of, priced
 from narrows.config.refusal import Refusal, validated
 
 READY = Path(__file__).with_name("experiments")
@@ -142,7 +140,8 @@ def read(file: Path, log: Path | None = None) -> Planned:
 
     Args:
         file: the file, or the name of one that comes with the package, such as ``widths``.
-        log: the folder of another flow log than the file's; the experiment is then named after it too.
+        log: the folder of another flow log than the file's; the experiment is then named after it too, and prices of recall
+            channels that it has not are left out.
 
     Raises:
         ExperimentError: it is no experiment; one line says where and why.
@@ -157,16 +156,12 @@ def read(file: Path, log: Path | None = None) -> Planned:
             values["data"] = {"log": str(log.absolute())}
             values["name"] = f"{values.get('name', '')}-{_word(log.absolute().name)}"
         experiment = validated(Experiment, values)
-        chosen = _designs(experiment, _channels(experiment.data, path))
+        channels = channels_of_data(experiment.data, path)
+        experiment = priced(experiment, channels, log is not None)
+        chosen = designs_of(experiment, channels)
     except Refusal as refusal:
         raise ExperimentError(f"{path}: {refusal}") from refusal
     return Planned(experiment, path, tuple(chosen), tuple(named(chosen)))
-
-
-def reference(chosen: Sequence[Design]) -> int | None:
-    """The first design that is a cascade of networks, whose cost designs of equal cost have; None where there is none."""
-    cascades = (at for at, design in enumerate(chosen) if len(design.stages) > 1 and design.prerank != TREES)
-    return next(cascades, None)
 
 
 def found(file: Path) -> Path:
@@ -187,78 +182,3 @@ def found(file: Path) -> Path:
 def _word(name: str) -> str:
     """A folder's name as a part of an experiment's."""
     return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name.lower())
-
-
-def _designs(experiment: Experiment, channels: tuple[str, ...] | None) -> list[Design]:
-    """The designs, each once; every setting is checked.
-
-    Args:
-        experiment: what the file says.
-        channels: those of its log; None = not known before it is made.
-
-    Raises:
-        Refusal: a setting is wrong.
-    """
-    chosen: dict[Design, None] = {}
-    crossed = designs(experiment.design, experiment.grid, [])
-    listed = designs(experiment.design, {}, experiment.designs)
-    for number, settings in enumerate((*crossed, *listed)):
-        try:
-            for one in each_in_turn(settings, channels or ()):
-                made = validated(Design, one)
-                if channels is not None:
-                    limits(channels, made.channels)
-                chosen.setdefault(canonical(made))
-        except (Refusal, ChannelError) as error:
-            refusal = error if isinstance(error, Refusal) else Refusal(("channels",), f": {error}")
-            place = _place(experiment, number - len(crossed), refusal.path)
-            raise refusal.below(*place) from None
-    _check_precisions(chosen)
-    if any(design.cost == "equal" for design in chosen) and reference(list(chosen)) is None:
-        raise Refusal(("designs", "cost"), "= 'equal': no design is a cascade of networks whose cost it could have.")
-    return list(chosen)
-
-
-def _place(experiment: Experiment, listed: int, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """The table of the file in which a design's wrong setting stands."""
-    key = path[0] if path else ""
-    if listed >= 0 and key in experiment.designs[listed]:
-        return ("designs", listed)
-    return ("grid",) if key in experiment.grid or not experiment.design else ("design",)
-
-
-def _check_precisions(chosen: Mapping[Design, None]) -> None:
-    from narrows.codesign.compress import OF_TREES, PRECISIONS
-
-    for design in chosen:
-        if design.precision not in PRECISIONS:
-            raise Refusal(("grid", "precision"), f"= {design.precision!r}: give one of {', '.join(PRECISIONS)}.")
-        trees = TREES in (getattr(design, stage) for stage in design.stages)
-        if trees and design.precision not in OF_TREES:
-            raise Refusal(
-                ("grid", "precision"),
-                f"= {design.precision!r} is not for trees: give {' or '.join(OF_TREES)} with {TREES}.",
-            )
-
-
-def _channels(data: Data, path: Path) -> tuple[str, ...] | None:
-    """Check where the log comes from; the recall channels that it knows, None where it is not made yet.
-
-    Raises:
-        Refusal: a setting of the world is wrong, or there is no such log.
-    """
-    if data.world is not None:
-        from narrows.codesign.worldlog import FlowWorld
-
-        try:
-            return tuple(validated(FlowWorld, data.world).channels)
-        except Refusal as refusal:
-            raise refusal.below("data", "world") from None
-    if data.log is None:
-        return None
-    if not (path.parent / data.log).is_dir():
-        raise Refusal(("data", "log"), f"= {data.log!r}: there is no such folder beside {path.name}.")
-    try:
-        return channels_of(path.parent / data.log)
-    except FlowLogError as error:
-        raise Refusal(("data", "log"), f": {error}.") from None

@@ -11,7 +11,8 @@ import torch
 from narrows.codesign.cost import operations
 from narrows.codesign.design import LAYERS, STAGES, Design
 from narrows.codesign.errors import CodesignError
-from narrows.codesign.experiment import Planned, reference
+from narrows.codesign.experiment import Planned
+from narrows.codesign.planning import reference
 from narrows.codesign.run import Parts, timed_part
 from narrows.codesign.schemes import network
 from narrows.codesign.source import Prepared

@@ -14,11 +14,12 @@ from narrows.codesign.evaluate import evaluate
 from narrows.codesign.experiment import READY, ExperimentError, read
 from narrows.codesign.log import FlowLog
 from narrows.codesign.run import Parts, judged
+from narrows.codesign.source import prepare
 from narrows.codesign.summary import summarise
 from narrows.codesign.worldlog import FlowWorld, flow_log
 from narrows.world.settings import World
 from tests.codesign.experiments import TEXT, Trainer, written
-from tests.codesign.small_log import small_log
+from tests.codesign.small_log import small_log, with_channels
 
 WORLD = World(users=60, items=300, days=12, sessions_per_day=0.6, subcategories=20, new_items=0.2, list_length=8)
 CHANNELS = {
@@ -31,13 +32,6 @@ QUOTAS = """
 [[designs]]
 channels = { popular = 2 }
 """
-
-
-def with_channels(requests: int = 120, users: int = 20, truth: bool = True) -> FlowLog:
-    """The small log, a candidate of which popular and near may have given."""
-    log = small_log(requests, users, truth)
-    ranks = np.random.default_rng(9).integers(0, 5, (len(log.item), 2)).astype(np.int32)
-    return replace(log, channels=("popular", "near"), channel_rank=ranks)
 
 
 @pytest.fixture(scope="module")
@@ -195,11 +189,29 @@ def test_quotas_that_do_not_fit_the_log_are_refused_before_anything_runs(
     assert not (tmp_path / "var" / "codesign").exists()
 
 
+def test_the_channels_of_a_run_are_checked_when_its_log_is_made(tmp_path):
+    text = TEXT.replace('log = "log"', 'run = "2017-11-30"').replace('scheme = "single"', "channels = { fresh = 1 }")
+    made = read(written(tmp_path, text))
+    with pytest.raises(ExperimentError, match="the log has no channel 'fresh': there are popular, near"):
+        prepare(made, tmp_path / "var", lambda asof: with_channels())
+
+
+def test_a_price_of_a_channel_that_the_log_has_not_is_refused(tmp_path):
+    file = written(tmp_path, TEXT.replace("[tune]", "[prices.channels]\nfresh = 1.0\n[tune]"))
+    with_channels().save(tmp_path / "log")
+    with pytest.raises(
+        ExperimentError, match=r"\[prices\] channels: the log has no channel 'fresh': there are popular, near"
+    ):
+        read(file)
+    assert not read(file, tmp_path / "log").experiment.prices.channels, "of another log those that it has are kept"
+
+
 def test_the_ready_experiment_takes_the_channels_of_the_log(tmp_path):
     with_channels().save(tmp_path / "log")
     made = read(READY / "quotas.toml", tmp_path / "log")
     assert "popular 0" in made.names
     assert "near 10" in made.names
+    assert not made.experiment.prices.channels
     small_log().save(tmp_path / "older")
     with pytest.raises(ExperimentError, match="'each' needs a log that knows its channels"):
         read(READY / "quotas.toml", tmp_path / "older")

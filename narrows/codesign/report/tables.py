@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from narrows.codesign.experiment import reference
+from narrows.codesign.planning import reference
 from narrows.codesign.summary import Row, Summary
 from narrows.codesign.verdict import signed
 from narrows.markup import section, table, tag
