@@ -58,7 +58,21 @@ class Judged:
     """Of an order what each list of the window is worth, such as its NDCG: (lists,)."""
 
 
-def against(windows: Sequence[Judged], score: str) -> tuple[str, float, float]:
+@dataclass(frozen=True)
+class Held:
+    """A score held against the simple orders."""
+
+    order: str
+    """The simple order that is best on all windows."""
+    own: float
+    """The mean worth of the score's lists."""
+    simple: float
+    """The mean worth of the simple orders' lists."""
+    error: float
+    """Standard error of the difference, the lists being paired."""
+
+
+def held(windows: Sequence[Judged], score: str) -> Held:
     """A score held against the simple orders.
 
     On each window stands the simple order that is best on the other ones (on itself, where it is alone): the best of many on
@@ -67,9 +81,6 @@ def against(windows: Sequence[Judged], score: str) -> tuple[str, float, float]:
     Args:
         windows: at least one.
         score: the column of the score, which knew nothing of the labels of these windows.
-
-    Returns:
-        The simple order that is best on all windows; the mean worth of the score's lists and of the simple ones'.
     """
     found = {name: [each.worth(order(name, each.column)) for each in windows] for name in names()}
 
@@ -80,18 +91,31 @@ def against(windows: Sequence[Judged], score: str) -> tuple[str, float, float]:
     stands = [best_on([k for k in everywhere if k != at] or [at]) for at in everywhere]
     simple = np.concatenate([found[name][at] for at, name in enumerate(stands)])
     own = np.concatenate([each.worth(each.column(score)) for each in windows])
-    return best_on(everywhere), float(own.mean()), float(simple.mean())
+    error = float((own - simple).std() / max(len(own), 1) ** 0.5)
+    return Held(best_on(everywhere), float(own.mean()), float(simple.mean()), error)
 
 
 def by_window(
-    rows: pa.Table, score: str, ndcg: Callable[..., Array], which: pa.ChunkedArray | None = None
+    rows: pa.Table, score: str, worth: Callable[..., Array], which: pa.ChunkedArray | None = None
 ) -> tuple[str, float, float]:
-    """`against` over the windows of examples that carry the score; ``("", 0, 0)`` where none has a positive.
+    """`held` over `windows`: the simple order, the worth of the score's lists and of the simple orders'; ``("", 0, 0)`` without
+    windows."""
+    found = windows(rows, score, worth, which)
+    if not found:
+        return "", 0.0, 0.0
+    result = held(found, score)
+    return result.order, result.own, result.simple
+
+
+def windows(
+    rows: pa.Table, score: str, worth: Callable[..., Array], which: pa.ChunkedArray | None = None
+) -> list[Judged]:
+    """The windows of examples that carry the score and have a positive.
 
     Args:
         rows: asof, user_id, label, weight, the score, and the pair features of the simple orders.
         score: the name of the score's column.
-        ndcg: of scores, labels, weights and groups (rows,) what each list is worth.
+        worth: of scores, labels, weights and groups (rows,) what each list is worth.
         which: bool (rows,): those that count; None = all.
     """
     needed = [
@@ -106,14 +130,14 @@ def by_window(
     ]
     known = rows[score].is_valid()
     rows = rows.select(needed).filter(known if which is None else pc.and_(known, which))
-    windows = []
+    found = []
     for asof in sorted(rows["asof"].unique().to_pylist()):
         part = rows.filter(pc.equal(rows["asof"], asof))
         label, weight = column(part, "label"), column(part, "weight")
         if label.any():
             group = codes(part["user_id"], part["user_id"].combine_chunks().unique())
-            windows.append(Judged(partial(column, part), partial(ndcg, label=label, weight=weight, group=group)))
-    return against(windows, score) if windows else ("", 0.0, 0.0)
+            found.append(Judged(partial(column, part), partial(worth, label=label, weight=weight, group=group)))
+    return found
 
 
 def _users(values: Column, step: str) -> Array:

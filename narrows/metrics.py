@@ -90,12 +90,28 @@ def ndcg(score: Array, label: Array, weight: Array, group: Array, n: int = 20) -
     Returns:
         float64 (lists with a positive,), or a single 0 where there is none.
     """
-    order = np.lexsort((-score, group))
-    label, weight, group = label[order], weight[order], group[order]
-    _, start, which = np.unique(group, return_index=True, return_inverse=True)
-    above = np.cumsum(weight) - weight
-    place = 1 + above - above[start][which]
+    label, place, which = _placed(score, label, weight, group)
     dcg = np.bincount(which, label * (place <= n) * discount(place))
     positives = np.bincount(which, label).astype(int)
     judged = positives > 0
     return normalized(dcg[judged], positives[judged], n) if judged.any() else np.zeros(1)
+
+
+def recall(score: Array, label: Array, weight: Array, group: Array, n: int) -> Array:
+    """The share of each list's positives that stand among its first n places, from rows of a weighted sample.
+
+    Args and returns as of `ndcg`.
+    """
+    label, place, which = _placed(score, label, weight, group)
+    positives = np.bincount(which, label)
+    judged = positives > 0
+    return np.bincount(which, label * (place <= n))[judged] / positives[judged] if judged.any() else np.zeros(1)
+
+
+def _placed(score: Array, label: Array, weight: Array, group: Array) -> tuple[Array, Array, Array]:
+    """The rows list by list and best first: their labels, places from 1, and the number of their list."""
+    order = np.lexsort((-score, group))
+    label, weight, group = label[order], weight[order], group[order]
+    _, start, which = np.unique(group, return_index=True, return_inverse=True)
+    above = np.cumsum(weight) - weight
+    return label, 1 + above - above[start][which], which

@@ -13,6 +13,7 @@ from features.lookup import Pairs
 from features.pair import FEATURES
 from narrows.cli.report.published import stood_back
 from narrows.cli.report.screen import verdicts
+from narrows.metrics import recall
 from narrows.stage import Shard
 from stages.prerank import Prerank, learn, trees
 from stages.rank import Rank
@@ -65,8 +66,10 @@ def test_trees_whose_scores_were_noise_stand_back_and_the_room_orders_by_the_sim
     model = learn.fit(ROOM, spoiled)
     assert model.simple.startswith("own_then_popular")  # the label is what was had on five visits
     assert model.worth[model.simple] > model.worth["trees"]
+    assert model.notes["judged_by"] == model.judged_by == "hit_rate"
     model.save(tmp_path)
-    assert trees.PrerankModel.load(tmp_path).simple == model.simple
+    again = trees.PrerankModel.load(tmp_path)
+    assert (again.simple, again.judged_by) == (model.simple, model.judged_by)
     kept = ROOM.narrow(model, bare()).kept
     first = kept.filter(pa.compute.equal(kept["prerank_rank"], 1))
     asked = small_shard()
@@ -81,9 +84,34 @@ def test_trees_whose_scores_were_right_stay(other):
     assert learn.against_simple(ROOM, right)[0] == ""
 
 
+def test_the_share_of_positives_that_are_kept_decides_where_it_can_tell_and_else_their_order(other):
+    label = other["label"].to_numpy()
+    right = with_score(other, label + 0.0)
+    order, worth, metric = learn.against_simple(ROOM, right)
+    assert (order, metric) == ("", "hit_rate")
+    assert worth["trees"] > 0.9
+    all_kept = replace(ROOM, n=1000)
+    assert learn.against_simple(all_kept, right)[::2] == ("", "ndcg")
+    wrong = with_score(other, -label + 0.0)
+    order, worth, metric = learn.against_simple(ROOM, wrong)
+    assert order
+    assert metric == "hit_rate"
+    assert worth["trees"] < worth[order]
+    assert learn.against_simple(all_kept, wrong)[2] == "ndcg"
+
+
+def test_what_is_kept_is_counted_in_places_of_the_whole_list():
+    """A row of weight 3 takes three places."""
+    score, group = np.array([5.0, 4, 3, 2, 9, 8]), np.array([0, 0, 0, 0, 1, 1])
+    label, weight = np.array([0, 1, 0, 1, 0, 0]), np.array([1.0, 1, 3, 1, 1, 1])
+    np.testing.assert_allclose(recall(score, label, weight, group, 5), [0.5])
+    np.testing.assert_allclose(recall(score, label, weight, group, 6), [1.0])
+    np.testing.assert_allclose(recall(score, 0 * label, weight, group, 6), [0.0])
+
+
 def test_a_setting_keeps_the_trees_and_without_scores_nothing_is_decided(spoiled):
-    assert learn.against_simple(replace(ROOM, stand_back=False), spoiled) == ("", {})
-    assert learn.against_simple(ROOM, examples(small_shard(), scored=False)) == ("", {})
+    assert learn.against_simple(replace(ROOM, stand_back=False), spoiled) == ("", {}, "")
+    assert learn.against_simple(ROOM, examples(small_shard(), scored=False)) == ("", {}, "")
 
 
 def test_all_windows_with_scores_decide_together(other):
@@ -104,10 +132,10 @@ def test_a_simple_order_is_chosen_on_another_window_than_the_one_that_judges_it(
         }
         return simple.Judged(columns.__getitem__, lambda order: np.minimum(order, 1.0))
 
-    name, own, plain = simple.against([window("64th"), window("16x")], "score")
-    assert (own, name) == (0.5, "popular_64th")
-    assert plain < 0.01
-    assert simple.against([window("64th")], "score")[2] == 1.0
+    found = simple.held([window("64th"), window("16x")], "score")
+    assert (found.own, found.order) == (0.5, "popular_64th")
+    assert found.simple < 0.01
+    assert simple.held([window("64th")], "score").simple == 1.0
 
 
 def test_rank_orders_by_the_simple_order_where_prerank_was_spoiled_and_stays_calibrated(spoiled, tmp_path):
@@ -136,6 +164,7 @@ def test_the_report_says_which_order_stands_in_and_what_both_were_worth():
     }
     found = stood_back(notes)
     assert [each["room"] for each in found] == ["prerank"]
+    assert found[0]["judged_by"] == "ndcg"
     line = verdicts({"steps": [], "narrowing": ["recall", "prerank", "rank", "rerank"], "stood_back": found})[0]
     assert line == (
         "!! prerank orders by popular_16th: trees was not better on the latest horizons (ndcg 0.0700 against 0.0712)"

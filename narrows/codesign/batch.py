@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -35,6 +35,8 @@ class Batch:
     """float32 [R, n]: 1 / the probability of being sampled."""
     mask: Tensor
     """bool [R, n]: there is a candidate."""
+    request_weight: Tensor | None = None
+    """float32 [R]: 1 / the probability that the sample has the request; None = 1 each."""
 
     def narrowed(self, chosen: Tensor) -> Batch:
         """The chosen candidates alone (bool [R, n]), moved together; n becomes the most that a request has."""
@@ -43,7 +45,7 @@ class Batch:
         place = chosen.int().argsort(dim=1, descending=True, stable=True)[:, :most]
         picked = {name: getattr(self, name).gather(1, place) for name in ("item", "label", "grade", "weight")}
         features = self.features.gather(1, place[..., None].expand(-1, -1, self.features.shape[2]))
-        return Batch(sequence=self.sequence, features=features, mask=chosen.gather(1, place), **picked)
+        return replace(self, features=features, mask=chosen.gather(1, place), **picked)
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ class Inputs:
         return Encoded(
             to(log.bounds), to(self.code(log.sequence)), to(self.code(log.item)), to(self.scale(log.features)),
             to(log.label), to(log.reached.astype(np.int64)), to(log.weight),
+            None if log.request_weight is None else to(log.request_weight.astype(np.float32)),
         )  # fmt: skip
 
 
@@ -126,6 +129,7 @@ class Encoded:
     label: Tensor
     grade: Tensor
     weight: Tensor
+    request_weight: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.sequence)
@@ -137,7 +141,8 @@ class Encoded:
         mask = place < sizes[:, None]
         rows = (first[:, None] + place).clamp_(max=len(self.item) - 1)
         picked = {name: getattr(self, name)[rows] for name in ROWS}
-        return Batch(sequence=self.sequence[requests], mask=mask, **picked)
+        weight = None if self.request_weight is None else self.request_weight[requests]
+        return Batch(sequence=self.sequence[requests], mask=mask, request_weight=weight, **picked)
 
     def batches(self, size: int, generator: torch.Generator | None = None) -> Iterator[Batch]:
         """All requests once, ``size`` at a time: in their order, or in one that the generator draws."""
@@ -147,7 +152,7 @@ class Encoded:
             yield self.batch(some.to(self.bounds.device))
 
 
-ROWS = tuple(field.name for field in fields(Batch) if field.name not in ("sequence", "mask"))
+ROWS = tuple(field.name for field in fields(Batch) if field.name not in ("sequence", "mask", "request_weight"))
 
 
 def _knots(column: Array) -> Array:

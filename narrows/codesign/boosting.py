@@ -16,7 +16,7 @@ from narrows.codesign.losses.cascade import Lcron
 from narrows.codesign.losses.relax import by_neural_sort
 from narrows.codesign.objective import EndToEnd
 from narrows.codesign.train import Neural, Part, padded, scores_of
-from narrows.codesign.trees import Trees, settings, visible
+from narrows.codesign.trees import Trees, settings, visible, worth
 
 if TYPE_CHECKING:
     import lightgbm
@@ -85,7 +85,7 @@ def in_turn(
     weight = part.log.weight if design.weighted else None
     # the end-to-end loss has small hessians; min_data_in_leaf bounds the leaves
     options = settings(design, seed) | {"objective": "binary", "min_sum_hessian_in_leaf": 1e-6}
-    data = lightgbm.Dataset(rows, label, weight=weight, params={"verbose": -1})
+    data = lightgbm.Dataset(rows, label, weight=worth(part.log, weight), params={"verbose": -1})
     # weights are for the labels: gradients of one's own are taken as they are
     booster = lightgbm.Booster(options, data)
     for _ in range(round(design.trees * turns.warm_share)):

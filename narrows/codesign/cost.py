@@ -6,15 +6,19 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import field as dataclass_field
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
-from narrows.codesign.log import ROW_ARRAYS, Array, FlowLog
+from narrows.codesign.log import Array, FlowLog
 
 if TYPE_CHECKING:
+    import torch
+
+    from narrows.codesign.counting import Counted
     from narrows.codesign.train import Part
 
 COUNTED = 16
@@ -38,6 +42,8 @@ class Prices:
     """Price of an hour of one GPU."""
     gb: float = Field(default=0.0, ge=0)
     """Price of a GB of 10^9 bytes of candidates' data sent to a stage: 0 where all stages run on one machine."""
+    channels: dict[str, Annotated[float, Field(ge=0)]] = dataclass_field(default_factory=dict)
+    """CPU seconds that a recall channel takes for a thousand requests in which it is asked, by its name: no log tells."""
 
     def of(self, cpu_seconds: float, gpu_seconds: float = 0.0, sent_bytes: float = 0.0) -> float:
         """The price of some work."""
@@ -131,9 +137,7 @@ def stage_cost(scorer: Any, part: Part, runs: int = RUNS) -> StageCost:
         part: requests as they come to the stage.
         runs: timed repetitions.
     """
-    import torch
-
-    from narrows.codesign.counting import comparisons, counted, parameter_bytes
+    from narrows.codesign.counting import comparisons, parameter_bytes
 
     requests, encoded = len(part.log), part.encoded
     rows = float(part.log.bounds[-1]) / requests
@@ -143,10 +147,7 @@ def stage_cost(scorer: Any, part: Part, runs: int = RUNS) -> StageCost:
         steps = comparisons(booster, getattr(scorer, "trees", None))
         read = rows * (sent / rows + 12 * steps)  # a node's feature, threshold and children
         return StageCost(rows, steps * rows, cpu, gpu, read, sent, len(booster.model_to_string().encode()), 0.0)
-    batch = encoded.batch(torch.arange(min(COUNTED, requests), device=encoded.item.device))
-    cells = batch.mask.numel()
-    found = counted(lambda: scorer.model.eval()(batch))
-    share = rows / cells
+    found, share = _counted(scorer.model, part)
     return StageCost(
         rows,
         found.flops * share,
@@ -157,6 +158,32 @@ def stage_cost(scorer: Any, part: Part, runs: int = RUNS) -> StageCost:
         parameter_bytes(scorer.model),
         found.peak_bytes,
     )
+
+
+def operations(models: Sequence[torch.nn.Module], part: Part, widths: Sequence[int]) -> float:
+    """What `cascade_cost` counts as operations of a request, of networks that need not be trained.
+
+    Args:
+        models: one a stage, in order.
+        part: requests with all their candidates.
+        widths: how many candidates each stage keeps.
+    """
+    total = 0.0
+    for model, width in zip(models, widths, strict=True):
+        found, share = _counted(model, part)
+        total += found.flops * share
+        part = replace(part, log=best_rows(part.log, np.zeros(len(part.log.item)), width))
+    return total
+
+
+def _counted(model: torch.nn.Module, part: Part) -> tuple[Counted, float]:
+    """One forward pass over some requests, and the factor that makes it that of a request of the mean size."""
+    import torch
+
+    from narrows.codesign.counting import counted
+
+    batch = part.encoded.batch(torch.arange(min(COUNTED, len(part.log)), device=part.encoded.item.device))
+    return counted(lambda: model.eval()(batch)), float(part.log.bounds[-1]) / len(part.log) / batch.mask.numel()
 
 
 def cascade_cost(scorers: Sequence[Any], part: Part, widths: Sequence[int], runs: int = RUNS) -> list[StageCost]:
@@ -180,10 +207,7 @@ def best_rows(log: FlowLog, score: Array, width: int) -> FlowLog:
     order = np.lexsort((-score, log.request))
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order)) - np.repeat(log.bounds[:-1], log.sizes)
-    kept = place < width
-    bounds = np.concatenate([[0], np.cumsum(np.bincount(log.request[kept], minlength=len(log)))]).astype(np.int64)
-    rows = {name: getattr(log, name)[kept] for name in ROW_ARRAYS}
-    return replace(log, bounds=bounds, value=None if log.value is None else log.value[kept], **rows)
+    return log.only(place < width)
 
 
 def training_money(seconds: float, prices: Prices, cuda: bool = False, cores: float = 1.0) -> float:

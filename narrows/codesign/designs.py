@@ -7,7 +7,7 @@ from dataclasses import asdict, fields, replace
 from itertools import product
 from typing import Any
 
-from narrows.codesign.design import Design
+from narrows.codesign.design import LAYERS, STAGES, Design
 
 JOINT, SINGLE, TREES = "joint", "single", "lightgbm"
 DEFAULT = Design()
@@ -31,20 +31,12 @@ def designs(
 def canonical(design: Design) -> Design:
     """The same cascade with its idle settings at their defaults, so that a grid trains nothing twice.
 
-    The loss is idle unless the scheme is joint; what belongs to trees where there are none; and all of the first
-    stage's settings but the final width where a single stage serves.
+    The loss is idle unless the scheme is joint; what belongs to trees where there are none; the model and the layers of a
+    stage that does not serve; and all widths but the last where a single stage does.
     """
-    idle: dict[str, Any] = {}
-    first = _first_stage()
-    if design.scheme != JOINT:
-        idle |= {"loss": DEFAULT.loss, "quotas": ()}
-    if getattr(design, first) != TREES or design.scheme == SINGLE:
-        idle |= {name: getattr(DEFAULT, name) for name in OF_TREES}
+    idle: dict[str, Any] = {name: getattr(DEFAULT, name) for name in _idle(design)}
     if design.scheme == SINGLE:
-        last = design.widths[-1]
-        idle |= {first: getattr(DEFAULT, first), "hidden": DEFAULT.hidden, "widths": (last,) * len(design.widths)}
-    elif getattr(design, first) == TREES:
-        idle |= {"hidden": DEFAULT.hidden}
+        idle["widths"] = design.widths[-1:] * len(DEFAULT.widths)
     return replace(design, **idle)
 
 
@@ -60,7 +52,7 @@ def named(chosen: Sequence[Design]) -> list[str]:
     ]
     names = []
     for design in chosen:
-        parts = [_words(design, name) for name in differing if not _idle(design, name)]
+        parts = [_words(design, name) for name in differing if name not in _idle(design)]
         names.append(", ".join(parts) or design.scheme)
     return names
 
@@ -70,26 +62,29 @@ def flat(design: Design) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(design).items()}
 
 
-def _first_stage() -> str:
-    """The setting that names the first stage's model."""
-    return DEFAULT.stages[0]
-
-
-def _idle(design: Design, name: str) -> bool:
-    """Whether a setting says nothing of this design."""
-    first = _first_stage()
-    if name == "loss":
-        return design.scheme != JOINT
-    if name in OF_TREES:
-        return getattr(design, first) != TREES or design.scheme == SINGLE
-    return design.scheme == SINGLE and name in (first, "hidden")
+def _idle(design: Design) -> set[str]:
+    """The settings that say nothing of this design."""
+    served = {stage: getattr(design, stage) for stage in design.stages}
+    idle = set() if design.scheme == JOINT else {"loss", "quotas"}
+    idle |= set() if design.scheme == SINGLE else {"cost"}
+    idle |= set() if TREES in served.values() else set(OF_TREES)
+    for stage in STAGES:
+        if stage not in served:
+            idle |= {stage, LAYERS[stage]}
+        elif served[stage] == TREES:
+            idle.add(LAYERS[stage])
+    return idle
 
 
 def _words(design: Design, name: str) -> str:
     value = getattr(design, name)
     if design.scheme == SINGLE and name == "widths":
         return f"width {value[-1]}"
-    if name in ("scheme", "loss", "precision", *DEFAULT.stages):
+    if name == "channels":
+        return " + ".join(f"{each} {quota}" for each, quota in value) or "all candidates"
+    if name == "cost":
+        return "at equal cost" if value == "equal" else "at its own cost"
+    if name in ("scheme", "loss", "precision", *STAGES):
         return str(value)
     shown = (
         "-".join(map(str, value))

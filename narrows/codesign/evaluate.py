@@ -11,6 +11,11 @@ from narrows.bootstrap import intervals
 from narrows.codesign.log import Array, FlowLog
 from narrows.metrics import discount, normalized
 
+WEIGHT = "request_weight"
+"""What a request counts, beside its metrics."""
+CHANNELS = "channels"
+"""The name of the quotas of channels where they lose something: in ``survival_channels`` and ``regret_channels``."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -19,17 +24,20 @@ class Evaluation:
     metrics: dict[str, float]
     """See `evaluate`."""
     by_request: dict[str, Array]
-    """float64 [requests]: joint_recall and ndcg (NaN where nothing is labelled), value and oracle in a world."""
+    """float64 [requests]: joint_recall and ndcg (NaN where nothing is labelled), value and oracle in a world; where requests
+    have weights, `WEIGHT`."""
     user: Array
     """int64 [requests]"""
 
 
 def evaluate(
-    log: FlowLog, names: Sequence[str], scores: Sequence[Array], widths: Sequence[int], seed: int = 0
-) -> Evaluation:
+    log: FlowLog, names: Sequence[str], scores: Sequence[Array], widths: Sequence[int], seed: int = 0,
+    offered: Array | None = None,
+) -> Evaluation:  # fmt: skip
     """Let a cascade narrow the candidates of every request, and judge what it keeps and how it orders it.
 
-    Ties are broken at random. A metric is the mean over requests, for recall and NDCG over those with a label:
+    Ties are broken at random. A metric is the mean over requests by their weights, for recall and NDCG over those with a
+    label:
 
     - ``joint_recall``: share of the labelled candidates that are in the final list (Joint Recall@m@k of ARF and LCRON);
     - ``ndcg``: of the final list, binary gain;
@@ -39,7 +47,8 @@ def evaluate(
     - ``auc_<stage>``: the probability that a labelled candidate scores above another of the request;
     - ``overlap_<stage>``: of the candidates that nobody was shown, cut to the stage's share, the part that the stage and
       the next one have in common (next-stage overlap);
-    - ``survival_<stage>`` and the others carry the names of the stages given.
+    - with ``offered``, ``survival_channels``: share of the labelled candidates that is offered to the first stage. What is
+      not offered is lost to every recall; the metrics of single stages but ``recall_`` are over what is offered.
 
     With a truth, over the positions that a user examines:
 
@@ -47,7 +56,8 @@ def evaluate(
     - ``oracle``, ``oracle_share``: of the best list of the candidates, and ``value`` as a share of it;
     - ``catalogue_oracle``, ``regret_candidates``: of the best list of the catalogue, and what the candidates lack to it;
     - ``regret_<stage>``: what is lost where the stage chooses and the best list is made of what it keeps, to the same
-      with the stage before. The last stage's is that of its order. They sum to ``oracle - value``.
+      with the stage before. The last stage's is that of its order. With ``regret_channels``, of what is not offered, they
+      sum to ``oracle - value``.
 
     Args:
         log: the requests.
@@ -55,6 +65,7 @@ def evaluate(
         scores: for each stage float [rows], larger is better.
         widths: how many each stage keeps, not growing.
         seed: of the ties.
+        offered: bool [rows]: the candidates that come to the first stage; None = all.
 
     Raises:
         ValueError: a score is not a number, or a width is below 1 or above the one before.
@@ -74,7 +85,9 @@ def evaluate(
     random = np.random.default_rng(seed).random(there.shape)
     matrices = [padded(score, -np.inf) for score in scores]
     label = padded(log.label) > 0
-    alive, kept = there, []
+    here = there if offered is None else padded(offered) > 0
+    weight = np.ones(len(log)) if log.request_weight is None else log.request_weight
+    alive, kept = here, []
     for matrix, width in zip(matrices, widths, strict=True):
         alive = alive & (_places(np.where(alive, matrix, -np.inf), random) <= width)
         kept.append(alive)
@@ -86,20 +99,32 @@ def evaluate(
         "ndcg": np.where(judged, normalized(_dcg(place, label), np.maximum(wanted, 1), widths[-1]), np.nan),
     }
     metrics = {"requests": float(len(log)), "labelled": float(judged.sum())}
-    came = there
+
+    def survival(now: Array, before: Array) -> float:
+        return float(_share(weight @ (now & label).sum(1), weight @ (before & label).sum(1)))
+
+    if offered is not None:
+        metrics[f"survival_{CHANNELS}"] = survival(here, there)
+    came = here
     for name, matrix, width, now in zip(names, matrices, widths, kept, strict=True):
-        alone = there & (_places(matrix, random) <= width)
-        metrics[f"recall_{name}"] = _mean(_share((alone & label).sum(1), wanted))
-        metrics[f"survival_{name}"] = float(_share((now & label).sum(), (came & label).sum()))
-        metrics[f"auc_{name}"] = _mean(_auc(matrix, label, there, random))
+        alone = here & (_places(np.where(here, matrix, -np.inf), random) <= width)
+        metrics[f"recall_{name}"] = _mean(_share((alone & label).sum(1), wanted), weight)
+        metrics[f"survival_{name}"] = survival(now, came)
+        metrics[f"auc_{name}"] = _mean(_auc(np.where(here, matrix, -np.inf), label & here, here, random), weight)
         came = now
-    unshown = there & (padded(log.reached) < len(log.stages))
+    unshown = here & (padded(log.reached) < len(log.stages))
     for name, one, other, width in zip(names, matrices[:-1], matrices[1:], widths[:-1], strict=False):
-        metrics[f"overlap_{name}"] = _mean(_overlap(one, other, unshown, width / np.maximum(sizes, 1), random))
+        metrics[f"overlap_{name}"] = _mean(
+            _overlap(one, other, unshown, width / np.maximum(here.sum(1), 1), random), weight
+        )
     if log.value is not None and log.examined is not None:
         value = padded(log.value)
-        metrics |= _worth(log, names, value, there, kept, place, by_request)
-    metrics |= {name: _mean(values) for name, values in by_request.items()}
+        chosen = [there, *([] if offered is None else [here]), *kept]
+        stages = [*([] if offered is None else [CHANNELS]), *names]
+        metrics |= _worth(log, stages, value, chosen, place, weight, by_request)
+    metrics |= {name: _mean(values, weight) for name, values in by_request.items()}
+    if log.request_weight is not None:
+        by_request[WEIGHT] = log.request_weight
     return Evaluation(metrics, by_request, log.user)
 
 
@@ -116,7 +141,9 @@ class Difference:
     ratio_high: float
 
 
-def compare(one: Array, other: Array, user: Array, resamples: int = 2000, seed: int = 0) -> Difference:
+def compare(
+    one: Array, other: Array, user: Array, resamples: int = 2000, seed: int = 0, weight: Array | None = None
+) -> Difference:
     """Paired bootstrap over users: both cascades are judged on the same resampled users (Efron 1979).
 
     Args:
@@ -125,34 +152,36 @@ def compare(one: Array, other: Array, user: Array, resamples: int = 2000, seed: 
         user: int64 [requests]: the requests of a user are drawn together.
         resamples: how many.
         seed: of the draws.
+        weight: float64 [requests], what each counts; None = 1.
     """
     judged = np.isfinite(one) & np.isfinite(other)
     who = np.unique(user[judged], return_inverse=True)[1]
-    first, second, count = (np.bincount(who, part[judged]) for part in (one, other, np.ones(len(one))))
+    share = np.ones(len(one)) if weight is None else weight
+    first, second, count = (np.bincount(who, part[judged]) for part in (one * share, other * share, share))
     top, bottom = np.stack([first - second, first], 1), np.stack([count, second], 1)
     value, low, high = intervals(top, bottom, resamples=resamples, seed=seed)
     return Difference(*(float(bound[column]) for column in (0, 1) for bound in (value, low, high)))
 
 
 def _worth(
-    log: FlowLog, names: Sequence[str], value: Array, there: Array, kept: Sequence[Array], place: Array,
+    log: FlowLog, names: Sequence[str], value: Array, chosen: Sequence[Array], place: Array, weight: Array,
     by_request: dict[str, Array],
 ) -> dict[str, float]:  # fmt: skip
-    """The metrics by the truth; those of requests go to ``by_request``."""
+    """The metrics by the truth; those of requests go to ``by_request``. ``chosen``: all candidates, then what each stage keeps."""
     assert log.examined is not None
     seen = np.concatenate([[0], log.examined, np.zeros(max(int(place.max(initial=0)) - len(log.examined), 0))])
     by_request["value"] = (value * seen[place]).sum(1)
-    best = [_best(value, chosen, log.examined) for chosen in (there, *kept)]
+    best = [_best(value, some, log.examined) for some in chosen]
     by_request["oracle"] = best[0]
     ends = [*best[:-1], by_request["value"]]
     metrics = {
-        f"regret_{name}": float((before - after).mean())
+        f"regret_{name}": _mean(before - after, weight)
         for name, before, after in zip(names, ends[:-1], ends[1:], strict=True)
     }
-    metrics["oracle_share"] = float(by_request["value"].sum() / best[0].sum())
+    metrics["oracle_share"] = float(weight @ by_request["value"] / (weight @ best[0]))
     if log.oracle is not None:
-        metrics["catalogue_oracle"] = float((log.oracle * log.examined[: log.oracle.shape[1]]).sum(1).mean())
-        metrics["regret_candidates"] = metrics["catalogue_oracle"] - float(best[0].mean())
+        metrics["catalogue_oracle"] = _mean((log.oracle * log.examined[: log.oracle.shape[1]]).sum(1), weight)
+        metrics["regret_candidates"] = metrics["catalogue_oracle"] - _mean(best[0], weight)
     return metrics
 
 
@@ -179,9 +208,10 @@ def _share(part: Array, whole: Array) -> Array:
     return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=np.asarray(whole) > 0)
 
 
-def _mean(values: Array) -> float:
-    there = values[np.isfinite(values)]
-    return float(there.mean()) if len(there) else float("nan")
+def _mean(values: Array, weight: Array) -> float:
+    """Of the finite values, by their weights; NaN where there are none."""
+    there = np.isfinite(values)
+    return float(np.average(values[there], weights=weight[there])) if there.any() else float("nan")
 
 
 def _auc(score: Array, label: Array, there: Array, random: Array) -> Array:

@@ -18,17 +18,15 @@ from narrows.codesign.compress import compressed
 from narrows.codesign.cost import cascade_cost
 from narrows.codesign.design import Design
 from narrows.codesign.designs import flat, trained_as
-from narrows.codesign.evaluate import evaluate
 from narrows.codesign.experiment import Planned
 from narrows.codesign.log import FlowLog
+from narrows.codesign.matching import matched
 from narrows.codesign.results import Outcomes, Result
-from narrows.codesign.run import Outcome, Parts, run
+from narrows.codesign.run import Outcome, Parts, judged, run, timed_part
 from narrows.codesign.source import Prepared, Runs, prepare
 from narrows.codesign.tuning import tuned
 from narrows.engine.cost import meter
 
-TIMED_REQUESTS = 128
-"""Requests of the test part on which the cost of serving is measured, the latest ones."""
 DIVERGED = -1.0
 """What a trial is worth whose training came to no numbers: less than any metric."""
 log = logging.getLogger(__name__)
@@ -89,25 +87,24 @@ class Lab:
     def _result(self, design: Design, seed: int, name: str) -> Result:
         """A design on the test part; with the first seed also what it costs to serve."""
         fingerprint = self.outcomes.fingerprint(design, self.prepared.fingerprint, seed, judged="test")
-        if found := self.outcomes.read(fingerprint):
+        if kept := self.outcomes.read(fingerprint):
             self.say("", False)
-            return found
+            return kept
         outcome, spent = self._outcome(trained_as(design), seed)
-        scorers, part = outcome.models, self.parts.test
+        scorers = outcome.models
         metrics, by_request, user = outcome.metrics | spent, outcome.by_request, outcome.user
         if design.precision != "float32":
             scorers = tuple(compressed(each, design.precision) for each in scorers)
-            scores = [each.score(part) for each in scorers]
-            judged = evaluate(part.log, design.stages, scores, design.served_widths, seed)
-            by_request, user = judged.by_request, judged.user
-            metrics |= judged.metrics
+            found = judged(design, scorers, self.parts, seed)
+            by_request, user = found.by_request, found.user
+            metrics |= found.metrics
         if not seed:
             metrics |= self._cost(design, scorers)
         about = {"seed": seed, "judged": "test"}
-        found = self.outcomes.write(fingerprint, Result(metrics, by_request, user, flat(design)), about)
+        result = self.outcomes.write(fingerprint, Result(metrics, by_request, user, flat(design)), about)
         metric = self.planned.experiment.main_metric
         self.say(f"{name}: seed {seed}, {metric} {metrics[metric]:.4f}", True)
-        return found
+        return result
 
     def _outcome(self, design: Design, seed: int) -> tuple[Outcome, dict[str, float]]:
         """The trained models, which precisions of one design share, and what the training took."""
@@ -126,9 +123,7 @@ class Lab:
         return self._kept[key]
 
     def _cost(self, design: Design, scorers: tuple[Any, ...]) -> dict[str, float]:
-        part = self.parts.test
-        latest = np.arange(max(0, len(part.log) - TIMED_REQUESTS), len(part.log))
-        costs = cascade_cost(scorers, type(part)(part.log.take(latest), part.inputs, part.device), design.served_widths)
+        costs = cascade_cost(scorers, timed_part(self.parts, design), design.served_widths)
         metrics = {
             key: value
             for stage, cost in zip(design.stages, costs, strict=True)
@@ -187,6 +182,7 @@ def execute(
         [designs][seeds]
     """
     prepared = prepare(planned, state, runs)
+    planned = matched(planned, prepared)
     numbers = list(range(len(planned.designs))) if only is None else [only]
     pieces = len(numbers) * (planned.experiment.seeds + max(planned.experiment.tune.trials, 0))
     progress = Progress(pieces)

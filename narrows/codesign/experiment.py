@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,8 +12,9 @@ from pydantic.dataclasses import dataclass
 
 from narrows.codesign.cost import Prices
 from narrows.codesign.design import Design
-from narrows.codesign.designs import TREES, canonical, designs, named
+from narrows.codesign.designs import named
 from narrows.codesign.errors import CodesignError
+from narrows.codesign.planning import channels_of_data, designs_of, priced
 from narrows.config.refusal import Refusal, validated
 
 READY = Path(__file__).with_name("experiments")
@@ -131,6 +131,8 @@ class Planned:
     designs: tuple[Design, ...]
     names: tuple[str, ...]
     """Of the designs, in which they differ."""
+    matched: bool = False
+    """Whether designs of equal cost have their sizes; see `narrows.codesign.matching`."""
 
 
 def read(file: Path, log: Path | None = None) -> Planned:
@@ -138,7 +140,8 @@ def read(file: Path, log: Path | None = None) -> Planned:
 
     Args:
         file: the file, or the name of one that comes with the package, such as ``widths``.
-        log: the folder of another flow log than the file's; the experiment is then named after it too.
+        log: the folder of another flow log than the file's; the experiment is then named after it too, and prices of recall
+            channels that it has not are left out.
 
     Raises:
         ExperimentError: it is no experiment; one line says where and why.
@@ -153,8 +156,9 @@ def read(file: Path, log: Path | None = None) -> Planned:
             values["data"] = {"log": str(log.absolute())}
             values["name"] = f"{values.get('name', '')}-{_word(log.absolute().name)}"
         experiment = validated(Experiment, values)
-        chosen = _designs(experiment)
-        _check_data(experiment.data, path)
+        channels = channels_of_data(experiment.data, path)
+        experiment = priced(experiment, channels, log is not None)
+        chosen = designs_of(experiment, channels)
     except Refusal as refusal:
         raise ExperimentError(f"{path}: {refusal}") from refusal
     return Planned(experiment, path, tuple(chosen), tuple(named(chosen)))
@@ -178,57 +182,3 @@ def found(file: Path) -> Path:
 def _word(name: str) -> str:
     """A folder's name as a part of an experiment's."""
     return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name.lower())
-
-
-def _designs(experiment: Experiment) -> list[Design]:
-    """The designs, each once; every setting is checked.
-
-    Raises:
-        Refusal: a setting is wrong.
-    """
-    chosen: dict[Design, None] = {}
-    crossed = designs(experiment.design, experiment.grid, [])
-    listed = designs(experiment.design, {}, experiment.designs)
-    for number, settings in enumerate((*crossed, *listed)):
-        try:
-            made = validated(Design, settings)
-        except Refusal as refusal:
-            place = _place(experiment, number - len(crossed), refusal.path)
-            raise refusal.below(*place) from None
-        chosen.setdefault(canonical(made))
-    _check_precisions(chosen)
-    return list(chosen)
-
-
-def _place(experiment: Experiment, listed: int, path: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """The table of the file in which a design's wrong setting stands."""
-    key = path[0] if path else ""
-    if listed >= 0 and key in experiment.designs[listed]:
-        return ("designs", listed)
-    return ("grid",) if key in experiment.grid or not experiment.design else ("design",)
-
-
-def _check_precisions(chosen: Mapping[Design, None]) -> None:
-    from narrows.codesign.compress import OF_TREES, PRECISIONS
-
-    for design in chosen:
-        if design.precision not in PRECISIONS:
-            raise Refusal(("grid", "precision"), f"= {design.precision!r}: give one of {', '.join(PRECISIONS)}.")
-        trees = TREES in (getattr(design, stage) for stage in design.stages)
-        if trees and design.precision not in OF_TREES:
-            raise Refusal(
-                ("grid", "precision"),
-                f"= {design.precision!r} is not for trees: give {' or '.join(OF_TREES)} with {TREES}.",
-            )
-
-
-def _check_data(data: Data, path: Path) -> None:
-    if data.world is not None:
-        from narrows.codesign.worldlog import FlowWorld
-
-        try:
-            validated(FlowWorld, data.world)
-        except Refusal as refusal:
-            raise refusal.below("data", "world") from None
-    if data.log is not None and not (path.parent / data.log).is_dir():
-        raise Refusal(("data", "log"), f"= {data.log!r}: there is no such folder beside {path.name}.")

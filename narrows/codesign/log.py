@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,6 +60,13 @@ class FlowLog:
     """float64 [positions]: the probability that each position of a list is examined; None as of ``value``."""
     oracle: Array | None = None
     """float64 [requests, positions]: the values of the best items of the whole catalogue; None as of ``value``."""
+    channels: tuple[str, ...] = ()
+    """Names of the recall channels that are known to have given the candidates."""
+    channel_rank: Array | None = None
+    """int32 [rows, channels]: the rank in each channel's own list from 1, 0 = it did not give the candidate; None = no channel
+    is known."""
+    request_weight: Array | None = None
+    """float64 [requests]: 1 / the probability that the sample has the request; None = 1 each."""
 
     def __len__(self) -> int:
         return len(self.user)
@@ -73,17 +81,27 @@ class FlowLog:
         """int64 [rows]: the request of each row."""
         return np.repeat(np.arange(len(self)), self.sizes)
 
+    @property
+    def row_request_weight(self) -> Array | None:
+        """float64 [rows]: the weight of each row's request; None = 1 each."""
+        return None if self.request_weight is None else np.repeat(self.request_weight, self.sizes)
+
     def take(self, requests: Array) -> FlowLog:
         """These requests (numbers or a mask), in the order given."""
         chosen = np.flatnonzero(requests) if requests.dtype == bool else np.asarray(requests)
         sizes = self.sizes[chosen]
         bounds = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         rows = np.arange(bounds[-1]) + np.repeat(self.bounds[chosen] - bounds[:-1], sizes)
-        parts = {name: getattr(self, name)[chosen] for name in ("user", "time", "sequence")}
-        parts |= {name: getattr(self, name)[rows] for name in ROW_ARRAYS}
-        value = None if self.value is None else self.value[rows]
-        oracle = None if self.oracle is None else self.oracle[chosen]
-        return replace(self, bounds=bounds, value=value, oracle=oracle, **parts)
+        return replace(self, bounds=bounds, **self._parts(REQUEST_ARRAYS, chosen), **self._parts(ROW_ARRAYS, rows))
+
+    def only(self, rows: Array) -> FlowLog:
+        """The same requests with some of their candidates (bool [rows]) alone; the oracle stays that of the catalogue."""
+        bounds = np.concatenate([[0], np.cumsum(rows)])[self.bounds].astype(np.int64)
+        return replace(self, bounds=bounds, **self._parts(ROW_ARRAYS, rows))
+
+    def _parts(self, names: Sequence[str], chosen: Array) -> dict[str, Any]:
+        arrays = {name: getattr(self, name) for name in names}
+        return {name: None if array is None else array[chosen] for name, array in arrays.items()}
 
     def split(self, shares: Sequence[float] = (0.7, 0.15, 0.15)) -> tuple[FlowLog, ...]:
         """Parts by time, the oldest first: train, validation, test.
@@ -121,17 +139,20 @@ class FlowLog:
         requests = {"size": self.sizes, "user": self.user, "time": self.time, "sequence": _matrix(self.sequence)}
         if self.oracle is not None:
             requests["oracle"] = _matrix(self.oracle)
-        rows = {name: getattr(self, name) for name in ROW_ARRAYS if getattr(self, name).ndim == 1}
+        if self.request_weight is not None:
+            requests["weight"] = self.request_weight
+        arrays = {name: getattr(self, name) for name in ROW_ARRAYS}
+        rows = {name: array for name, array in arrays.items() if array is not None and array.ndim == 1}
         rows |= {f"feature {name}": self.features[:, place] for place, name in enumerate(self.columns)}
         for place, stage in enumerate(self.stages):
             rows |= {f"score {stage}": self.score[:, place], f"rank {stage}": self.rank[:, place]}
-        if self.value is not None:
-            rows["value"] = self.value
+        if self.channel_rank is not None:
+            rows |= {f"channel {name}": self.channel_rank[:, place] for place, name in enumerate(self.channels)}
         pq.write_table(pa.table(requests), folder / REQUESTS, compression="zstd")
         pq.write_table(pa.table(rows), folder / ROWS, compression="zstd")
         about = {
             "version": VERSION, "stages": self.stages, "columns": self.columns, "seen_from": self.seen_from.tolist(),
-            "examined": None if self.examined is None else self.examined.tolist(),
+            "examined": None if self.examined is None else self.examined.tolist(), "channels": self.channels,
         }  # fmt: skip
         (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
@@ -150,7 +171,7 @@ class FlowLog:
             if about["version"] != VERSION:
                 raise FlowLogError(f"{folder} holds a flow log of version {about['version']}; this is {VERSION}")
             requests, rows = (pq.read_table(folder / name).combine_chunks() for name in (REQUESTS, ROWS))
-            stages, columns = tuple(about["stages"]), tuple(about["columns"])
+            stages, columns, channels = map(tuple, (about["stages"], about["columns"], about.get("channels", ())))
             count = requests.num_rows
             flat = {name: rows[name].to_numpy() for name in rows.column_names}
             named = {field.name: flat[field.name] for field in fields(cls) if field.name in flat}
@@ -162,13 +183,30 @@ class FlowLog:
                 features=_stacked(flat, "feature", columns, np.float32),
                 score=_stacked(flat, "score", stages, np.float32), rank=_stacked(flat, "rank", stages, np.int32),
                 examined=None if about["examined"] is None else np.array(about["examined"]),
-                oracle=_rows_of(requests["oracle"], count) if "oracle" in requests.column_names else None, **named,
+                oracle=_rows_of(requests["oracle"], count) if "oracle" in requests.column_names else None,
+                channels=channels, channel_rank=_stacked(flat, "channel", channels, np.int32) if channels else None,
+                request_weight=requests["weight"].to_numpy() if "weight" in requests.column_names else None, **named,
             )  # fmt: skip
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
             raise FlowLogError(f"{folder} holds no readable flow log ({error})") from error
 
 
-ROW_ARRAYS = ("item", "features", "reached", "label", "weight", "score", "rank")
+def channels_of(folder: Path) -> tuple[str, ...]:
+    """The recall channels of the log in a folder; none where they are unknown.
+
+    Raises:
+        FlowLogError: there is no log.
+    """
+    try:
+        return tuple(json.loads((folder / ABOUT).read_text(encoding="utf-8")).get("channels", ()))
+    except (OSError, ValueError, AttributeError) as error:
+        raise FlowLogError(f"{folder} holds no readable flow log ({error})") from error
+
+
+ROW_ARRAYS = ("item", "features", "reached", "label", "weight", "score", "rank", "value", "channel_rank")
+"""Those that have a row for each candidate; the last two may be None."""
+REQUEST_ARRAYS = ("user", "time", "sequence", "oracle", "request_weight")
+"""Those that have one for each request; the last two may be None."""
 
 
 def _matrix(array: Array) -> object:

@@ -21,7 +21,7 @@ CHUNK = 512
 class EndToEnd:
     """LightGBM's objective: gradient and hessian of LCRON's loss at the trees' scores, the ranker's scores given.
 
-    A request counts by its number of candidates (the loss is a sum over rows, as LightGBM's own losses are), so its
+    A request counts by its weight and its number of candidates (the loss is a sum over rows, as LightGBM's own losses are), so its
     regularization means the same as for cross-entropy.
     """
 
@@ -35,12 +35,15 @@ class EndToEnd:
         """
         self.bounds, self.wanted = torch.from_numpy(log.bounds), torch.from_numpy(log.label > 0)
         self.quotas, self.tau, self.hessian = quotas, tau, hessian
+        weight = log.row_request_weight
+        self.weight = torch.ones(len(log.item)) if weight is None else torch.from_numpy(weight).float()
+        """float32 [rows]: of the requests."""
         self.single = 0.0
         """Weight of the pre-ranker's own term."""
         self.others = torch.ones(len(log.item))
         """float32 [rows]: survival at the ranker."""
         self.loss = 0.0
-        """At the latest call: the mean over the rows."""
+        """At the latest call: the weighted mean over the rows."""
 
     def set_ranker(self, scores: Array) -> None:
         """Take the ranker's scores [rows] as given."""
@@ -60,10 +63,10 @@ class EndToEnd:
                 pad(values, rows, mask), pad(self.others, rows, mask), wanted, mask, self.quotas[0], self.tau,
                 self.single, exact=self.hessian in ("absolute", "clipped"),
             )  # fmt: skip
-            gradient[part] = found.gradient[mask]
-            hessian[part] = positive(found, mask, self.hessian)[mask]
-            total += float(found.loss.sum())
-        self.loss = total / max(len(values), 1)
+            gradient[part] = found.gradient[mask] * self.weight[part]
+            hessian[part] = positive(found, mask, self.hessian)[mask] * self.weight[part]
+            total += float((found.loss * pad(self.weight, rows, mask)[:, 0]).sum())
+        self.loss = total / max(float(self.weight.sum()), 1e-12)
         return gradient.numpy(), hessian.numpy()
 
     def _chunks(self) -> list[tuple[slice, Tensor, Tensor]]:

@@ -110,11 +110,7 @@ def offline(
 
 def restricted(log: FlowLog, rows: Array) -> FlowLog:
     """The same requests with these rows (mask [rows]) alone."""
-    kept = np.bincount(log.request[rows], minlength=len(log))
-    bounds = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
-    names = ("item", "features", "reached", "label", "weight", "score", "rank")
-    parts = {name: getattr(log, name)[rows] for name in names}
-    return replace(log, bounds=bounds, value=None, examined=None, oracle=None, **parts)
+    return replace(log.only(rows), value=None, examined=None, oracle=None)
 
 
 def relabelled(log: FlowLog, score: Array, count: int) -> FlowLog:

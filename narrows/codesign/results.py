@@ -103,7 +103,7 @@ class Outcomes:
 
 def fingerprint_of(log: FlowLog) -> str:
     """Of the content of a flow log."""
-    found = hashlib.sha256(repr((log.stages, log.columns)).encode())
+    found = hashlib.sha256(repr((log.stages, log.columns, log.channels)).encode())
     for name in log.__dataclass_fields__:
         value = getattr(log, name)
         if isinstance(value, np.ndarray):

@@ -9,28 +9,19 @@ import torch
 from torch import Tensor
 
 from narrows.codesign.batch import Batch
-from narrows.codesign.design import Design
-from narrows.codesign.errors import CodesignError
+from narrows.codesign.design import STAGES, Design
+from narrows.codesign.log import Array
 from narrows.codesign.losses.relax import by_soft_cut
 from narrows.codesign.models import Stage, stage_model
 from narrows.codesign.train import Neural, Part, Scorer, fit, listwise, padded, pointwise, scores_of
 from narrows.codesign.trees import grow
 
 SPREAD = 1e-6
+RANK, TREES = STAGES[-1], "lightgbm"
 
 
 def trained(design: Design, part: Part, seed: int) -> tuple[Scorer, ...]:
-    """The stages of a design, trained on a part of a log; the caller's random numbers stay as they are.
-
-    Raises:
-        CodesignError: an apart trained ranker is to learn from what the logged ranker was given, and it was given nothing.
-    """
-    apart = design.scheme in ("independent", "distilled", "survival") and design.exposure == "own"
-    if apart and not (part.log.reached >= len(part.log.stages) - 1).any():
-        raise CodesignError(
-            "no candidate of the training requests came to the logged ranker: let the ranker learn from all candidates, "
-            'with exposure = "all"'
-        )
+    """The stages of a design, trained on a part of a log; the caller's random numbers stay as they are."""
     devices = [part.device] if part.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
@@ -38,87 +29,103 @@ def trained(design: Design, part: Part, seed: int) -> tuple[Scorer, ...]:
 
 
 def independent(design: Design, part: Part, seed: int) -> tuple[Scorer, ...]:
-    """The pre-ranker by the label of all candidates, the ranker by that of what the logged ranker was given."""
-    if design.prerank == "lightgbm":
-        weight = part.log.weight if design.weighted else None
-        return grow(part.log, part.log.label, "binary", design, seed, weight), ranker_alone(design, part, seed)
-    prerank, rank = pre_ranker(design, part), ranker(design, part)
+    """The stages before the ranker by the label of all candidates, the ranker by that of what the logged ranker was given."""
+    grown: dict[str, Scorer] = {}
+    networks: dict[str, Stage] = {}
+    for stage in design.stages:
+        if getattr(design, stage) == TREES:
+            grown[stage] = grow(part.log, part.log.label, "binary", design, seed, candidates_weight(design, part))
+        else:
+            networks[stage] = network(stage, design, part)
 
     def objective(batch: Batch, requests: Tensor) -> Tensor:
-        own = pointwise(scores_of(prerank, batch), batch, design.weighted)
-        return own + of_ranker(rank, batch, design, part)
+        total = of_ranker(networks[RANK], batch, design, part)
+        for stage, model in networks.items():
+            if stage != RANK:
+                total = total + pointwise(scores_of(model, batch), batch, design.weighted)
+        return total
 
-    fit((prerank, rank), objective, part, design, seed)
-    return Neural(prerank), Neural(rank)
+    fit(networks.values(), objective, part, design, seed)
+    return tuple(grown.get(stage) or Neural(networks[stage]) for stage in design.stages)
 
 
 def distilled(design: Design, part: Part, seed: int) -> tuple[Scorer, ...]:
-    """The ranker first; then the pre-ranker by the ranker's order of all candidates."""
+    """The ranker first; then the stages before it by the ranker's order of all candidates."""
     rank = ranker_alone(design, part, seed)
     scores = rank.score(part)
     tau = design.tau or 1.0
-    if design.prerank == "lightgbm":
-        return grow(part.log, scores / tau, "regression", design, seed), rank
     teacher = padded(scores, part)
 
-    def objective(batch: Batch, requests: Tensor, prerank: Stage) -> Tensor:
-        return listwise(scores_of(prerank, batch), teacher(requests, batch.mask), batch.mask, tau)
+    def student(stage: str) -> Scorer:
+        if getattr(design, stage) == TREES:
+            return grow(part.log, scores / tau, "regression", design, seed)
 
-    return pre_ranker_by(objective, design, part, seed), rank
+        def objective(batch: Batch, requests: Tensor, model: Stage) -> Tensor:
+            taught = teacher(requests, batch.mask)
+            return listwise(scores_of(model, batch), taught, batch.mask, tau, batch.request_weight)
+
+        return taught_by(objective, design, part, seed, stage)
+
+    return *(student(stage) for stage in design.stages[:-1]), rank
 
 
 def survival(design: Design, part: Part, seed: int) -> tuple[Scorer, ...]:
-    """The ranker first; then the pre-ranker by the label times the ranker's soft cut at its width (as FS-LTR).
+    """From the ranker on backwards: each stage before it by the label times the soft cuts of the stages after it (as FS-LTR).
 
-    The cut is DFTopK's at the ranker's scores, which are first scaled to variance 1 within each request.
+    A cut is DFTopK's at a stage's width and scores, which are first scaled to variance 1 within each request.
     """
-    rank = ranker_alone(design, part, seed)
-    rows = padded(rank.score(part), part)
+    done: list[Scorer] = [ranker_alone(design, part, seed)]
+    cuts = [(padded(done[0].score(part), part), design.widths[-1])]
 
     def target(batch: Batch, requests: Tensor) -> Tensor:
-        kept, _ = by_soft_cut(
-            standard(rows(requests, batch.mask), batch.mask), batch.mask, design.widths[-1], design.tau or 1.0
-        )
-        return batch.label * kept
+        wanted = batch.label
+        for rows, width in cuts:
+            scores = standard(rows(requests, batch.mask), batch.mask)
+            wanted = wanted * by_soft_cut(scores, batch.mask, width, design.tau or 1.0)[0]
+        return wanted
 
-    if design.prerank == "lightgbm":
-        every = torch.arange(len(part.log), device=part.device).split(design.batch)
-        batches = ((part.encoded.batch(some), some) for some in every)
-        targets = part.rows((target(batch, some), batch.mask) for batch, some in batches)
-        weight = part.log.weight if design.weighted else None
-        return grow(part.log, targets, "cross_entropy", design, seed, weight), rank
+    def objective(batch: Batch, requests: Tensor, model: Stage) -> Tensor:
+        return pointwise(scores_of(model, batch), batch, design.weighted, target(batch, requests))
 
-    def objective(batch: Batch, requests: Tensor, prerank: Stage) -> Tensor:
-        return pointwise(scores_of(prerank, batch), batch, design.weighted, target(batch, requests))
-
-    return pre_ranker_by(objective, design, part, seed), rank
+    for stage, width in zip(design.stages[-2::-1], design.widths[-2::-1], strict=True):
+        if getattr(design, stage) == TREES:
+            every = torch.arange(len(part.log), device=part.device).split(design.batch)
+            batches = ((part.encoded.batch(some), some) for some in every)
+            targets = part.rows((target(batch, some), batch.mask) for batch, some in batches)
+            weight = candidates_weight(design, part)
+            scorer: Scorer = grow(part.log, targets, "cross_entropy", design, seed, weight)
+        else:
+            scorer = taught_by(objective, design, part, seed, stage)
+        done.insert(0, scorer)
+        cuts.append((padded(scorer.score(part), part), width))
+    return tuple(done)
 
 
 def joint(design: Design, part: Part, seed: int) -> tuple[Scorer, ...]:
-    """Both stages on one loss of the whole cascade; trees and the ranker are updated in turn."""
+    """All stages on one loss of the whole cascade; trees and the ranker are updated in turn."""
     from narrows.codesign import losses
 
-    if design.prerank == "lightgbm":
+    if design.prerank == TREES:
         from narrows.codesign.boosting import in_turn
 
-        done = in_turn(design, part, ranker(design, part), seed)
+        done = in_turn(design, part, network(RANK, design, part), seed)
         return done.trees, done.rank
     given: dict[str, Any] = {} if design.tau is None else {"tau": design.tau}
-    loss = losses.named(design.loss, **given).to(part.device)
-    prerank, rank = pre_ranker(design, part), ranker(design, part)
+    loss = losses.named(design.loss, len(design.stages), **given).to(part.device)
+    models = [network(stage, design, part) for stage in design.stages]
     quotas = design.loss_quotas
 
     def objective(batch: Batch, requests: Tensor) -> Tensor:
-        value: Tensor = loss((scores_of(prerank, batch), scores_of(rank, batch)), batch, quotas)
+        value: Tensor = loss(tuple(scores_of(model, batch) for model in models), batch, quotas)
         return value
 
-    fit((prerank, rank, loss), objective, part, design, seed)
-    return Neural(prerank), Neural(rank)
+    fit((*models, loss), objective, part, design, seed)
+    return tuple(Neural(model) for model in models)
 
 
 def single(design: Design, part: Part, seed: int) -> tuple[Scorer, ...]:
     """The ranker alone, by the label of all candidates: all of them are given to it."""
-    rank = ranker(design, part)
+    rank = network(RANK, design, part)
     fit((rank,), lambda batch, _: pointwise(scores_of(rank, batch), batch, design.weighted), part, design, seed)
     return (Neural(rank),)
 
@@ -128,37 +135,44 @@ SCHEMES: dict[str, Callable[[Design, Part, int], tuple[Scorer, ...]]] = {
 }  # fmt: skip
 
 
-def pre_ranker(design: Design, part: Part) -> Stage:
-    """With random weights."""
-    return stage_model(design.prerank, part.inputs, False, design.embedding_size, design.hidden).to(part.device)
+def network(stage: str, design: Design, part: Part) -> Stage:
+    """A stage's model with random weights."""
+    made = stage_model(
+        getattr(design, stage), part.inputs, stage == RANK, design.embedding_size, design.layers(stage)
+    )  # fmt: skip
+    return made.to(part.device)
 
 
-def ranker(design: Design, part: Part) -> Stage:
-    """With random weights."""
-    return stage_model(design.rank, part.inputs, True, design.embedding_size, design.rank_hidden).to(part.device)
+def candidates_weight(design: Design, part: Part) -> Array | None:
+    """What candidates count in a pointwise loss of trees: float32 [rows]; None = 1 each."""
+    return part.log.weight if design.weighted else None
 
 
 def ranker_alone(design: Design, part: Part, seed: int) -> Neural:
     """The ranker as `independent` trains it."""
-    rank = ranker(design, part)
+    rank = network(RANK, design, part)
     fit((rank,), lambda batch, _: of_ranker(rank, batch, design, part), part, design, seed)
     return Neural(rank)
 
 
 def of_ranker(rank: Stage, batch: Batch, design: Design, part: Part) -> Tensor:
-    """The ranker's own loss: over the candidates that the logged ranker was given, or all."""
+    """The ranker's own loss: over the candidates that the logged ranker was given, or all.
+
+    Of requests for which no ranker was logged, all count: there was nothing that chose them.
+    """
     if design.exposure == "own":
-        batch = batch.narrowed(batch.grade >= len(part.log.stages) - 1)
+        given = batch.grade >= len(part.log.stages) - 1
+        batch = batch.narrowed(given | ~(given & batch.mask).any(1, keepdim=True))
     return pointwise(scores_of(rank, batch), batch, design.weighted)
 
 
-def pre_ranker_by(
-    objective: Callable[[Batch, Tensor, Stage], Tensor], design: Design, part: Part, seed: int
+def taught_by(
+    objective: Callable[[Batch, Tensor, Stage], Tensor], design: Design, part: Part, seed: int, stage: str = "prerank"
 ) -> Neural:  # fmt: skip
-    """A pre-ranker that is trained after the ranker."""
-    prerank = pre_ranker(design, part)
-    fit((prerank,), lambda batch, requests: objective(batch, requests, prerank), part, design, seed)
-    return Neural(prerank)
+    """A stage that is trained after the ranker."""
+    model = network(stage, design, part)
+    fit((model,), lambda batch, requests: objective(batch, requests, model), part, design, seed)
+    return Neural(model)
 
 
 def standard(scores: Tensor, mask: Tensor) -> Tensor:

@@ -32,22 +32,24 @@ class Judged:
     """A design's metric, summed for each user: what a resample needs."""
 
     top: Array
-    """float64 [users, seeds]: the sum over the user's judged requests."""
+    """float64 [users, seeds]: the sum over the user's judged requests, by their weights."""
     count: Array
-    """float64 [users, seeds]: how many they are."""
+    """float64 [users, seeds]: the sum of their weights."""
 
     @classmethod
-    def of(cls, values: Sequence[Array], user: Array) -> Judged:
+    def of(cls, values: Sequence[Array], user: Array, weight: Array | None = None) -> Judged:
         """Out of the values of each seed.
 
         Args:
             values: for each seed float64 [requests]; NaN = the request is not judged.
             user: int64 [requests]
+            weight: float64 [requests], 1 / the probability that the sample has the request; None = 1 each.
         """
+        weight = np.ones(len(user)) if weight is None else weight
         who = np.unique(user, return_inverse=True)[1]
         there = [np.isfinite(each) for each in values]
-        top = [np.bincount(who, np.where(one, each, 0)) for one, each in zip(there, values, strict=True)]
-        return cls(np.stack(top, 1), np.stack([np.bincount(who, one.astype(float)) for one in there], 1))
+        top = [np.bincount(who, np.where(one, each * weight, 0)) for one, each in zip(there, values, strict=True)]
+        return cls(np.stack(top, 1), np.stack([np.bincount(who, one * weight) for one in there], 1))
 
 
 def drawn(judged: Sequence[Judged], resamples: int = RESAMPLES, seed: int = 0) -> Array:
@@ -66,7 +68,7 @@ def drawn(judged: Sequence[Judged], resamples: int = RESAMPLES, seed: int = 0) -
 
 def means(judged: Sequence[Judged]) -> Array:
     """float64 [designs]: the mean over requests and seeds."""
-    return np.array([float(np.mean(each.top.sum(0) / np.maximum(each.count.sum(0), 1))) for each in judged])
+    return np.array([float(np.mean(each.top.sum(0) / np.maximum(each.count.sum(0), 1e-12))) for each in judged])
 
 
 def interval(value: float, draws: Array) -> Interval:

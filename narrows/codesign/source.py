@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from narrows.codesign.channels import ChannelError, limits
 from narrows.codesign.experiment import ExperimentError, Planned
 from narrows.codesign.log import FlowLog, FlowLogError
 from narrows.codesign.results import FOLDER, Outcomes, fingerprint_of
@@ -34,7 +35,7 @@ def prepare(planned: Planned, state: Path, runs: Runs | None = None) -> Prepared
     """Make the log of an experiment, unless it is there.
 
     Raises:
-        ExperimentError: there is no such log, or no way to make one from a run here.
+        ExperimentError: there is no such log, no way to make one from a run here, or a design names channels that it has not.
     """
     data = planned.experiment.data
     if data.world is not None:
@@ -53,7 +54,9 @@ def prepare(planned: Planned, state: Path, runs: Runs | None = None) -> Prepared
                 f"{planned.file}: [data] run = {data.run!r} needs the pipeline: use `narrows codesign`"
             )
         log = runs(data.run)
-    except FlowLogError as error:
+        for design in planned.designs:
+            limits(log.channels, design.channels)
+    except (FlowLogError, ChannelError) as error:
         raise ExperimentError(f"{planned.file}: {error}") from error
     name = fingerprint_of(log)
     folder = state / FOLDER / "logs" / name[:16]

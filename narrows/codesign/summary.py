@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from narrows.codesign.cost import PRICED, THOUSAND
-from narrows.codesign.design import Design
+from narrows.codesign.channels import OTHERS
+from narrows.codesign.cost import PRICED, THOUSAND, Prices
+from narrows.codesign.design import LAYERS, Design
+from narrows.codesign.evaluate import CHANNELS, WEIGHT
 from narrows.codesign.experiment import Planned
 from narrows.codesign.results import Result
 from narrows.codesign.seeds import Interval, Judged, drawn, interval, means
 
-BOUGHT = ("widths", "embedding_size", "hidden", "rank_hidden", "trees", "leaves", *Design().stages)
+BOUGHT = ("widths", "channels", "embedding_size", *LAYERS, *LAYERS.values(), "trees", "leaves")
 """Settings in which more compute can be bought: sizes and kinds of models."""
 MOST = 0.8
 """Share of a rise in cost that must be one stage's for the rise to be that stage's."""
@@ -92,12 +94,16 @@ def summarise(planned: Planned, results: Sequence[Sequence[Result]]) -> Summary:
         results: [designs][seeds]
     """
     experiment, metric = planned.experiment, planned.experiment.main_metric
-    judged = [Judged.of([each.by_request[metric] for each in seeds], seeds[0].user) for seeds in results]
+    judged = [
+        Judged.of([each.by_request[metric] for each in seeds], seeds[0].user, seeds[0].by_request.get(WEIGHT))
+        for seeds in results
+    ]
     value, draws = means(judged), drawn(judged)
     rows = []
     for at, (name, design, seeds) in enumerate(zip(planned.names, planned.designs, results, strict=True)):
         mean = averaged([each.metrics for each in seeds])
         prices = experiment.prices
+        mean |= asked(design, prices, mean)
         served = [mean[f"{kind}_seconds"] * PRICED / THOUSAND for kind in ("cpu", "gpu")]
         money = prices.of(served[0], served[1], mean["sent_bytes"] * PRICED)
         training = prices.of(mean["train_cpu_seconds"], mean["train_seconds"] if served[1] else 0.0)
@@ -114,6 +120,16 @@ def summarise(planned: Planned, results: Sequence[Sequence[Result]]) -> Summary:
         for one in range(len(rows)) for other in range(len(rows)) if one != other
     }  # fmt: skip
     return Summary(planned, tuple(rows), pairs, front(rows), tuple(steps(rows, pairs)))
+
+
+def asked(design: Design, prices: Prices, mean: dict[str, float]) -> dict[str, float]:
+    """The CPU seconds a thousand requests with those of the priced recall channels that the design asks."""
+    if not prices.channels:
+        return {}
+    quotas = dict(design.channels)
+    others = quotas.get(OTHERS, 1)
+    seconds = sum(seconds for name, seconds in prices.channels.items() if quotas.get(name, others))
+    return {f"cpu_seconds_{CHANNELS}": seconds, "cpu_seconds": mean["cpu_seconds"] + seconds}
 
 
 def averaged(metrics: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -15,6 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax
 from narrows.codesign.batch import Batch, Encoded, Inputs
 from narrows.codesign.design import Design
 from narrows.codesign.log import Array, FlowLog
+from narrows.codesign.losses.relax import mean_of_requests
 from narrows.codesign.models import Stage
 
 SCORED_CELLS = 1_000_000
@@ -99,20 +100,25 @@ def fit(trained: Iterable[nn.Module], objective: Objective, part: Part, design: 
 
 
 def pointwise(scores: Tensor, batch: Batch, weighted: bool, target: Tensor | None = None) -> Tensor:
-    """Cross-entropy of each candidate with its label, or another target in [0, 1] [R, n]; the weighted mean."""
+    """Cross-entropy of each candidate with its label, or another target in [0, 1] [R, n]; the weighted mean.
+
+    Requests count by their weight; ``weighted`` says whether candidates count by theirs.
+    """
     weight = batch.mask * (batch.weight if weighted else 1.0)
+    if batch.request_weight is not None:
+        weight = weight * batch.request_weight[:, None]
     wanted = batch.label if target is None else target
     total = binary_cross_entropy_with_logits(scores, wanted, weight, reduction="sum")
     return total / weight.sum().clamp(min=1e-9)
 
 
-def listwise(scores: Tensor, teacher: Tensor, mask: Tensor, tau: float) -> Tensor:
+def listwise(scores: Tensor, teacher: Tensor, mask: Tensor, tau: float, weight: Tensor | None = None) -> Tensor:
     """Cross-entropy of the first place by the student with that by the teacher (ListNet, Cao et al. 2007; the teacher's
-    scores divided by ``tau``), the mean over requests."""
+    scores divided by ``tau``), the mean over requests by their weights [R]."""
     lowest = torch.finfo(scores.dtype).min
     wanted = torch.softmax((teacher / tau).masked_fill(~mask, lowest), 1)
     said = log_softmax(scores.masked_fill(~mask, lowest), 1)
-    return -torch.where(mask, wanted * said, 0.0).sum(1).mean()
+    return mean_of_requests(-torch.where(mask, wanted * said, 0.0).sum(1), torch.ones_like(mask[:, 0]), weight)
 
 
 def padded(rows: Array, part: Part) -> Callable[[Tensor, Tensor], Tensor]:

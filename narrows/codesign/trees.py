@@ -41,12 +41,18 @@ def grow(log: FlowLog, target: Array, objective: str, design: Design, seed: int,
         objective: LightGBM's name: ``binary``, ``cross_entropy`` (targets in [0, 1]) or ``regression``.
         design: trees, leaves, tree_learning_rate.
         seed: of LightGBM.
-        weight: float [rows]; None = 1 each.
+        weight: float [rows], of the candidates; None = 1 each. Requests count by their weights besides.
     """
     import lightgbm
 
-    data = lightgbm.Dataset(visible(log), target, weight=weight, params={"verbose": -1})
+    data = lightgbm.Dataset(visible(log), target, weight=worth(log, weight), params={"verbose": -1})
     return Trees(lightgbm.train(settings(design, seed) | {"objective": objective}, data, design.trees))
+
+
+def worth(log: FlowLog, weight: Array | None) -> Array | None:
+    """What each row counts: its weight (None = 1) times that of its request; None = 1 each."""
+    of_request = log.row_request_weight
+    return weight if of_request is None else of_request * (1.0 if weight is None else weight)
 
 
 def settings(design: Design, seed: int) -> dict[str, Any]:

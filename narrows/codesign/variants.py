@@ -16,7 +16,7 @@ from narrows.codesign.evaluate import evaluate
 from narrows.codesign.log import Array, FlowLog
 from narrows.codesign.models import Stage
 from narrows.codesign.prediction import METRICS, offline, restricted
-from narrows.codesign.schemes import pre_ranker_by, ranker_alone
+from narrows.codesign.schemes import ranker_alone, taught_by
 from narrows.codesign.train import Neural, Part, Scorer, listwise, padded, pointwise, scores_of
 from narrows.codesign.trees import grow
 
@@ -182,4 +182,4 @@ def _neural(variant: Variant, part: Part, rank: Array, widths: Sequence[int], se
         target = targets(requests, batch.mask) if variant.taught == "kept" else None
         return pointwise(scores, batch, design.weighted, target)
 
-    return pre_ranker_by(objective, design, part, seed)
+    return taught_by(objective, design, part, seed)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 from narrows.codesign.log import Array
 from narrows.world import draw
@@ -18,7 +20,24 @@ PASS = 1e3
 """What is added to the score of a candidate that is to pass whatever its score."""
 
 
-@dataclass(frozen=True)
+RRF_CONSTANT = 60
+"""Of reciprocal rank fusion (Cormack et al. 2009): the score of recall where it has channels."""
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Channel:
+    """A recall channel of the logged cascade: its score is ``taste`` times the true log-odds, ``popular`` times popularity,
+    both scaled to variance 1, and an error."""
+
+    taste: float = Field(default=1.0, ge=0)
+    """How much of the truth it sees: 0 = nothing that belongs to the user."""
+    popular: float = Field(default=0.0, ge=0)
+    """How much it leans towards what all want."""
+    error: float = Field(default=1.5, ge=0)
+    """Standard deviation of its error."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Wanted:
     """The truth for some requests of a day; arrays [requests, items]."""
 
@@ -67,7 +86,7 @@ def wanted(world: World, items: Catalogue, people: Users, hour: Array, interest:
     return Wanted(value * after, given * after, knowable.astype(np.float32))
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Logged:
     """What the logged cascade did with the candidates of some requests; arrays [requests, candidates]."""
 
@@ -79,11 +98,13 @@ class Logged:
     """For each stage float32, NaN = it was removed before."""
     ranks: tuple[Array, ...]
     """For each stage int64, 0 = it was removed before."""
+    channel_rank: Array | None = None
+    """int32 [requests, candidates, channels]: 0 = the channel did not give it; None = there are no channels."""
 
 
 def logged(
-    truth: Wanted, user: Array, session: Array, lean: Array, born: Array, widths: Sequence[int],
-    errors: Sequence[float], free: float, seed: int,
+    truth: Wanted, user: Array, session: Array, popularity: Array, popular: float, born: Array, widths: Sequence[int],
+    errors: Sequence[float], free: float, seed: int, channels: Mapping[str, Channel] | None = None,
 ) -> Logged:  # fmt: skip
     """Narrow the catalogue to a list, stage by stage.
 
@@ -94,22 +115,38 @@ def logged(
         truth: of the requests.
         user: int64 [requests].
         session: int64 [requests], from which candidates that pass freely are drawn.
-        lean: float32 [items].
+        popularity: float32 [items], of variance 1.
+        popular: how far all stages lean towards it.
         born: bool [items]: what can be a candidate.
         widths: how many each stage keeps; the first is recall, the last shows the list.
         errors: standard deviation of each stage's error.
         free: the probability that a candidate passes all stages whatever its scores.
         seed: of the errors.
+        channels: what recall is made of, by name: each gives equally many, so many that recall has its width of them
+            together; none = recall is a stage as the others are.
     """
     catalogue = truth.value.shape[1]
+    lean = np.float32(popular) * popularity
 
     def scored(stage: int, item: Array) -> Array:
         error = draw.nearly_normal(draw.stream(seed, f"stage {stage}"), user[:, None] * catalogue + item)
         return np.take_along_axis(truth.knowable, item, 1) + np.float32(errors[stage]) * error + lean[item]
 
     every = np.broadcast_to(np.arange(catalogue), truth.value.shape)
-    score = np.where(born, scored(0, every), -np.inf)
-    item = np.sort(np.argpartition(-score, widths[0] - 1, axis=1)[:, : widths[0]], axis=1)
+    ranks_of: Array | None = None
+    if channels:
+        ranks_of = np.stack(
+            [
+                _places(np.where(born, _proposed(truth, user, popularity, each, draw.stream(seed, f"channel {name}")), -np.inf))
+                for name, each in channels.items()
+            ],
+            2,
+        ).astype(np.int32)  # fmt: skip
+        score = (1 / (RRF_CONSTANT + ranks_of)).sum(2)
+        first = np.where(born, -ranks_of.min(2) + score, -np.inf)  # below 1: it decides among equal ranks alone
+    else:
+        score = first = np.where(born, scored(0, every), -np.inf)
+    item = np.sort(np.argpartition(-first, widths[0] - 1, axis=1)[:, : widths[0]], axis=1)
     passes = draw.uniform(draw.stream(seed, "free"), session[:, None], item) < free
     scores = [np.take_along_axis(score, item, 1).astype(np.float32)]
     ranks = [_places(scores[0])]
@@ -120,7 +157,19 @@ def logged(
         rank = _places(np.where(there, scores[-1] + PASS * passes, -np.inf))
         ranks.append(np.where(there, rank, 0))
         reached += there & (rank <= widths[stage])
-    return Logged(item, reached, tuple(scores), tuple(ranks))
+    if ranks_of is not None:
+        ranks_of = np.take_along_axis(ranks_of, item[:, :, None], 1)
+        gave = ranks_of.min(2).max(1)  # the least quota of all channels that holds the candidates
+        ranks_of = np.where(ranks_of <= gave[:, None, None], ranks_of, 0)
+    return Logged(item, reached, tuple(scores), tuple(ranks), ranks_of)
+
+
+def _proposed(truth: Wanted, user: Array, popularity: Array, channel: Channel, stream: np.uint64) -> Array:
+    """A channel's scores of the whole catalogue: float32 [requests, items]."""
+    catalogue = truth.value.shape[1]
+    error = draw.nearly_normal(stream, user[:, None] * catalogue + np.arange(catalogue))
+    taste, popular, wrong = (np.float32(each) for each in (channel.taste, channel.popular, channel.error))
+    return np.asarray(taste * truth.knowable + popular * popularity + wrong * error)
 
 
 def sampled(reached: Array, session: Array, item: Array, most: int, seed: int) -> tuple[Array, Array]:

@@ -14,8 +14,9 @@ import numpy as np
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from narrows.codesign.channels import EACH, OTHERS
 from narrows.codesign.log import Array, FlowLog
-from narrows.codesign.worldcascade import logged, sampled, wanted
+from narrows.codesign.worldcascade import Channel, logged, sampled, wanted
 from narrows.codesign.worldpast import COLUMNS, OF_PAIR, Past, past_of
 from narrows.world import draw
 from narrows.world.items import unit
@@ -61,6 +62,8 @@ class FlowWorld:
     """How many the logged pre-ranker, coarse ranker and ranker keep; the last is the list that is shown."""
     errors: tuple[float, float, float, float] = (2.0, 1.5, 1.2, 1.0)
     """Standard deviation of the errors of recall, pre-ranker, coarse ranker and ranker, that of the truth being 1."""
+    channels: dict[str, Channel] = field(default_factory=dict)
+    """Recall channels by name, which make the candidates together; none = recall is one stage with an error of its own."""
     popular: float = Field(default=0.3, ge=0)
     """Selection bias: what a standard deviation of popularity adds to the score of every logged stage."""
     exploration: float = Field(default=0.1, ge=0, le=1)
@@ -72,6 +75,8 @@ class FlowWorld:
         widths = (self.recalled, *self.keep)
         if list(widths) != sorted(widths, reverse=True) or self.keep[-1] < 1:
             raise ValueError(f"the logged cascade keeps {widths}: no stage may keep more than the one before it.")
+        if taken := [name for name in self.channels if name in (OTHERS, EACH)]:
+            raise ValueError(f"channels = {taken[0]}: the word means something else in quotas. Name it otherwise.")
         if self.recalled > self.world.items - self.world.born_within:
             raise ValueError(f"recalled = {self.recalled} are more than the items of the first day: have more items.")
         if self.past_days >= self.world.days:
@@ -93,7 +98,8 @@ def flow_log(made: FlowWorld) -> FlowLog:
     return FlowLog(
         stages=STAGES, columns=columns, bounds=np.concatenate([[0], np.cumsum(joined.pop("size"))]).astype(np.int64),
         seen_from=np.array([name in RANKER_ONLY[made.gap] for name in columns], np.int8),
-        user=past.user, time=past.time, sequence=past.sequence, examined=examined(made), **joined,
+        user=past.user, time=past.time, sequence=past.sequence, examined=examined(made),
+        channels=tuple(made.channels), **joined,
     )  # fmt: skip
 
 
@@ -120,11 +126,11 @@ def _block(made: FlowWorld, past: Past, today: Users, some: Array) -> dict[str, 
     """The rows of some requests of one day."""
     items, day, user, session = past.catalogue, int(past.day[some[0]]), past.user[some], past.session[some]
     truth = wanted(made.world, items, today.take(user), past.hour[some], past.interest[some], day, made.kind)
-    lean = np.float32(made.popular) * items.popularity / items.popularity.std()
+    popularity = items.popularity / items.popularity.std()
     shown = made.keep[-1]
     flow = logged(
-        truth, user, session, lean, items.born <= day, (made.recalled, *made.keep), made.errors,
-        made.exploration * shown / made.recalled, made.seed,
+        truth, user, session, popularity, made.popular, items.born <= day, (made.recalled, *made.keep), made.errors,
+        made.exploration * shown / made.recalled, made.seed, made.channels,
     )  # fmt: skip
     chosen, weight = sampled(flow.reached, session, flow.item, made.sample, made.seed)
     request, _ = rows = np.nonzero(chosen)
@@ -135,7 +141,8 @@ def _block(made: FlowWorld, past: Past, today: Users, some: Array) -> dict[str, 
     noise = draw.nearly_normal(draw.stream(made.seed, SIGNAL), session[request], item)
     signal = made.signal * truth.knowable[request, item] + np.float32((1 - made.signal**2) ** 0.5) * noise
     best = np.partition(truth.value, -shown, axis=1)[:, -shown:]
-    return {
+    channels = {} if flow.channel_rank is None else {"channel_rank": flow.channel_rank[rows]}
+    return channels | {
         "size": chosen.sum(1), "item": (item + 1).astype(np.int32),
         "features": np.column_stack([past.features(some, request, item), signal]).astype(np.float32),
         "reached": reached, "weight": weight[rows],

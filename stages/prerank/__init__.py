@@ -72,7 +72,8 @@ class Prerank(NarrowingStage):
     l2: float = Field(5.0, ge=0)
     """L2 regularization of the leaves' values."""
     stand_back: bool = True
-    """Whether a simple order (popularity, own items) takes the trees' place where they were not better on the latest complete horizons."""
+    """Whether a simple order (popularity, own items) takes the trees' place where they were not better on the latest complete horizons,
+    by the share of positives among the ``n`` or, where that is level, by NDCG@20."""
     threads: int = Field(0, ge=0)
     """Threads; 0 = as many as the process may use."""
     seed: int = Field(1, ge=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import lightgbm
@@ -12,7 +13,7 @@ from features import simple
 from features.lookup import Array, codes, column, stacked, varying
 from features.pair import FEATURES
 from narrows.columns import ASOF, LABEL, LABEL_WEIGHT, USER, WEIGHT, stage_score
-from narrows.metrics import ndcg
+from narrows.metrics import ndcg, recall
 from stages.prerank.trees import TREES, PrerankModel, threads_of
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 TRUNCATION_LEVEL = 40
 """Lambdarank: pairs count of which one item stands among so many best (Burges 2010)."""
+HIT_RATE, NDCG = "hit_rate", "ndcg"
+TOLD_APART = 2.0
+"""Standard errors that two hit rates must be apart to decide."""
 MIN_TREES = 10
 """Of a kind in a model, however few the positive examples are."""
 
@@ -66,23 +70,28 @@ def fit(room: Prerank, examples: pa.Table) -> PrerankModel:
     return PrerankModel(lightgbm.train(options, data, room.first_trees), ensemble, *against_simple(room, examples))
 
 
-def against_simple(room: Prerank, examples: pa.Table) -> tuple[str, dict[str, float]]:
+def against_simple(room: Prerank, examples: pa.Table) -> tuple[str, dict[str, float], str]:
     """Whether trees order a user's candidates better than any order that needs no model: do no harm.
 
-    Judged, by NDCG@20, are the examples that carry a score: those of the latest complete horizons, which trees scored that
-    knew nothing of their labels.
+    Judged are the examples that carry a score: those of the latest complete horizons, which trees scored that knew nothing of
+    their labels. First by the hit rate, the share of a list's positives among the ``n`` that the room keeps: of the metrics
+    that a log can give it was best at telling which pre-ranker makes the better cascade (docs/experiments.md). Where it
+    cannot tell the two apart, as where few candidates are removed, by NDCG@20.
 
     Returns:
-        The simple order that takes the trees' place, empty where they are better or nothing can be said; and the NDCG of
-        the ``trees`` and of the simple order.
+        The simple order that takes the trees' place, empty where they are better or nothing can be said; the worth of the
+        ``trees`` and of the simple order; and the metric that decided, ``hit_rate`` or ``ndcg``.
     """
     name = stage_score("prerank")
     if not room.stand_back or name not in examples.column_names:
-        return "", {}
-    order, trees, plain = simple.by_window(examples, name, ndcg)
-    if not order:
-        return "", {}
-    return "" if trees > plain else order, {TREES: trees, order: plain}
+        return "", {}, ""
+    hit_rate = simple.windows(examples, name, partial(recall, n=room.n))
+    if not hit_rate:
+        return "", {}, ""
+    found, metric = simple.held(hit_rate, name), HIT_RATE
+    if abs(found.own - found.simple) <= TOLD_APART * found.error:
+        found, metric = simple.held(simple.windows(examples, name, ndcg), name), NDCG
+    return "" if found.own > found.simple else found.order, {TREES: found.own, found.order: found.simple}, metric
 
 
 def rows_to_learn(examples: pa.Table, seed: int) -> tuple[Array, Array]:

@@ -38,12 +38,15 @@ class PrerankModel:
     simple: str = ""
     """The simple order that takes the trees' place, as they were not better on the latest complete horizon; empty = the trees."""
     worth: dict[str, float] = field(default_factory=dict)
-    """NDCG@20 on that horizon: ``trees``, and the best simple order under its name."""
+    """By the metric that decided, on that horizon: ``trees``, and the best simple order under its name."""
+    judged_by: str = ""
+    """That metric: ``hit_rate``, the share of the positives among what the room keeps, or ``ndcg``; empty = nothing was judged."""
 
     @property
     def notes(self) -> dict[str, Any]:
         """What is logged of the model."""
         notes = {"order": self.simple or TREES, **{f"worth_{name}": value for name, value in self.worth.items()}}
+        notes |= {"judged_by": self.judged_by} if self.judged_by else {}
         return notes | ({"instead_of": TREES} if self.simple else {})
 
     def first_scores(self, pairs: Pairs) -> Array:
@@ -60,7 +63,8 @@ class PrerankModel:
         self.first.save_model(str(folder / "first.txt"))
         for k, model in enumerate(self.ensemble):
             model.save_model(str(folder / f"ensemble-{k}.txt"))
-        (folder / "prerank.json").write_text(json.dumps({"simple": self.simple, "worth": self.worth}))
+        content = {"simple": self.simple, "worth": self.worth, "judged_by": self.judged_by}
+        (folder / "prerank.json").write_text(json.dumps(content))
 
     @classmethod
     def load(cls, folder: Path) -> PrerankModel:

@@ -59,7 +59,7 @@ class Trainer:
         torch.manual_seed(seed)
         models = tuple(
             Neural(stage_model(name, part.inputs, ranker=name == "din", embedding_size=4, hidden=(8, 4)))
-            for name in ("two_tower", "din")[-len(design.stages) :]
+            for name in ("linear", "two_tower", "din")[-len(design.stages) :]
         )
         middle = (
             GOOD[design.scheme]
@@ -76,7 +76,7 @@ class Trainer:
             "oracle_share": 0.5,
             "auc_first": np.nan,
         }
-        for stage in design.stages:
+        for stage in (*(["channels"] if design.channels else []), *design.stages):
             metrics |= {f"survival_{stage}": 0.8, f"regret_{stage}": 0.1}
         return Outcome(metrics, by_request, part.log.user, 1.5, models)
 

@@ -1,5 +1,7 @@
 """A small flow log of random numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from narrows.codesign.log import FlowLog
@@ -26,3 +28,10 @@ def small_log(requests: int = 40, users: int = 10, truth: bool = False, seed: in
         value=value if truth else None, examined=1 / np.arange(1, 4.0) if truth else None,
         oracle=np.sort(random.random((requests, 3)))[:, ::-1].copy() if truth else None,
     )  # fmt: skip
+
+
+def with_channels(requests: int = 120, users: int = 20, truth: bool = True) -> FlowLog:
+    """The small log, a candidate of which popular and near may have given."""
+    log = small_log(requests, users, truth)
+    ranks = np.random.default_rng(9).integers(0, 5, (len(log.item), 2)).astype(np.int32)
+    return replace(log, channels=("popular", "near"), channel_rank=ranks)

@@ -64,6 +64,11 @@ def test_idle_settings_make_no_other_design():
     assert one == canonical(Design(scheme="single", prerank="mlp", widths=(30, 5)))
     assert canonical(Design(prerank="lightgbm", hidden=(3,))) == canonical(Design(prerank="lightgbm"))
     assert canonical(Design(scheme="joint", loss="arf")).loss == "arf"
+    assert canonical(Design(retrieval="mlp", retrieval_hidden=(3,))) == Design()
+    assert canonical(Design(retrieval="mlp", widths=(9, 8, 7))).retrieval == "mlp"
+    assert canonical(Design(scheme="single", retrieval="mlp", widths=(9, 8, 7))) == canonical(
+        Design(scheme="single", widths=(8, 7))
+    )
     assert trained_as(Design(precision="int8")) == Design()
     assert named([Design(), Design(learning_rate=0.1)]) == ["learning rate 0.005", "learning rate 0.1"]
     assert named([Design()]) == ["independent"]
@@ -84,6 +89,10 @@ def test_idle_settings_make_no_other_design():
         ('scheme = "single"', 'prerank = "gpt"', "prerank = 'gpt': give two_tower"),
         ("[[6, 3], [4, 3]]", "[]", "[grid] widths = []: give one value or more."),
         ("[[6, 3], [4, 3]]", "[[3, 6]]", "grow along the cascade"),
+        ("[[6, 3], [4, 3]]", "[[6, 4, 5]]", "grow along the cascade"),
+        ("[[6, 3], [4, 3]]", "[[6, 5, 4, 3]]", "give two or three of at least 1"),
+        ('scheme = "single"', 'retrieval = "din"', "retrieval = 'din': give two_tower, linear or mlp."),
+        ('scheme = "single"', 'room = "recall"', "'room' is not a known key"),
         ("seeds = 3", "seeds = 0", "seeds = 0: give a number from 1 to 100"),
         ('log = "log"', 'log = "nowhere"', "[data] log = 'nowhere': there is no such folder"),
         ('log = "log"', "", "names no log: give one of world, log or run."),

@@ -70,6 +70,18 @@ def test_features_are_those_of_the_pipeline(line, log):
     assert len(set(codes.values())) == len(codes)
 
 
+def test_channels_rank_as_the_first_room_says(line, log):
+    offered = table(line, "recall", pc.field("kept"))
+    columns = [name for name in offered.column_names if name.endswith("_rank") and name != "recall_rank"]
+    assert [f"{name}_rank" for name in log.channels] == columns
+    assert len(log.channels) > 2
+    for place, name in enumerate(columns):
+        ranks = pc.fill_null(offered[name], 0).to_numpy()
+        np.testing.assert_array_equal(np.sort(log.channel_rank[:, place]), np.sort(ranks))
+    assert (log.channel_rank > 0).any(1).all()
+    assert log.request_weight is None
+
+
 def test_a_sample_takes_of_each_group_alike_and_weighs_it(line, settings, log):
     some = of_runs(settings, str(line.asof), Choice(candidates=12, windows=1))
     assert (some.sizes <= 12).all()

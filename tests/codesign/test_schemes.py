@@ -8,7 +8,6 @@ import torch
 from pydantic import ValidationError
 
 from narrows.codesign.design import SCHEMES, Design
-from narrows.codesign.errors import CodesignError
 from narrows.codesign.run import Parts, run
 from narrows.codesign.schemes import SCHEMES as FUNCTIONS
 from narrows.codesign.schemes import standard, trained
@@ -63,10 +62,43 @@ def test_an_apart_trained_ranker_knows_only_what_the_logged_one_was_given(parts)
     assert (one != changed).any()
 
 
-def test_a_ranker_that_was_given_nothing_is_refused(parts):
-    part = replace(parts.train, log=replace(parts.train.log, reached=np.ones_like(parts.train.log.reached)))
-    with pytest.raises(CodesignError, match='exposure = "all"'):
-        trained(SMALL, part, 0)
+def test_a_ranker_learns_from_all_candidates_of_requests_that_no_ranker_was_logged_for(parts):
+    log = parts.train.log
+    part = replace(parts.train, log=replace(log, reached=np.ones_like(log.reached)))
+    one, other = (trained(replace(SMALL, exposure=exposure), part, 0)[1] for exposure in ("own", "all"))
+    np.testing.assert_allclose(one.score(parts.validation), other.score(parts.validation), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("scheme", ["independent", "distilled", "survival", "joint"])
+def test_three_stages_are_trained_and_serve_one_after_the_other(log, parts, scheme):
+    design = replace(SMALL, scheme=scheme, widths=(18, 12, 6), retrieval_hidden=(8, 4), epochs=3, learning_rate=0.03)
+    found = run(design, log, 3, parts=parts)
+    assert [type(each.model).__name__ for each in found.models] == ["TwoTowers", "TwoTowers", "Din"]
+    assert found.models[0].model.user_tower[0].out_features == 8
+    metrics = found.metrics
+    assert metrics["joint_recall"] > 0.25 + 0.08
+    kept = metrics["survival_retrieval"] * metrics["survival_prerank"] * metrics["survival_rank"]
+    assert 0 < kept < 1
+    lost = sum(metrics[f"regret_{stage}"] for stage in design.stages)
+    assert lost == pytest.approx(metrics["oracle"] - metrics["value"])
+
+
+def test_trees_can_stand_between_two_networks(log, parts):
+    for scheme in ("independent", "survival"):
+        design = replace(SMALL, scheme=scheme, widths=(18, 12, 6), prerank="lightgbm", epochs=1)
+        kinds = [type(each).__name__ for each in run(design, log, 3, parts=parts).models]
+        assert kinds == ["Neural", "Trees", "Neural"]
+
+
+def test_a_stage_that_learns_survival_knows_all_stages_after_it(parts, monkeypatch):
+    """The first of three is taught the label times the cuts of the ranker and of the pre-ranker, at their widths."""
+    from narrows.codesign import schemes
+
+    asked = []
+    real = schemes.by_soft_cut
+    monkeypatch.setattr(schemes, "by_soft_cut", lambda scores, mask, quota, tau: (asked.append(quota), real(scores, mask, quota, tau))[1])  # fmt: skip
+    trained(replace(SMALL, scheme="survival", widths=(18, 12, 6), epochs=1, batch=2000), parts.train, 0)
+    assert asked == [6, 6, 12]
 
 
 def test_a_distilled_pre_ranker_agrees_with_the_ranker_more_than_an_independent_one(log, parts):
@@ -115,7 +147,9 @@ def test_scores_are_standardized_over_the_candidates_alone():
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"widths": (10, 20)}, "grow along the cascade"), ({"widths": (10,)}, "give two"), ({"scheme": "magic"}, "scheme"),
+        ({"widths": (10, 20)}, "grow along the cascade"), ({"widths": (10,)}, "give two or three"), ({"widths": (9, 9, 9, 9)}, "give two or three"), ({"widths": (20, 10, 15)}, "grow along"),
+        ({"widths": (9, 8, 7), "scheme": "joint", "prerank": "lightgbm"}, "two stages alone"), ({"retrieval": "din"}, "retrieval"),
+        ({"retrieval_hidden": (0,)}, "at least 1 unit"), ({"channels": {"a": -1}}, "0 candidates or more"), ({"cost": "equal"}, "scheme = 'single'"), ({"scheme": "magic"}, "scheme"),
         ({"scheme": "joint", "loss": "none"}, "no loss is named"), ({"scheme": "joint", "prerank": "lightgbm", "loss": "arf"}, "trees descend"), ({"quotas": (1,)}, "one of at least 1"),
         ({"colour": 1}, "colour"), ({"hidden": ()}, "hidden"), ({"rank_hidden": (0,)}, "at least 1 unit"),
     ],
@@ -129,6 +163,8 @@ def test_a_single_stage_serves_the_last_width():
     assert Design(scheme="single").served_widths == (20,)
     assert Design().served_widths == (30, 20)
     assert Design(scheme="single").stages == ("rank",)
+    assert Design(scheme="single", widths=(9, 8, 7)).served_widths == (7,)
+    assert Design(widths=(9, 8, 7)).stages == ("retrieval", "prerank", "rank")
 
 
 def test_a_joint_loss_keeps_half_of_the_list_unless_told():
@@ -137,3 +173,4 @@ def test_a_joint_loss_keeps_half_of_the_list_unless_told():
     assert replace(joint, loss="rankflow").loss_quotas == (30, 20)
     assert replace(joint, quotas=(12, 5)).loss_quotas == (12, 5)
     assert replace(joint, widths=(2, 1)).loss_quotas == (1, 1)
+    assert replace(joint, widths=(40, 30, 20)).loss_quotas == (10, 10, 10)

@@ -12,12 +12,16 @@ import pytest
 from narrows.cli.codesign.run import facts, text
 from narrows.codesign import report, tracked
 from narrows.codesign.execute import execute
+from narrows.codesign.experiment import read
+from narrows.codesign.matching import matched
 from narrows.codesign.seeds import Interval, Judged, drawn, interval, means
+from narrows.codesign.source import prepare
 from narrows.codesign.summary import Row, Step, front, steps, summarise, within
 from narrows.codesign.tables import save
 from narrows.codesign.verdict import next_unit, verdict
 from tests.browser import browser
-from tests.codesign.experiments import TEXT, Trainer, planned, summary
+from tests.codesign.experiments import TEXT, Trainer, planned, summary, written
+from tests.codesign.small_log import with_channels
 from tests.pages import check
 
 
@@ -132,6 +136,27 @@ def test_the_page_says_all_and_can_be_read_aloud(found):
     assert "▼" in page
     for at, _ in tree.all("li"):
         assert tree.texts[at].endswith(".")
+
+
+def test_three_stages_channels_and_equal_cost_have_their_place_on_the_page(tmp_path):
+    text = TEXT.replace("[[6, 3], [4, 3]]", "[[6, 4, 3], [4, 3]]").replace(
+        'scheme = "single"', 'scheme = "single"\ncost = "equal"\n[[designs]]\nchannels = { popular = 2 }'
+    )
+    file = written(tmp_path, text.replace("[tune]", "[prices.channels]\npopular = 0.5\n[tune]"))
+    with_channels().save(tmp_path / "log")
+    made = read(file)
+    made = matched(made, prepare(made, tmp_path / "var"))
+    found = summarise(made, execute(made, tmp_path / "var", train=Trainer()))
+    assert found.rows[0].stages == ("retrieval", "prerank", "rank")
+    page = report.html(found)
+    tree = check(page)
+    shown = " ".join(tree.texts.values())
+    for words in (
+        "by the first of three", "by the channels' quotas", "channels keep 80.0% of what comes", "retrieval keeps 80.0%", "was made as dear as",
+        "popular 0.5.",
+    ):  # fmt: skip
+        assert words in shown, words
+    assert pl.read_parquet(save(found, tmp_path / "var") / "designs.parquet")["set_channels"].n_unique() == 2
 
 
 def test_names_cannot_break_out_of_the_page(tmp_path):

@@ -50,10 +50,12 @@ def write(settings: Settings, args: argparse.Namespace) -> int:
     passed = {stage: float((log.reached > at).mean()) for at, stage in enumerate(log.stages)}
     if args.json:
         facts = {"out": str(args.out), "requests": len(log), "candidates": len(log.item), "wanted": float(wanted)}
-        print(json.dumps(facts | {"passed": passed}))
+        print(json.dumps(facts | {"passed": passed, "channels": log.channels}))
         return 0
     print(f"{args.out}: {len(log):,} requests, {len(log.item):,} candidates, {wanted:.2f} of them wanted a request")
     print(f"Of these passed: {', '.join(f'{stage} {share:.1%}' for stage, share in passed.items())}")
+    if log.channels:
+        print(f"Recall channels, for quotas: {', '.join(log.channels)}")
     return 0
 
 

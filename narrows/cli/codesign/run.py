@@ -12,6 +12,7 @@ from narrows.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from narrows.codesign.experiment import Planned
+    from narrows.codesign.log import FlowLog
     from narrows.codesign.summary import Summary
     from narrows.settings import Settings
 
@@ -57,8 +58,15 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
             raise CodesignError(f"--design {args.design}: {planned.file} has the designs 1 to {len(planned.designs)}")
     from narrows.cli.codesign.tables import of_runs
     from narrows.codesign.execute import execute
+    from narrows.codesign.matching import matched
+    from narrows.codesign.source import prepare
 
-    results = execute(planned, settings.state, jobs=args.jobs, only=only, runs=lambda asof: of_runs(settings, asof))
+    def runs(asof: str) -> FlowLog:
+        return of_runs(settings, asof)
+
+    if any(design.cost == "equal" for design in planned.designs):
+        planned = matched(planned, prepare(planned, settings.state, runs))
+    results = execute(planned, settings.state, jobs=args.jobs, only=only, runs=runs)
     if only is not None:
         print(planned.names[only])
         return 0

@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from narrows.cli.codesign.rows import Keys, channel_ranks, channels_of, drawn, fill, in_order, passed
 from narrows.codesign.errors import CodesignError
 from narrows.codesign.log import Array, FlowLog
 from narrows.codesign.sequences import LENGTH
-from narrows.columns import EVENT_TIME, ITEM, KEPT, RANK, REQUEST_WEIGHT, USER, stage_rank, stage_score
+from narrows.columns import EVENT_TIME, ITEM, KEPT, REQUEST_WEIGHT, USER
 from narrows.run import plugins
-from narrows.sampling import uniform
 from narrows.store.partitions import Store, StoreError, open_store
 
 if TYPE_CHECKING:
@@ -63,11 +63,12 @@ def of_runs(settings: Settings, asof: str | None = None, choice: Choice | None =
         raise CodesignError(f"--ranker-only {unknown[0]}: there is no such feature; `narrows catalogue` lists them")
     store = open_store(settings)
     asofs, events = _asofs(settings, store, asof)
+    channels = channels_of(store.current(settings.pipeline.narrowing[0], asofs[-1]), settings.pipeline.narrowing)
     parts = []
     for each in asofs[-choice.windows :]:
         LOG.info("as of %s", each)
-        parts.append(_window(settings, store, each, events, columns, choice))
-    return _joined(parts, settings.pipeline.narrowing, columns, choice)
+        parts.append(_window(settings, store, each, events, columns, channels, choice))
+    return _joined(parts, settings.pipeline.narrowing, columns, channels, choice)
 
 
 def _asofs(settings: Settings, store: Store, asof: str | None) -> tuple[list[Asof], Table]:
@@ -109,10 +110,13 @@ class Window:
     item: pa.Array
     """[rows]"""
     rows: dict[str, Array]
+    weight: Array
+    """float64 [requests]: 1 / the probability that the flow sample has the user."""
 
 
 def _window(
-    settings: Settings, store: Store, asof: Asof, events: Table, columns: Sequence[str], choice: Choice
+    settings: Settings, store: Store, asof: Asof, events: Table, columns: Sequence[str], channels: Sequence[str],
+    choice: Choice,
 ) -> Window:  # fmt: skip
     from features.lookup import Catalogue, Pairs, flat
     from features.pair import matrix
@@ -123,28 +127,30 @@ def _window(
     tables = {name: store.current(name, asof) for name in (first.users, first.items, *names)}  # type: ignore[attr-defined]
     received = tables[names[0]]
     assert received is not None
-    offered = received.arrow(where=pc.field(KEPT))
+    sampled = REQUEST_WEIGHT in received.columns
+    offered = received.arrow(where=pc.field(KEPT) & pc.field(REQUEST_WEIGHT).is_valid() if sampled else pc.field(KEPT))
     users, items = (_needed(tables, name, asof) for name in (first.users, first.items))  # type: ignore[attr-defined]
     profiles = users.arrow(where=pc.field(USER).isin(pc.unique(offered[USER])))
     catalogue = Catalogue(items.arrow())
-    offered = _in_order(offered, profiles, catalogue.ids)
-    keys = _Keys(profiles[USER].combine_chunks(), catalogue.ids)
+    offered = in_order(offered, profiles, catalogue.ids)
+    keys = Keys(profiles[USER].combine_chunks(), catalogue.ids)
     key = keys.of(offered)
     reached = np.ones(len(key), np.int8)
     score, rank = np.full((len(key), len(names)), np.nan, np.float32), np.zeros((len(key), len(names)), np.int32)
-    _fill(offered, names[0], np.arange(len(key)), score[:, 0], rank[:, 0])
+    fill(offered, names[0], np.arange(len(key)), score[:, 0], rank[:, 0])
     for stage, name in enumerate(names[1:], 1):
         table = tables[name]
         if table is None:
             break
-        _passed(table, name, keys, key, reached, stage, score[:, stage], rank[:, stage])
+        passed(table, name, keys, key, reached, stage, score[:, stage], rank[:, stage])
     user = key // keys.items
-    chosen, weight = _drawn(offered, user, reached, choice.candidates)
+    chosen, weight = drawn(offered, user, reached, choice.candidates)
     pairs = Pairs(profiles, catalogue.items, offered.take(pa.array(chosen)), catalogue)
     taken = _taken(events, asof, settings, keys)
     codes = keys.items_of(flat(profiles, "sequence_item")[1])
     sequence = sequence_item(profiles, codes, LENGTH)
-    there, sizes = np.unique(user[chosen], return_counts=True)
+    there, first_row, sizes = np.unique(user[chosen], return_index=True, return_counts=True)
+    weights = offered[REQUEST_WEIGHT].to_numpy()[chosen[first_row]] if sampled else np.ones(len(there))
     return Window(
         user=profiles[USER].combine_chunks().take(pa.array(there)), time=int(asof.end.timestamp()),
         sequence=catalogue.ids.take(pa.array(sequence[there].ravel(), mask=sequence[there].ravel() < 0)),
@@ -152,7 +158,9 @@ def _window(
         rows={
             "features": matrix(pairs, columns), "reached": reached[chosen], "weight": weight,
             "label": np.isin(key[chosen], taken).astype(np.float32), "score": score[chosen], "rank": rank[chosen],
+            **({"channel_rank": channel_ranks(offered, channels)[chosen]} if channels else {}),
         },
+        weight=weights.astype(np.float64),
     )  # fmt: skip
 
 
@@ -163,80 +171,7 @@ def _needed(tables: dict[str, Table | None], name: str, asof: Asof) -> Table:
     return table
 
 
-@dataclass(frozen=True)
-class _Keys:
-    """A user and an item as one number."""
-
-    users: pa.Array
-    ids: pa.Array
-
-    @property
-    def items(self) -> int:
-        return len(self.ids)
-
-    def items_of(self, ids: pa.Array) -> Array:
-        from features.lookup import codes
-
-        return codes(ids, self.ids)
-
-    def of(self, rows: pa.Table) -> Array:
-        """int64 [rows]; -1 where the user or the item is unknown."""
-        from features.lookup import codes
-
-        user, item = codes(rows[USER], self.users).astype(np.int64), self.items_of(rows[ITEM])
-        return np.where((user >= 0) & (item >= 0), user * self.items + item, -1)
-
-
-def _in_order(offered: pa.Table, profiles: pa.Table, ids: pa.Array) -> pa.Table:
-    """Candidates grouped by user in the order of the profiles, each user's by item."""
-    key = _Keys(profiles[USER].combine_chunks(), ids).of(offered)
-    return offered.take(pa.array(np.argsort(key, kind="stable")))
-
-
-def _fill(table: pa.Table, name: str, at: Array, score: Array, rank: Array) -> None:
-    """Write a room's scores and ranks to the places of its rows."""
-    if stage_score(name) in table.column_names:
-        score[at] = table[stage_score(name)].to_numpy()
-    ranks = next((column for column in (stage_rank(name), RANK) if column in table.column_names), None)
-    if ranks:
-        rank[at] = pc.fill_null(table[ranks], 0).to_numpy()
-
-
-def _passed(
-    table: Table, name: str, keys: _Keys, key: Array, reached: Array, stage: int, score: Array, rank: Array
-) -> None:  # fmt: skip
-    """What a later room did: who passed it, its scores and ranks."""
-    wanted = [name for name in (stage_score(name), stage_rank(name), RANK) if name in table.columns]
-    sampled = pc.field(REQUEST_WEIGHT).is_valid() if REQUEST_WEIGHT in table.columns else None
-    rows = table.arrow([USER, ITEM, KEPT, *wanted], sampled)
-    of_row = keys.of(rows)
-    at = np.minimum(np.searchsorted(key, of_row), len(key) - 1)
-    mine = key[at] == of_row
-    kept = rows[KEPT].to_numpy(zero_copy_only=False)
-    reached[at[mine & kept]] = stage + 1
-    _fill(rows.filter(pa.array(mine)), name, at[mine], score, rank)
-
-
-def _drawn(offered: pa.Table, user: Array, reached: Array, candidates: int) -> tuple[Array, Array]:
-    """The rows of a sample, in order, and the inverse of the probability of each.
-
-    Each group of a request that came equally far has the same part of the places, as far as it has candidates.
-    """
-    if not candidates:
-        return np.arange(len(user)), np.ones(len(user), np.float32)
-    groups = int(reached.max(initial=1)) + 1
-    cell = user * groups + reached
-    count = np.bincount(cell, minlength=(int(user.max(initial=0)) + 1) * groups)
-    part = -(-candidates // np.maximum((count.reshape(-1, groups) > 0).sum(1), 1))
-    texts = pc.binary_join_element_wise(offered[USER].cast(pa.string()), offered[ITEM].cast(pa.string()), "|")
-    order = np.lexsort((uniform(texts.to_pylist(), "flow log"), cell))
-    place = np.arange(len(cell)) - (np.cumsum(count) - count)[cell[order]]
-    chosen = np.sort(order[place < part[user[order]]])
-    weight = np.maximum(count[cell] / part[user], 1)[chosen].astype(np.float32)
-    return chosen, weight
-
-
-def _taken(events: Table, asof: Asof, settings: Settings, keys: _Keys) -> Array:
+def _taken(events: Table, asof: Asof, settings: Settings, keys: Keys) -> Array:
     """Keys of what was taken in the horizon after the as-of."""
     from narrows.engine.undo import positives
 
@@ -246,7 +181,13 @@ def _taken(events: Table, asof: Asof, settings: Settings, keys: _Keys) -> Array:
     return keys.of(positives(events, [USER, ITEM, EVENT_TIME], inside))
 
 
-def _joined(parts: Sequence[Window], stages: tuple[str, ...], columns: tuple[str, ...], choice: Choice) -> FlowLog:
+def _joined(
+    parts: Sequence[Window],
+    stages: tuple[str, ...],
+    columns: tuple[str, ...],
+    channels: tuple[str, ...],
+    choice: Choice,
+) -> FlowLog:
     """Windows one after another, ids as numbers."""
     ids = pc.unique(pa.chunked_array([ids.cast(pa.string()) for part in parts for ids in (part.item, part.sequence)]))
     ids = ids.drop_null()
@@ -258,9 +199,9 @@ def _joined(parts: Sequence[Window], stages: tuple[str, ...], columns: tuple[str
         found = pc.fill_null(pc.index_in(all_of, value_set=vocabulary, skip_nulls=True), -1)
         return found.to_numpy(zero_copy_only=False).astype(np.int64) + 1
 
-    sizes = np.concatenate([part.sizes for part in parts])
+    sizes, weight = (np.concatenate([getattr(part, name) for part in parts]) for name in ("sizes", "weight"))
     return FlowLog(
-        stages=stages, columns=columns,
+        stages=stages, columns=columns, channels=channels, request_weight=weight if (weight != 1).any() else None,
         seen_from=np.array([name in choice.ranker_only for name in columns], np.int8),
         bounds=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
         user=numbers([part.user for part in parts], people) - 1,

@@ -91,7 +91,7 @@ def verdicts(facts: Row) -> list[str]:
     scoring = [step for step in steps if step["step"] in narrowing[1:-1] and step["value"] is not None]
     lines = [
         f"!! {each['room']} orders by {each['order']}: {each['instead_of']} was not better on the latest horizons "
-        f"(ndcg {each['worth_of_model']:.4f} against {each['worth']:.4f})"
+        f"({each.get('judged_by', 'ndcg').replace('_', ' ')} {each['worth_of_model']:.4f} against {each['worth']:.4f})"
         for each in facts.get("stood_back", ())
     ]
     stood_back = len(lines)

@@ -4,8 +4,8 @@ All are written anew from the descriptions in the papers; each says which equati
 
 - ``loss(scores, batch, quotas)`` with one tensor of scores [requests, n] and one quota for each stage, in order; the
   result is a scalar. Whatever stands in padding (``~batch.mask``) never matters.
-- Candidates with a label above 0 are wanted. Sampling weights count in pointwise terms alone: what is relaxed in the
-  others is the order of the sample itself.
+- Candidates with a label above 0 are wanted. Candidates' sampling weights count in pointwise terms alone:
+  what is relaxed in the others is the order of the sample itself. Requests' weights count in every mean over requests.
 - A term that nothing in the batch has an influence on (no request with more candidates than the quota, no pair) is 0.
 """
 

@@ -41,7 +41,7 @@ class Arf(nn.Module):
     def forward(self, scores: tuple[Tensor, ...], batch: Batch, quotas: tuple[int, ...]) -> Tensor:
         """[] from scores [R, n] and the quota of each stage."""
         check(scores, quotas, self.stages)
-        mask, count = batch.mask, batch.mask.sum(1)
+        mask, count, weight = batch.mask, batch.mask.sum(1), batch.request_weight
         order = true_order(levels(batch), mask).to(scores[0].dtype)
         wanted = ((batch.label > 0) & mask).to(scores[0].dtype)
         terms = []
@@ -53,6 +53,6 @@ class Arf(nn.Module):
                 share = torch.log(relaxed[:, :quota].sum(1) / quota + EPSILON)
                 recall, said = -(wanted * share).sum(1) / wanted.sum(1).clamp_min(1), wanted.any(1) & (count > quota)
             entropy = -(order * torch.log(relaxed + EPSILON)).sum((1, 2)) / count.clamp_min(1)
-            terms.append((mean_of_requests(recall, said), said.any()))
-            terms.append((mean_of_requests(entropy, count > 1), (count > 1).any()))
+            terms.append((mean_of_requests(recall, said, weight), said.any()))
+            terms.append((mean_of_requests(entropy, count > 1, weight), (count > 1).any()))
         return self.weights(terms)

@@ -71,7 +71,8 @@ class Lcron(nn.Module):
         check(scores, quotas, self.stages)
         mask, count = batch.mask, batch.mask.sum(1)
         survivals = [self.relaxed(s, mask, quota, self.tau) for s, quota in zip(scores, quotas, strict=True)]
-        loss = mean_of_requests(end_to_end(survivals, batch.label, mask), count > min(quotas))
+        each = end_to_end(survivals, batch.label, mask)
+        loss = mean_of_requests(each, count > min(quotas), batch.request_weight)
         if not self.single:
             return loss
         return loss + self.weights(single_stage(survivals, batch, quotas))
@@ -84,7 +85,8 @@ def single_stage(
     count, terms = batch.mask.sum(1), []
     for kept_and_cut, quota in zip(survivals, quotas, strict=True):
         longer = count > quota
-        terms.append((mean_of_requests(end_to_end([kept_and_cut], batch.label, batch.mask), longer), longer.any()))
+        each = end_to_end([kept_and_cut], batch.label, batch.mask)
+        terms.append((mean_of_requests(each, longer, batch.request_weight), longer.any()))
     return terms
 
 

@@ -46,7 +46,7 @@ class FlowRankNet(nn.Module):
         total = scores[0].new_zeros(())
         for values in scores:
             costs = torch.where(better, softplus(-_differences(centred(values, mask))), 0.0).sum(2) / of_level
-            total = total + mean_of_requests(costs.sum(1), better.any(2).any(1))
+            total = total + mean_of_requests(costs.sum(1), better.any(2).any(1), batch.request_weight)
         return total
 
 
@@ -83,7 +83,7 @@ class FlowLambdaLoss(nn.Module):
             pairs = better & (torch.minimum(rank[:, :, None], rank[:, None, :]) <= quota)
             costs = softplus(-_differences(values)) / torch.log(values.new_tensor(2.0)) * weight
             per_request = torch.where(pairs, costs, 0.0).sum((1, 2)) / ideal.clamp_min(1e-6)
-            total = total + mean_of_requests(per_request, better.any(2).any(1))
+            total = total + mean_of_requests(per_request, better.any(2).any(1), batch.request_weight)
         return total
 
 
@@ -130,4 +130,4 @@ class Icc(nn.Module):
         pairs = wanted[:, :, None] & ~wanted[:, None, :] & mask[:, :, None] & mask[:, None, :]
         costs = torch.where(pairs, softplus(-_differences(whole)), 0.0)
         per_request = costs.sum((1, 2)) / pairs.sum((1, 2)).clamp_min(1)
-        return mean_of_requests(per_request, pairs.any(2).any(1))
+        return mean_of_requests(per_request, pairs.any(2).any(1), batch.request_weight)

@@ -35,7 +35,8 @@ class RankFlow(nn.Module):
         check(scores, quotas, self.stages)
         mask, target = batch.mask, (batch.label > 0).to(scores[0].dtype)
         scores = tuple(torch.where(mask, values, 0.0) for values in scores)
-        weight, inputs, total = torch.where(mask, batch.weight, 0.0), mask, scores[0].new_zeros(())
+        share = mask.to(scores[0].dtype) * (1.0 if batch.request_weight is None else batch.request_weight[:, None])
+        weight, inputs, total = torch.where(mask, batch.weight, 0.0) * share, mask, scores[0].new_zeros(())
         for values, quota in zip(scores, quotas, strict=True):
             seen = (weight * inputs).to(values.dtype)
             entropy = binary_cross_entropy_with_logits(values, target, weight=seen, reduction="sum")
@@ -44,14 +45,15 @@ class RankFlow(nn.Module):
             inputs = inputs & (better_ones(values, inputs) < quota)
         for student, teacher in pairwise(scores):
             error = mse_loss(torch.sigmoid(student), torch.sigmoid(teacher).detach(), reduction="none")
-            total = total + (1 - self.alpha) * (error * mask).sum() / mask.sum().clamp_min(1)
+            total = total + (1 - self.alpha) * (error * share).sum() / share.sum().clamp_min(1e-12)
             if self.alpha:
-                total = total + self.alpha * self._top(student, teacher.detach(), mask, quotas[-1])
+                total = total + self.alpha * self._top(student, teacher.detach(), batch, quotas[-1])
         return total
 
     @staticmethod
-    def _top(student: Tensor, teacher: Tensor, mask: Tensor, quota: int) -> Tensor:
+    def _top(student: Tensor, teacher: Tensor, batch: Batch, quota: int) -> Tensor:
+        mask = batch.mask
         above = better_ones(teacher, mask)
         best, rest = mask & (above < quota), mask & (above >= (mask.sum(1, keepdim=True) + 1) // 2)
         first, last = ((student * part).sum(1) / part.sum(1).clamp_min(1) for part in (best, rest))
-        return mean_of_requests(softplus(last - first), best.any(1) & rest.any(1))
+        return mean_of_requests(softplus(last - first), best.any(1) & rest.any(1), batch.request_weight)

@@ -113,9 +113,12 @@ RELAXATIONS: dict[str, Relaxation] = {
 }
 
 
-def mean_of_requests(values: Tensor, chosen: Tensor) -> Tensor:
-    """The mean [] of values [R] over the chosen requests [R] bool; 0 where there are none."""
-    return torch.where(chosen, values, 0.0).sum() / chosen.sum().clamp_min(1)
+def mean_of_requests(values: Tensor, chosen: Tensor, weight: Tensor | None = None) -> Tensor:
+    """The mean [] of values [R] over the chosen requests [R] bool, by their weights [R]; 0 where there are none."""
+    if weight is None:
+        return torch.where(chosen, values, 0.0).sum() / chosen.sum().clamp_min(1)
+    share = torch.where(chosen, weight, 0.0).to(values.dtype)
+    return torch.where(chosen, values * share, 0.0).sum() / share.sum().clamp_min(1e-12)
 
 
 def mean_of_items(values: Tensor, mask: Tensor) -> Tensor:

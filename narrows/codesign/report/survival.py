@@ -7,6 +7,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from narrows.codesign.design import STAGES
+from narrows.codesign.evaluate import CHANNELS
 from narrows.codesign.summary import Row, Summary
 from narrows.markup import section, table, together
 from narrows.markup.drawing import bar, figure, line, linear, percent, text, ticks
@@ -14,13 +16,15 @@ from narrows.markup.drawing import bar, figure, line, linear, percent, text, tic
 LEFT, RIGHT, TOP, STEP, HEIGHT = 250.0, 640.0, 48.0, 26.0, 16.0
 MOST = 12
 """Designs that are drawn; the table has all."""
-KINDS = ("other", "lost")
-"""Of what the first and the last stage lose."""
+KINDS = dict(zip((*reversed(STAGES), CHANNELS), ("lost", "other", "band", "good"), strict=True))
+"""Of what each stage loses, the last one first, and the quotas of channels."""
 CANDIDATES = "plain"
 MEANINGS = {
     "main": "kept",
     "lost": "lost by the last stage",
     "other": "by the one before",
+    "band": "by the first of three",
+    "good": "by the channels' quotas",
     CANDIDATES: "by the candidates",
 }
 Levels = list[tuple[str, float]]
@@ -49,7 +53,8 @@ def _labels(summary: Summary) -> Markup:
     rows = []
     for row in summary.rows:
         parts = [
-            f"{stage} keeps {percent(row.metrics[f'survival_{stage}'])} of what comes to it" for stage in row.stages
+            f"{name} {'keeps' if name in row.stages else 'keep'} {percent(row.metrics[f'survival_{name}'])} of what comes"
+            for name in _losing(row)
         ]
         rows.append(
             (
@@ -76,24 +81,19 @@ def _value(summary: Summary) -> Markup:
         "By the truth of the generated world: a bar is the best list of the whole catalogue. Blue is what the design's list is "
         "worth; at its right what is lost in the last stage, in the stages before it, and last for want of better candidates."
     )
+    every = {name for row in summary.rows for name in _losing(row)}
+    kinds = [*(kind for name, kind in KINDS.items() if name in every), CANDIDATES]
     rows = [
         (
             row.name,
             f"{row.metrics['value']:.4f}",
-            *_amounts(_regrets(row)),
+            *_amounts(_regrets(row), kinds),
             f"{row.metrics['oracle_share']:.1%}",
         )
         for row in summary.rows
     ]
-    header = [
-        "design",
-        "value",
-        "lost by the last stage",
-        "by the one before",
-        "by the candidates",
-        "of the candidates' best list",
-    ]
-    numbers = table("Value and regret", header, rows, (1, 2, 3, 4, 5))
+    header = ["design", "value", *(MEANINGS[kind] for kind in kinds), "of the candidates' best list"]
+    numbers = table("Value and regret", header, rows, tuple(range(1, len(header))))
     return figure(
         "value-drawing", "What a list is worth, and who loses the rest", what, drawing[0], drawing[1], numbers
     )
@@ -102,9 +102,9 @@ def _value(summary: Summary) -> Markup:
 def _falls(row: Row) -> Levels:
     """What is kept in the end, then what each stage loses, the last stage first; they sum to 1."""
     left, lost = 1.0, []
-    for stage, kind in zip(row.stages, KINDS[-len(row.stages) :], strict=True):
-        kept = left * row.metrics[f"survival_{stage}"]
-        lost.append((kind, left - kept))
+    for name in _losing(row):
+        kept = left * row.metrics[f"survival_{name}"]
+        lost.append((KINDS[name], left - kept))
         left = kept
     return [("main", left), *reversed(lost)]
 
@@ -112,15 +112,19 @@ def _falls(row: Row) -> Levels:
 def _regrets(row: Row) -> Levels:
     """The value, then what each stage loses, the last first, and what the candidates lack."""
     metrics = row.metrics
-    kinds = zip(reversed(row.stages), reversed(KINDS), strict=False)
-    lost = [(kind, max(0.0, metrics[f"regret_{stage}"])) for stage, kind in kinds]
+    lost = [(KINDS[name], max(0.0, metrics[f"regret_{name}"])) for name in reversed(_losing(row))]
     return [("main", metrics["value"]), *lost, (CANDIDATES, max(0.0, metrics.get("regret_candidates", 0.0)))]
 
 
-def _amounts(levels: Levels) -> list[str]:
-    """What the last stage, the one before and the candidates lose; a single stage has none before it."""
+def _losing(row: Row) -> tuple[str, ...]:
+    """Who loses something, in the order of the cascade: the quotas of channels, where there are any, and the stages."""
+    return (*((CHANNELS,) if f"survival_{CHANNELS}" in row.metrics else ()), *row.stages)
+
+
+def _amounts(levels: Levels, kinds: Sequence[str]) -> list[str]:
+    """What is lost of each kind; nothing where a design has no such stage."""
     lost = dict(levels[1:])
-    return [f"{lost[kind]:.4f}" if kind in lost else "" for kind in (*reversed(KINDS), CANDIDATES)]
+    return [f"{lost[kind]:.4f}" if kind in lost else "" for kind in kinds]
 
 
 def _best(summary: Summary) -> list[Row]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from narrows.codesign.planning import reference
 from narrows.codesign.summary import Row, Summary
 from narrows.codesign.verdict import signed
 from narrows.markup import section, table, tag
@@ -42,7 +43,32 @@ def costs(summary: Summary) -> Markup:
         "stage. Operations of networks are those of their matrix products, of trees their comparisons: seconds compare the two. "
         "Bytes moved are those that each operator reads and writes by itself.",
     )
-    return section("cost", "What it costs", note, stages, training)
+    said = matched(summary)
+    equal = tag("ul", *(tag("li", sentence) for sentence in said)) if said else None
+    asked = tag("p", channels(summary)) if prices.channels else None
+    return section("cost", "What it costs", *(part for part in (equal, note, asked, stages, training) if part))
+
+
+def matched(summary: Summary) -> list[str]:
+    """What designs of equal cost were made of, and how equal they are."""
+    at = reference(summary.planned.designs)
+    if at is None:
+        return []
+    cascade = summary.rows[at]
+    target = cascade.metrics["flops"]
+    return [
+        f"“{row.name}” was made as dear as “{cascade.name}”: embeddings of {row.design.embedding_size}, hidden layers "
+        f"{'-'.join(map(str, row.design.layers(row.stages[-1])))}, {row.metrics['flops']:,.0f} operations a request against "
+        f"{target:,.0f} ({row.metrics['flops'] / target - 1:+.1%})."
+        for row in summary.rows
+        if row.design.cost == "equal"
+    ]
+
+
+def channels(summary: Summary) -> str:
+    """What asking the recall channels costs."""
+    given = ", ".join(f"{name} {each:g}" for name, each in summary.planned.experiment.prices.channels.items())
+    return f"CPU seconds a thousand requests of the recall channels, as the file gives them, are in the price of a design that asks them: {given}."
 
 
 def next_unit(summary: Summary) -> Markup:
