@@ -113,8 +113,9 @@ class Pieces:
             frame.coalesce(1).write.option("compression", "zstd").parquet(str(draft))
         part = next(draft.glob("part-*.parquet"))
         with reading():
-            rows, *span = self.measured(self.source.events(frame.sparkSession, Piece([part])))
-        at = sorted(filter(None, (taken.begins, taken.until, *(each and each.isoformat() for each in span))))
+            rows, first, last = self.measured(self.source.events(frame.sparkSession, Piece([part])))
+        at = sorted(each.isoformat() for each in (first, last) if each)
+        at = sorted(each for each in (taken.begins, taken.until, *at) if each)
         taken = replace(taken, columns=columns, begins=at[0] if at else "", until=at[-1] if at else "")
         there = {file: stamp for file, stamp in taken.files.items() if Path(file).exists()}
         self._keep(replace(taken, files=there | (files or {})))

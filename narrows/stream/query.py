@@ -115,7 +115,11 @@ def _feed(session: SparkSession, settings: Settings) -> DataFrame:
         landing = settings.base / stream.landing
         if not landing.is_dir():
             raise SourceAway(f"[stream] there is no folder {landing}.")
-        options = {"maxFilesPerTrigger": stream.max_files, "maxFileAge": ALWAYS, "recursiveFileLookup": True}
+        options: dict[str, str | int] = {
+            "maxFilesPerTrigger": stream.max_files,
+            "maxFileAge": ALWAYS,
+            "recursiveFileLookup": True,
+        }
         return (
             session.readStream.format("binaryFile").schema(LISTED).options(**options).load(str(landing)).select("path")
         )
@@ -155,6 +159,8 @@ def _texts(frame: DataFrame) -> DataFrame:
         column = F.col(quoted(each.name))
         column = column if isinstance(each.dataType, StringType) else F.to_json(column)
         columns.append(column.alias(CORRUPT if each.name == kafka.UNREADABLE else each.name))
+    if kafka.UNREADABLE not in frame.columns:  # a column that came later would make the source be read as a whole
+        columns.append(F.lit(None).cast("string").alias(CORRUPT))
     return frame.select(*columns)
 
 
