@@ -87,13 +87,18 @@ def a_day(seed: int, hours: int) -> list[list[dict[str, Any]]]:
     """The rows of a day by the hour in which they arrive: late ones, copies, broken ones among them."""
     rows = [row for row in arrivals.log(seed, 1, 10 * hours) if row["event_time"]]
     for row in rows:
-        for name in ("event_time", "ingested_at"):
-            row[name] = START + (row[name] - START) * hours / 24
+        late, row["event_time"] = (
+            row["ingested_at"] - row["event_time"],
+            START + (row["event_time"] - START) * hours / 24,
+        )
+        row["ingested_at"] = row["event_time"] + (late / 36 if late > timedelta() else late)  # by two hours at most
     arrived = [max(int((row["ingested_at"] - START) / HOUR), 0) for row in rows]
     return [[row for row, hour in zip(rows, arrived, strict=True) if hour == each] for each in range(hours)]
 
 
-def killed(spark: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch, place: Any, name: str) -> None:
+def killed(
+    spark: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch, place: Any, name: str, taking: Any = take
+) -> None:
     """Take the feed; a kill comes when a function has done its work."""
     real = getattr(place, name)
 
@@ -104,4 +109,4 @@ def killed(spark: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch, plac
     with monkeypatch.context() as patch:
         patch.setattr(place, name, kill)
         with pytest.raises(Killed):
-            take(spark, settings)
+            taking(spark, settings)

@@ -84,7 +84,7 @@ def test_a_text_file_that_has_grown_is_read_again_each_row_once(spark, tmp_path,
         ({"landing": "events/new"}, "must not lie in each other"),
         ({"kafka": "k:9092", "topic": "t"}, "are two feeds"),
         ({"landing": "", "kafka": "k:9092"}, "kafka and topic are given together"),
-        ({"landing": "s3://bucket/new"}, "landing"),
+        ({"landing": "s3://bucket/new"}, "give a folder"),
     ],
 )
 def test_a_feed_that_cannot_be_is_refused(tmp_path, changed, says):

@@ -82,7 +82,7 @@ def distinct(day: list[list[dict[str, Any]]]) -> list[list[dict[str, Any]]]:
 
 def taken(spark: Any, settings: Settings) -> Pieces:
     """As a scheduler does it: what may mend itself is tried again."""
-    for _ in range(3):
+    for _ in range(8):
         try:
             return take(spark, settings)
         except SourceAway as error:
@@ -98,7 +98,7 @@ def test_a_day_of_messages_is_the_day_in_batch(spark, tmp_path, monkeypatch, bro
     for hour, rows in enumerate(day):
         send(broker, name, [*rows, *[b"no json", b'["an array"]', None][: 3 * (hour == 1)]])
         if hour % 5 == 1:
-            killed(spark, settings, monkeypatch, query, "_take")
+            killed(spark, settings, monkeypatch, query, "_take", taken)
         taken(spark, settings)
         before = partition(spark, settings, tmp_path / f"grown{hour}", hour, before)
     (tmp_path / "batch").mkdir()
