@@ -28,6 +28,7 @@ from narrows.config.sections import (
     SparkSettings,
     StoreSettings,
 )  # fmt: skip
+from narrows.config.stream import StreamSettings
 from narrows.pipeline import Pipeline
 from narrows.source.errors import SourceError
 from narrows.source.named import described
@@ -57,6 +58,7 @@ class Settings:
     pipeline_settings: PipelineSettings
     """The section ``[pipeline]``."""
     alerts: AlertsSettings = field(default_factory=AlertsSettings)
+    stream: StreamSettings = field(default_factory=StreamSettings)
 
     @property
     def state(self) -> Path:
@@ -134,6 +136,7 @@ def load_settings(path: Path | None = None, env: Mapping[str, str] | None = None
             base=file.parent, pipeline=pipeline, rooms={name: checked[name] for name in pipeline.names},
             source=checked["source"], store=checked["store"], serving=checked["serving"], mlflow=checked["mlflow"],
             spark=checked["spark"], engine=checked["engine"], pipeline_settings=chosen, alerts=checked["alerts"],
+            stream=checked["stream"],
         )  # fmt: skip
         import_plugins(settings)
         for name, room in settings.rooms.items():

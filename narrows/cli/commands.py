@@ -5,7 +5,7 @@ To add one: a module of ``narrows/cli/`` with its function, its arguments and a 
 
 from __future__ import annotations
 
-from narrows.cli import backfill, catalogue, completion, gc, rooms, running
+from narrows.cli import backfill, catalogue, completion, gc, rooms, running, stream
 from narrows.cli.check import doctor
 from narrows.cli.codesign import command as codesign
 from narrows.cli.command import Command
@@ -26,6 +26,7 @@ COMMANDS: dict[str, Command] = {
         rooms.COMMAND,
         *running.COMMANDS,
         backfill.COMMAND,
+        stream.COMMAND,
         published.COMMAND,
         compare.COMMAND,
         show.COMMAND,

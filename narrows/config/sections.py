@@ -1,4 +1,4 @@
-"""The framework's own sections of ``narrows.toml``: source, store, serving, mlflow, spark, engine, pipeline and alerts."""
+"""The framework's own sections of ``narrows.toml``: source, store, serving, mlflow, spark, engine, pipeline, alerts and stream."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from narrows import durations
+from narrows.config.stream import StreamSettings
 from narrows.kinds import CONTEXT, EXPOSURE, POSITIVE, UNDO
 
 LONGEST_HORIZON = timedelta(days=366)
@@ -280,4 +281,5 @@ SECTIONS: dict[str, type] = {
     "engine": EngineSettings,
     "pipeline": PipelineSettings,
     "alerts": AlertsSettings,
+    "stream": StreamSettings,
 }

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from narrows.source.errors import SourceError
+from narrows.source.errors import SourceBroken, SourceError
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -77,7 +77,7 @@ def _quotes(file: Path, separator: str) -> int:
             f"[source] {file} cannot be read (line {number}: {error}). It must be UTF-8 text: convert it."
         ) from error
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise SourceError(
+        raise SourceBroken(
             f"[source] {file} is damaged: it cannot be read to its end ({error}). Replace or remove it."
         ) from error
     if not unpaired:
@@ -108,7 +108,7 @@ def _header(files: list[Path], separator: str) -> list[str]:
             with _opened(file, "rt", newline="", encoding="utf-8-sig") as lines:
                 headers.append(next(csv.reader(lines, delimiter=separator), []))
         except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
-            raise SourceError(
+            raise SourceBroken(
                 f"[source] {file} cannot be read ({error}). It must be UTF-8 text with a header."
             ) from error
         if not any(headers[-1]):

@@ -73,7 +73,7 @@ class Location:
             fs, path = fsspec.core.url_to_fs(place)
             names = [path] if fs.exists(path) else sorted(fs.glob(path)) if has_magic(path) else []
             if len(names) == 1 and fs.isdir(names[0]):
-                names = sorted(name for name in fs.find(names[0]) if Path(name).name[0] not in "._")
+                names = sorted(name for name in fs.find(names[0]) if not _hidden(name.removeprefix(names[0])))
         except Exception as error:  # of any library behind fsspec
             _refuse("look at", url, url, error)
         if not names:
@@ -92,6 +92,11 @@ class Location:
         if not stamp:
             self._unversioned[name] = file
         return file
+
+
+def _hidden(below: str) -> bool:
+    """Whether a file, or a folder that it is in, is one that readers pass over: drafts, checkpoints, marks."""
+    return any(part[0] in "._" for part in below.split("/") if part)
 
 
 def _refuse(verb: str, name: str, url: str, error: Exception) -> NoReturn:

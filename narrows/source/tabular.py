@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlparse
 
 from narrows.source.delimited import CORRUPT, quoted, read_delimited
-from narrows.source.errors import SourceError
+from narrows.source.errors import SourceBroken, SourceError
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -43,7 +43,7 @@ def reading() -> Iterator[None]:
                     f"[source] {path} is not there for who reads it. Put it back; on a Spark cluster every worker must see it "
                     "at this path."
                 ) from error
-            raise SourceError(
+            raise SourceBroken(
                 f"[source] {path} is damaged: it cannot be read to its end. Replace or remove it."
             ) from error
         if failure := re.search(r"\[(CAST_INVALID_INPUT|DIVIDE_BY_ZERO|ARITHMETIC_OVERFLOW)[^\n]*", text):
@@ -69,7 +69,7 @@ def read(session: SparkSession, files: list[Path]) -> DataFrame:
         raise SourceError(f"[source] mixed kinds of files: {', '.join(map(str, kinds.values()))}. Point at one kind.")
     for file in files:
         if file.stat().st_size == 0:
-            raise SourceError(f"[source] {file} is empty. Replace or remove it.")
+            raise SourceBroken(f"[source] {file} is empty. Replace or remove it.")
         if file.name[0] in "._":
             raise SourceError(f"[source] {file}: Spark skips files whose names start with '.' or '_'. Rename it.")
     kind = next(iter(kinds))
@@ -139,7 +139,7 @@ def _check_parquet(files: list[Path]) -> tuple[list[str], bool]:
         try:
             schema = pq.read_schema(file)
         except (pa.ArrowException, OSError) as error:
-            raise SourceError(
+            raise SourceBroken(
                 f"[source] {file} is not a readable Parquet file ({error}). Replace or remove it."
             ) from error
         merge |= bool(kinds) and set(schema.names) != set(kinds)

@@ -122,6 +122,20 @@ def test_the_grain_is_read_of_the_file_alone(text, grain, tmp_path, monkeypatch)
     assert line.grain().total_seconds() == grain * 3600
 
 
+def test_with_a_feed_the_line_begins_by_taking_it(tmp_path, monkeypatch):
+    from airflow.sdk import DAG
+
+    from narrows.cli.airflow import line
+
+    (tmp_path / "narrows.toml").write_text('[stream]\nlanding = "new/"')
+    monkeypatch.setenv("NARROWS_FILE", str(tmp_path / "narrows.toml"))
+    with DAG("fed", schedule=None) as dag:
+        line.rooms("2024-01-01")
+    assert [task.task_id for task in dag.tasks][:2] == ["stream", PIPELINE.names[0]]
+    assert dag.get_task(PIPELINE.names[0]).upstream_task_ids == {"stream"}
+    assert "stream" not in set().union(*(task.upstream_task_ids for task in dag.tasks[2:]))
+
+
 class Params:
     """The parameters of a run, by attribute as templates read them."""
 

@@ -13,7 +13,7 @@ from airflow.sdk import Param, task
 
 from narrows.asof import DAY
 from narrows.cli.airflow import alerts
-from narrows.cli.airflow.tasks import run_room
+from narrows.cli.airflow.tasks import run_room, run_stream
 from narrows.cli.invocation import FILE
 from narrows.config.sections import length_of
 from narrows.pipeline import configured
@@ -27,15 +27,28 @@ def transform(room: str, asof: str, run: str, force: str, reads: dict[str, str])
     return run_room(room, asof, run, force == "True", reads)
 
 
+@task(doc_md="Take what has arrived in the live feed of `[stream]` into the source.")
+def stream() -> None:
+    """Take what has arrived in the live feed into the source."""
+    run_stream()
+
+
 def rooms(asof: str) -> None:
-    """Add the tasks to the DAG that is being made; ``asof`` is the template of the run's as-of."""
+    """Add the tasks to the DAG that is being made, before them one that takes the live feed, where the settings name one.
+
+    Args:
+        asof: the template of the run's as-of.
+    """
     pipeline, tasks = configured(), {}
+    taken = stream() if said("stream", "landing") or said("stream", "kafka") else None
     for room in pipeline.rooms:
         run = transform.override(task_id=room.name, doc_md=getdoc(room))
         handed = {name: HANDED_ON % name for name in sorted(pipeline.upstream(room.name))}
         tasks[room.name] = run(room.name, asof, "{{ run_id }}", "{{ params.force }}", handed)
         for name in sorted(pipeline.waits_for(room.name)):
             tasks[name] >> tasks[room.name]
+        if taken is not None and not pipeline.waits_for(room.name):
+            taken >> tasks[room.name]
 
 
 def common(page: str) -> dict[str, Any]:
@@ -76,14 +89,19 @@ def retried(times: int, most: timedelta) -> dict[str, Any]:
 
 
 def grain() -> timedelta:
-    """That of the settings, by their file alone; a day where it cannot be read, which is for the tasks to report."""
-    named: Any = os.environ.get("NARROWS_SOURCE__GRAIN")
+    """That of the settings; a day where it cannot be read, which is for the tasks to report."""
     try:
-        text = Path(os.environ.get("NARROWS_FILE") or FILE).read_text(encoding="utf-8")
-        named = named or tomllib.loads(text).get("source", {}).get("grain")
-    except (OSError, ValueError, AttributeError):
-        pass
-    try:
-        return length_of(str(named or "day"))
+        return length_of(said("source", "grain") or "day")
     except ValueError:
         return DAY
+
+
+def said(section: str, key: str) -> str:
+    """What the settings' file, or the environment above it, says by itself; empty where it says nothing or cannot be read."""
+    if given := os.environ.get(f"NARROWS_{section}__{key}".upper()):
+        return given
+    try:
+        text = Path(os.environ.get("NARROWS_FILE") or FILE).read_text(encoding="utf-8")
+        return str(tomllib.loads(text).get(section, {}).get(key) or "")
+    except (OSError, ValueError, AttributeError):
+        return ""

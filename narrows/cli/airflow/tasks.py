@@ -46,6 +46,16 @@ def run_room(room: str, asof: str, run_id: str, force: bool = False, reads: Mapp
     return (_run_command(command, f"{room} as of {asof}").split() or [""])[-1]
 
 
+def run_stream() -> None:
+    """Run ``narrows stream`` in its own process and pass its progress on.
+
+    Raises:
+        RuntimeError: it failed for a reason that may mend itself (exit status 75); its last words are in the log.
+        AirflowFailException: it failed for another reason, or there are no settings.
+    """
+    _run_command(["stream"], "the stream")
+
+
 def run_codesign(file: str, *arguments: str) -> str:
     """Run ``narrows codesign FILE`` in its own process and pass its progress on; what it printed.
 
