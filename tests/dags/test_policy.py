@@ -122,11 +122,34 @@ def test_the_grain_is_read_of_the_file_alone(text, grain, tmp_path, monkeypatch)
     assert line.grain().total_seconds() == grain * 3600
 
 
+@pytest.mark.parametrize(
+    ("kind", "given", "asked", "first"),
+    [
+        ("scheduled", None, False, True),
+        ("asset_triggered", None, False, True),
+        ("manual", None, False, True),
+        ("manual", "2017-11-30", False, False),
+        ("manual", "2017-11-30", True, True),
+        ("backfill", None, False, False),
+    ],
+)
+@pytest.mark.parametrize(("name", "every"), [("daily", "1d"), ("hourly", "1h")])
+def test_by_the_clock_the_first_task_makes_what_was_missed(bag, name, every, kind, given, asked, first):
+    import jinja2
+
+    class Run:
+        run_type = kind
+
+    texts = [task.op_args[5] for task in bag.dags[name].tasks]
+    made = [jinja2.Template(text).render(params=Params(given, asked), dag_run=Run) for text in texts]
+    assert made == [every if first else "", *[""] * (len(texts) - 1)]
+
+
 class Params:
     """The parameters of a run, by attribute as templates read them."""
 
-    def __init__(self, asof: str | None) -> None:
-        self.asof = asof
+    def __init__(self, asof: str | None, catch_up: bool = False) -> None:
+        self.asof, self.catch_up = asof, catch_up
 
 
 def all_above(edges: dict[str, set[str]], name: str) -> set[str]:
@@ -209,7 +232,7 @@ def test_asof_is_a_date_or_empty(bag, value, good):
 
 def test_the_form_demands_nothing(bag):
     params = bag.dags["daily"].params
-    assert params.validate() == {"asof": None, "force": False}
+    assert params.validate() == {"asof": None, "force": False, "catch_up": False}
     assert "null" in params.get_param("asof").schema["type"]
 
 
