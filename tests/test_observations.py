@@ -155,7 +155,7 @@ def test_wrong_lists_are_noticed(shop, change, measure, stops):
 
 
 def test_sound_profiles_are_not_warned_of(shop):
-    shop.tables["items"] = shop.tables["item_profiles"]
+    shop.tables["items"] = listed(shop, "i0", "i1")
     for asof in weeks(5)[:-1]:
         shop.publish("item_profiles", profiles(asof), asof)
     found = shop.audit("item_profiles", profiles(TODAY))
@@ -172,7 +172,7 @@ def test_sound_profiles_are_not_warned_of(shop):
     ],
 )
 def test_wrong_features_are_noticed(shop, column, change, measure):
-    shop.tables["items"] = shop.tables["item_profiles"]
+    shop.tables["items"] = listed(shop, "i0", "i1")
     for asof in weeks(5)[:-1]:
         shop.publish("item_profiles", profiles(asof), asof)
     rows = profiles(TODAY)
@@ -181,11 +181,29 @@ def test_wrong_features_are_noticed(shop, column, change, measure):
     assert any(f"column='{measure}'" in line and column in line for line in found.warnings)
 
 
+def listed(shop, *items, available=None):
+    """The table of items; ``available`` has the instants of the last ones."""
+    instants = pa.array([None] * (len(items) - len(available or [])) + (available or []), pa.timestamp("us", "UTC"))
+    return shop.write("listed", TODAY, pa.table({"item_id": list(items), "available_at": instants}))
+
+
+def test_items_that_come_later_are_not_missed(shop):
+    """Announced ones, say: they are in the table of items, and in the profiles from the day on which they are available."""
+    shop.tables["items"] = listed(shop, "i0", "soon", available=[TODAY.end])
+    assert shop.audit("item_profiles", profiles(TODAY)).success
+
+
+def test_items_that_are_available_are_missed(shop):
+    shop.tables["items"] = listed(shop, "i0", "out", available=[TODAY.end - WEEK])
+    found = shop.audit("item_profiles", profiles(TODAY))
+    assert "1 of 2 ids of items until 2024-03-14 are there" in found.alarms[0]
+
+
 def test_items_that_vanish_are_noticed(shop):
-    shop.tables["items"] = shop.write("listed", TODAY, pa.table({"item_id": ["i0", "gone"]}))
+    shop.tables["items"] = listed(shop, "i0", "gone")
     shop.publish("item_profiles", profiles(TODAY - WEEK), TODAY - WEEK)
     found = shop.audit("item_profiles", profiles(TODAY).slice(0, 500))
-    assert "coverage(item_id, items)" in found.alarms[0]
+    assert "coverage(item_id, items, available_at)" in found.alarms[0]
     assert any("growth()" in line for line in found.warnings)
 
 

@@ -28,24 +28,37 @@ def unknown(subject: Subject, column: str, table: str) -> Measured:
     return Measured([(said, float(len(strange)))])
 
 
-def coverage(subject: Subject, column: str, table: str, days: str = "") -> Measured:
-    """The share of another table's ids that the draft has; with ``days``, a column of it, of those active in the last horizon."""
+def coverage(subject: Subject, column: str, table: str, when: str = "") -> Measured:
+    """The share of another table's ids that the draft has; with ``when``, a column of it, of some of them.
+
+    Where that is of days, of those active in the last horizon; where it is of instants, of those from before the as-of's end, or without one.
+    """
     import pyarrow.compute as pc
-    import pyarrow.dataset as ds
 
     other = subject.table(table)
     if other is None:
         return Measured()
     subject.columns(column)
-    if days and days not in other.columns:
-        raise LookupError(f"{table} has no column {days!r}")
-    active = ds.field(days) <= subject.around.horizon / DAY if days else None
-    wanted = subject.distinct(column, other, active)
+    some, who = _some(subject, other, when) if when else (None, "")
+    wanted = subject.distinct(column, other, some)
     if not len(wanted):
         return Measured()
     there = pc.sum(pc.is_in(wanted, value_set=subject.distinct(column))).as_py()
-    who = f"ids of {table} active in the last horizon" if days else f"ids of {table}"
-    return Measured([(f"{there:,} of {len(wanted):,} {who} are there", there / len(wanted))], there / len(wanted))
+    said = f"{there:,} of {len(wanted):,} ids of {table}{who} are there"
+    return Measured([(said, there / len(wanted))], there / len(wanted))
+
+
+def _some(subject: Subject, other: Any, when: str) -> tuple[Any, str]:
+    """Which rows of another table a column of it means, as a dataset filter, and in words."""
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+    schema, around = other.dataset().schema, subject.around
+    if when not in schema.names:
+        raise LookupError(f"{other.name} has no column {when!r}")
+    if pa.types.is_timestamp(kind := schema.field(when).type):
+        return ds.field(when).is_null() | (ds.field(when) < pa.scalar(around.asof.end, kind)), f" until {around.asof}"
+    return ds.field(when) <= around.horizon / DAY, " active in the last horizon"
 
 
 def returning(subject: Subject, column: str, period: str) -> Measured:
