@@ -9,6 +9,9 @@ later, any other fails at once.
 A run has an as-of, which Airflow shows as its partition key: of a run by the clock the day before, of a
 backfill each day of its range, of a triggered run the parameter "As of" (empty: the day before). An as-of that
 the source does not reach fails at once and names the last one that can be made.
+
+After an outage the next run by the clock first makes the days that were missed since the last lists, in order, in its first
+task, each as a run of its own in MLflow and in the reports: `[engine] catch_up`.
 """
 
 from __future__ import annotations
@@ -32,4 +35,4 @@ with DAG(
     tags=["narrows", "daily"],
     **line.common(__doc__),
 ):
-    line.rooms(ASOF)
+    line.rooms(ASOF, every="1d")

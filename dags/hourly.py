@@ -6,8 +6,9 @@ that events have arrived: an event of the asset `narrows://events/`, by a task w
 the models of the day, `[recommendations] everybody` makes new lists only for users with an event since the run before, which
 are laid over the release that serves.
 
-Never two runs at once. After an outage the next run takes all that came since the last one; the hours between were never
-served, so no lists are made of them. An as-of by hand is the parameter "As of".
+Never two runs at once, and hours in order: the first task makes the hours that were missed since the last lists, after an
+outage or a run that failed, before the run's own; each is a run of its own in MLflow and in the reports (`[engine] catch_up`).
+An as-of by hand is the parameter "As of".
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ with DAG(
     schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable("5 * * * *", timezone="UTC"), assets=[ARRIVED]),
     start_date=datetime(2017, 1, 1, tzinfo=UTC),
     is_paused_upon_creation=line.grain() > timedelta(hours=1) or None,
-    default_args=line.retried(6, timedelta(hours=1)),  # over half an hour
+    default_args=line.retried(6, timedelta(hours=2)),  # over half an hour
     params=line.params("the hour before now."),
     tags=["narrows", "hourly"],
     **line.common(__doc__),
 ):
-    line.rooms(ASOF)
+    line.rooms(ASOF, every="1h")

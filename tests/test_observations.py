@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +14,7 @@ import pytest
 
 from narrows.asof import DAY, KNOWN, Asof
 from narrows.audit.contract import Audit, BrokenContract, ContractError, contract
-from narrows.audit.observations import MEASURES, observe
+from narrows.audit.observations import MEASURES, observe, periods
 from narrows.audit.observations.subject import WEEK
 from tests.shop import LENGTH, ROOMS, TODAY, Shop, events, lists, opened, profiles, scored, sold
 
@@ -155,7 +157,7 @@ def test_wrong_lists_are_noticed(shop, change, measure, stops):
 
 
 def test_sound_profiles_are_not_warned_of(shop):
-    shop.tables["items"] = listed(shop, profiles(TODAY)["item_id"], [None] * profiles(TODAY).num_rows)
+    shop.tables["items"] = listed(shop, "i0", "i1")
     for asof in weeks(5)[:-1]:
         shop.publish("item_profiles", profiles(asof), asof)
     found = shop.audit("item_profiles", profiles(TODAY))
@@ -172,7 +174,7 @@ def test_sound_profiles_are_not_warned_of(shop):
     ],
 )
 def test_wrong_features_are_noticed(shop, column, change, measure):
-    shop.tables["items"] = listed(shop, profiles(TODAY)["item_id"], [None] * profiles(TODAY).num_rows)
+    shop.tables["items"] = listed(shop, "i0", "i1")
     for asof in weeks(5)[:-1]:
         shop.publish("item_profiles", profiles(asof), asof)
     rows = profiles(TODAY)
@@ -181,25 +183,30 @@ def test_wrong_features_are_noticed(shop, column, change, measure):
     assert any(f"column='{measure}'" in line and column in line for line in found.warnings)
 
 
+def listed(shop, *items, available=None):
+    """The table of items; ``available`` has the instants of the last ones."""
+    instants = pa.array([None] * (len(items) - len(available or [])) + (available or []), pa.timestamp("us", "UTC"))
+    return shop.write("listed", TODAY, pa.table({"item_id": list(items), "available_at": instants}))
+
+
+def test_items_that_come_later_are_not_missed(shop):
+    """Announced ones, say: they are in the table of items, and in the profiles from the day on which they are available."""
+    shop.tables["items"] = listed(shop, "i0", "soon", available=[TODAY.end])
+    assert shop.audit("item_profiles", profiles(TODAY)).success
+
+
+def test_items_that_are_available_are_missed(shop):
+    shop.tables["items"] = listed(shop, "i0", "out", available=[TODAY.end - WEEK])
+    found = shop.audit("item_profiles", profiles(TODAY))
+    assert "1 of 2 ids of items until 2024-03-14 are there" in found.alarms[0]
+
+
 def test_items_that_vanish_are_noticed(shop):
-    shop.tables["items"] = listed(shop, ["i0", "gone"], [None, None])
+    shop.tables["items"] = listed(shop, "i0", "gone")
     shop.publish("item_profiles", profiles(TODAY - WEEK), TODAY - WEEK)
     found = shop.audit("item_profiles", profiles(TODAY).slice(0, 500))
     assert "coverage(item_id, items, available_at)" in found.alarms[0]
     assert any("growth()" in line for line in found.warnings)
-
-
-def listed(shop, ids, available):
-    """The table of items as the room reads it."""
-    instants = pa.array(available, pa.timestamp("us", "UTC"))
-    return shop.write("listed", TODAY, pa.table({"item_id": ids, "available_at": instants}))
-
-
-@pytest.mark.parametrize(("before", "stops"), [(timedelta(0), False), (timedelta(seconds=1), True)])
-def test_only_items_that_are_available_by_the_as_of_must_be_there(shop, before, stops):
-    shop.tables["items"] = listed(shop, ["i0", "unborn"], [None, TODAY.end - before])
-    shop.publish("item_profiles", profiles(TODAY - WEEK), TODAY - WEEK)
-    assert shop.audit("item_profiles", profiles(TODAY)).success != stops
 
 
 def test_what_was_found_is_on_the_page_and_in_the_lines(shop):
@@ -208,6 +215,34 @@ def test_what_was_found_is_on_the_page_and_in_the_lines(shop):
     assert "60 of 60 users have the same items" in page
     assert any("60 of 60 users have the same items" in line for line in found.warnings)
     assert "Warned of" in page
+
+
+class Days:
+    """The files of days, as far as their rows are counted."""
+
+    def __init__(self, last: Asof, days: int, **unusual: float) -> None:
+        """``unusual``: by how much more rows there are on a day, its name without dashes."""
+        asofs = [last - back * DAY for back in reversed(range(days))]
+        rng = np.random.default_rng(5)
+        rows = {asof: int(rng.normal(300, 12) * unusual.get(f"d{asof.day:%Y%m%d}", 1.0)) for asof in asofs}
+        self.files = {asof: [SimpleNamespace(count_rows=partial(int, count))] for asof, count in rows.items()}
+
+    def z(self, asof: Asof) -> float:
+        seen = periods.unusual_rows(self.files, [asof])
+        assert seen
+        return seen.z
+
+
+def test_a_holiday_is_usual_where_it_was_one_a_year_before():
+    day = Asof.parse("2024-12-25")
+    assert Days(day, 60, d20241225=3.0).z(day) > 6, "nothing is known of the year before"
+    assert Days(day, 500, d20241225=3.0).z(day) > 6, "a year before nothing was unusual"
+    assert abs(Days(day, 500, d20241225=3.0, d20231225=2.8).z(day)) < 4, "the same date"
+    assert abs(Days(day, 500, d20241225=0.3, d20231227=0.33).z(day)) < 4, "the same weekday"
+    assert Days(day, 500, d20241225=0.3, d20231225=3.0).z(day) < -6, "it was the other way round"
+    assert Days(day, 500, d20231225=3.0).z(day) == pytest.approx(Days(day, 500).z(day)), "an ordinary day stays one"
+    leap = Asof.parse("2024-02-29")
+    assert abs(Days(leap, 500, d20240229=3.0, d20230302=3.0).z(leap)) < 4
 
 
 def test_batches_of_any_size_give_the_same(shop, monkeypatch):

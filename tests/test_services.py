@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 from configparser import ConfigParser
@@ -150,6 +151,26 @@ def test_helm_values_name_places_that_the_image_has():
     assert values["airflowVersion"] in (ROOT / "constraints.txt").read_text()
     mounts, volumes = values["volumeMounts"], values["volumes"]
     assert {mount["name"] for mount in mounts} == {volume["name"] for volume in volumes}
+
+
+@pytest.mark.skipif(
+    "AIRFLOW_CHART" not in os.environ, reason="needs AIRFLOW_CHART, the archive of Airflow's Helm chart"
+)
+def test_helm_renders_the_values_with_the_image_alone():
+    """With Helm as a library (the Python package helm-python-sdk) and the chart in a file."""
+    helm = pytest.importorskip("helm_python")
+    values, image = yaml.safe_load((INFRA / "helm" / "values.yaml").read_text()), (INFRA / "Dockerfile").read_text()
+    with helm.Chart.load(os.environ["AIRFLOW_CHART"]) as chart:
+        chart.validate_schema(values)
+        assert set(values) <= set(chart.values), "its schema lets unknown keys pass"
+        files = chart.render(values, name="narrows", namespace="narrows")
+    files = {name: text for name, text in files.items() if not name.endswith("NOTES.txt")}
+    made, text = [each for one in files.values() for each in yaml.safe_load_all(one) if each], "\n".join(files.values())
+    assert {each["kind"] for each in made} >= {"Deployment", "Job", "ConfigMap"}
+    assert set(re.findall(r"image: (\S+)", text)) == {"narrows:latest"}
+    for path in {"/opt/airflow", *re.findall(r"exec (/\S+) ", text)}:
+        assert re.search(rf"{path}\b", image), path
+    assert "/clean-logs" not in text, "a script of another image"
 
 
 def test_a_container_gives_libpq_its_passwords(tmp_path):

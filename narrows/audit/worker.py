@@ -78,6 +78,7 @@ class BackgroundAudits(Audits):
 
     def close(self) -> None:
         """Let the other process end by itself."""
+        atexit.unregister(self.close)
         self.pipe.close()
         self.process.join(5)
 

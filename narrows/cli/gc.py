@@ -106,7 +106,7 @@ def roots(settings: Settings, keep_runs: int) -> tuple[dict[int, Kept], dict[str
 
 def newest_lists(settings: Settings, store: Store, releases: dict[str, tuple[Kept, bool]]) -> Asof | None:
     """The as-of of the live release, else of the newest lists: a replay far ahead is not where the next run goes on."""
-    from narrows.cli.rooms import publisher
+    from narrows.run.missed import publisher
 
     lists = store.partitions(publisher(settings.pipeline))
     live = [kept.asof for kept, is_live in releases.values() if is_live and kept.asof in lists]

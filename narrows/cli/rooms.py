@@ -25,6 +25,7 @@ WIDTHS = (-17, -9, -14, 10, 7)
 
 def list_rooms(settings: Settings, args: Namespace) -> int:
     """The rooms, in order."""
+    from narrows.run.missed import publisher
     from narrows.store.partitions import open_store
 
     store, pipeline = open_store(settings), settings.pipeline
@@ -37,11 +38,6 @@ def list_rooms(settings: Settings, args: Namespace) -> int:
 
     print("\n".join(lines(rows, str(lists[-1]) if lists else "", terminal_width())))
     return 0
-
-
-def publisher(pipeline: Pipeline) -> str:
-    """The room that makes the lists: the one that publishes, or else the last."""
-    return next((room.name for room in pipeline.rooms if hasattr(room, "publish")), pipeline.names[-1])
 
 
 def facts(store: Store, pipeline: Pipeline, name: str, lists: Sequence[Asof], horizon: timedelta) -> dict[str, Any]:
@@ -57,6 +53,7 @@ def facts(store: Store, pipeline: Pipeline, name: str, lists: Sequence[Asof], ho
         lists: the as-ofs with lists, oldest first.
         horizon: how long lists are for.
     """
+    from narrows.run.missed import publisher
     from narrows.stage import NarrowingStage
 
     days = store.partitions(name)

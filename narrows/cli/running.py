@@ -10,6 +10,8 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from narrows.cli import catching_up
+from narrows.cli.catching_up import catch_up
 from narrows.cli.command import Command, as_json, asof_to_make, force
 from narrows.cli.report.published import print_newest
 from narrows.pipeline import Pipeline
@@ -27,6 +29,8 @@ LOG = logging.getLogger(__name__)
 
 def run(settings: Settings, args: Namespace) -> int:
     """The whole line in this process."""
+    if args.catch_up:
+        catch_up(settings, args.asof, args.catch_up)
     run_line(settings, args.asof, args.force)
     return print_newest(settings, args.asof, args.json)
 
@@ -53,6 +57,8 @@ def run_line(settings: Settings, asof: Asof, force: bool = False) -> None:
             if runner.new_versions:
                 journal.finish({}, "FAILED")
             raise
+        finally:
+            runner.publisher.close()
 
 
 def dag(settings: Settings, args: Namespace) -> int:
@@ -76,6 +82,8 @@ def transform(settings: Settings, args: Namespace) -> int:
     """One room; the version is the last word on standard output."""
     from narrows.cli.recording import log_what_is_owed
 
+    if args.catch_up:
+        catch_up(settings, args.asof, args.catch_up)
     runner, _ = connect(settings, args.run_id or f"rooms-{args.asof}", args.asof, args.force)
     runner.given = {(room, args.asof): version for room, version in args.reads}
     with runner.store.lock(f"narrows transform {args.room} --asof {args.asof}"):
@@ -146,10 +154,17 @@ def line_arguments(parser: argparse.ArgumentParser, pipeline: Pipeline) -> None:
     force(parser)
 
 
+def run_arguments(parser: argparse.ArgumentParser, pipeline: Pipeline) -> None:
+    """Of ``run``."""
+    line_arguments(parser, pipeline)
+    catching_up.argument(parser)
+
+
 def transform_arguments(parser: argparse.ArgumentParser, pipeline: Pipeline) -> None:
     """A parser for every room."""
     for room in _rooms(parser, pipeline, lambda kind: True):
         force(room)
+        catching_up.argument(room)
         room.add_argument(
             "--reads",
             action="append",
@@ -203,9 +218,10 @@ COMMANDS = (
     Command("transform", "Make a room's table as of a day.", transform, transform_arguments, (
         ("narrows transform recall --asof 2017-11-30 --n 300", "one room, with a setting of its own"),
     )),
-    Command("run", "Run the whole line, without Airflow.", run, line_arguments, (
+    Command("run", "Run the whole line, without Airflow.", run, run_arguments, (
         ("narrows run", "the whole line, without Airflow, as of the latest day that can be judged"),
         ("narrows run --asof 2017-11-30", "the same as of another day"),
+        ("narrows run --asof 2017-10-09T15 --catch-up 1h", "the hours since the last lists, in order, then this one"),
     )),
     Command("dag", "Run the daily DAG in Airflow, and wait.", dag, line_arguments, (
         ("narrows dag --asof 2017-11-30", "the same as a run of the daily DAG in Airflow"),

@@ -227,7 +227,7 @@ class SparkSettings:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class EngineSettings:
-    """What a run may use, and where it narrows."""
+    """What a run may use, where it narrows, and what it makes up for."""
 
     memory: str = Field(
         default="", pattern="^$|^[1-9][0-9]*[mgtMGT]$", description="a size with its unit", examples=["12g", "800m"]
@@ -237,6 +237,8 @@ class EngineSettings:
     narrow: Literal["local", "spark"] = "local"
     """Where users outside the flow sample are narrowed: ``local``, by processes of this machine; ``spark``, by Spark's executors,
     which on a cluster are other machines. The rows are the same."""
+    catch_up: int = Field(default=24, ge=0)
+    """How many missed as-ofs, the latest ones, a run by the clock makes before its own; 0 = none."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -88,6 +88,11 @@ class Publisher:
         """Something will have to be audited: what takes seconds to start may start."""
         _ = self.audits
 
+    def close(self) -> None:
+        """End the process that audits, if one was started."""
+        if isinstance(audits := self.__dict__.pop("audits", None), BackgroundAudits):
+            audits.close()
+
     @cached_property
     def earlier(self) -> Earlier:
         return Earlier(self.store, self.horizon)

@@ -130,17 +130,40 @@ def test_with_a_feed_the_line_begins_by_taking_it(tmp_path, monkeypatch):
     (tmp_path / "narrows.toml").write_text('[stream]\nlanding = "new/"')
     monkeypatch.setenv("NARROWS_FILE", str(tmp_path / "narrows.toml"))
     with DAG("fed", schedule=None) as dag:
-        line.rooms("2024-01-01")
+        line.rooms("2024-01-01", every="1d")
     assert [task.task_id for task in dag.tasks][:2] == ["stream", PIPELINE.names[0]]
     assert dag.get_task(PIPELINE.names[0]).upstream_task_ids == {"stream"}
     assert "stream" not in set().union(*(task.upstream_task_ids for task in dag.tasks[2:]))
 
 
+@pytest.mark.parametrize(
+    ("kind", "given", "asked", "first"),
+    [
+        ("scheduled", None, False, True),
+        ("asset_triggered", None, False, True),
+        ("manual", None, False, True),
+        ("manual", "2017-11-30", False, False),
+        ("manual", "2017-11-30", True, True),
+        ("backfill", None, False, False),
+    ],
+)
+@pytest.mark.parametrize(("name", "every"), [("daily", "1d"), ("hourly", "1h")])
+def test_by_the_clock_the_first_task_makes_what_was_missed(bag, name, every, kind, given, asked, first):
+    import jinja2
+
+    class Run:
+        run_type = kind
+
+    texts = [task.op_args[5] for task in bag.dags[name].tasks]
+    made = [jinja2.Template(text).render(params=Params(given, asked), dag_run=Run) for text in texts]
+    assert made == [every if first else "", *[""] * (len(texts) - 1)]
+
+
 class Params:
     """The parameters of a run, by attribute as templates read them."""
 
-    def __init__(self, asof: str | None) -> None:
-        self.asof = asof
+    def __init__(self, asof: str | None, catch_up: bool = False) -> None:
+        self.asof, self.catch_up = asof, catch_up
 
 
 def all_above(edges: dict[str, set[str]], name: str) -> set[str]:
@@ -223,7 +246,7 @@ def test_asof_is_a_date_or_empty(bag, value, good):
 
 def test_the_form_demands_nothing(bag):
     params = bag.dags["daily"].params
-    assert params.validate() == {"asof": None, "force": False}
+    assert params.validate() == {"asof": None, "force": False, "catch_up": False}
     assert "null" in params.get_param("asof").schema["type"]
 
 

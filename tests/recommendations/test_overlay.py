@@ -69,6 +69,38 @@ def test_an_earlier_instant_does_not_displace_a_later_one(engine):
     assert shown(engine, "u0") == ["i5"]
 
 
+def test_three_that_come_at_once_leave_what_each_in_its_time_would_have(tmp_path):
+    """After an outage they are laid over in order, all of them late: the same rows at every step, and the last one's at the end."""
+    in_time, late = (schema.open_engine(f"sqlite:///{tmp_path}/{name}.db") for name in ("in_time", "late"))
+    steps = [
+        (ASOF + DAY, {"u0": ["i5"], "u2": ["i1"]}),
+        (ASOF + 2 * DAY, {"u2": ["i4", "i3"]}),
+        (ASOF + WEEK, {"u3": ["i2"]}),
+    ]
+    now = MADE + WEEK
+    for engine in (in_time, late):
+        schema.create(engine)
+        publish(engine, "r1", ASOF, clock="auto")
+    for number, (asof, places) in enumerate(steps):
+        assert lay(in_time, f"v{number}", asof, places, clock="auto")
+        assert lay(late, f"v{number}", asof, places, clock="auto", created_at=now)
+        assert rows(late) == rows(in_time)
+        assert reading.live(late)["asof"] == str(asof)
+    assert {user: batch for user, batch, _ in rows(late)} == {
+        "u0": str(ASOF + DAY), "u2": str(ASOF + 2 * DAY), "u3": str(ASOF + WEEK),
+    }  # fmt: skip
+    assert "u1" not in {user for user, _, _ in rows(late)}, "its list of before has expired: the fallback serves"
+    for engine in (in_time, late):
+        engine.dispose()
+
+
+def rows(engine: Any) -> list[tuple[str, str, str]]:
+    columns = schema.recommendation.c
+    with engine.connect() as connection:
+        found = connection.execute(sa.select(columns.user_id, columns.batch_id, columns.item_id))
+        return sorted(tuple(row) for row in found)
+
+
 def test_lists_that_expired_are_dropped(engine):
     publish(engine, "r1", ASOF)
     notes = lay(engine, "v1", ASOF + WEEK, {"u0": ["i5"]})

@@ -28,35 +28,37 @@ def unknown(subject: Subject, column: str, table: str) -> Measured:
     return Measured([(said, float(len(strange)))])
 
 
-def coverage(subject: Subject, column: str, table: str, since: str = "") -> Measured:
-    """The share of another table's ids that the draft has.
+def coverage(subject: Subject, column: str, table: str, when: str = "") -> Measured:
+    """The share of another table's ids that the draft has; with ``when``, a column of it, of some of them.
 
-    ``since`` is a column of it: of days, and the ids are those active in the last horizon; of instants, and they are those
-    of before the end of the as-of, or without an instant.
+    Where that is of days, of those active in the last horizon; where it is of instants, of those from before the as-of's end, or without one.
     """
-    import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.dataset as ds
 
     other = subject.table(table)
     if other is None:
         return Measured()
     subject.columns(column)
-    who, rows = f"ids of {table}", None
-    if since:
-        if since not in other.columns:
-            raise LookupError(f"{table} has no column {since!r}")
-        kind = other.dataset().schema.field(since).type
-        if pa.types.is_timestamp(kind):
-            end = pa.scalar(subject.around.asof.end, pa.timestamp("us", "UTC")).cast(kind)
-            who, rows = f"{who} known at the as-of", ds.field(since).is_null() | (ds.field(since) < end)
-        else:
-            who, rows = f"{who} active in the last horizon", ds.field(since) <= subject.around.horizon / DAY
-    wanted = subject.distinct(column, other, rows)
+    some, who = _some(subject, other, when) if when else (None, "")
+    wanted = subject.distinct(column, other, some)
     if not len(wanted):
         return Measured()
     there = pc.sum(pc.is_in(wanted, value_set=subject.distinct(column))).as_py()
-    return Measured([(f"{there:,} of {len(wanted):,} {who} are there", there / len(wanted))], there / len(wanted))
+    said = f"{there:,} of {len(wanted):,} ids of {table}{who} are there"
+    return Measured([(said, there / len(wanted))], there / len(wanted))
+
+
+def _some(subject: Subject, other: Any, when: str) -> tuple[Any, str]:
+    """Which rows of another table a column of it means, as a dataset filter, and in words."""
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+    schema, around = other.dataset().schema, subject.around
+    if when not in schema.names:
+        raise LookupError(f"{other.name} has no column {when!r}")
+    if pa.types.is_timestamp(kind := schema.field(when).type):
+        return ds.field(when).is_null() | (ds.field(when) < pa.scalar(around.asof.end, kind)), f" until {around.asof}"
+    return ds.field(when) <= around.horizon / DAY, " active in the last horizon"
 
 
 def returning(subject: Subject, column: str, period: str) -> Measured:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import date as Date
 from datetime import timedelta
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from narrows.asof import DAY, Asof
 from narrows.audit.observations.subject import LEAST, WEEK, Measured, Subject, surprise
@@ -30,32 +32,67 @@ def volume(subject: Subject, period: str) -> Measured:
     """The robust z of the logarithm of each new period's number of rows, among periods of the same weekday or hour.
 
     New is what came after the partition before, at most a horizon (a day, where that is shorter). Of grains below a day an
-    empty period is normal. Silent of a period with fewer than four such periods before it.
+    empty period is normal. Silent of a period with fewer than four such periods before it. What was as unusual a year before, as a
+    holiday is, counts by as much less.
     """
     files = by_period(subject, period)
-    values = []
-    for asof in new_periods(subject, files):
-        rows, before = count(files, asof), slots(files, asof)
-        earlier = [count(files, each) for each in before]
-        if len(earlier) <= LEAST or (not rows and asof.grain < DAY):
-            continue
-        said = f"{asof} has {rows:,} rows; {len(earlier)} such periods before it {median(earlier):,.0f} in the middle"
-        values.append((said, _surprise(rows, earlier, before)))
-    return Measured(values)
+    found = [(each, unusual_rows(files, [each])) for each in new_periods(subject, files)]
+    said = "{} has {:,} rows; {} such periods before it {:,.0f} in the middle"
+    return Measured([(said.format(each, *seen[:3]), seen.z) for each, seen in found if seen])
 
 
 def volume_together(subject: Subject, period: str) -> Measured:
     """The same of all new periods together, among as many at the same weekdays or hours before."""
     files = by_period(subject, period)
     new = new_periods(subject, files)
-    found = [slots(files, each) for each in new]
-    number = min(map(len, found), default=0)
-    rows = sum(count(files, each) for each in new)
-    if number <= LEAST or (not rows and subject.around.asof.grain < DAY):
+    if not (seen := unusual_rows(files, new)):
         return Measured()
+    said = f"{new[0]} to {new[-1]} have {seen.rows:,} rows; {seen.number} such spans before {seen.middle:,.0f} in the middle"
+    return Measured([(said, seen.z)])
+
+
+class Seen(NamedTuple):
+    """The rows of a span of periods beside those of such spans before."""
+
+    rows: int
+    number: int
+    """Of spans before."""
+    middle: float
+    """Their median."""
+    z: float
+
+
+def unusual_rows(files: dict[Asof, list[Any]], new: list[Asof]) -> Seen | None:
+    """How surprising the rows of a span are, less what it was a year before, on the same date or weekday, if that was of the same sign.
+
+    None where fewer than four such spans lie before it, or it is empty and shorter than a day.
+    """
+    seen = _beside(files, new)
+    if seen is None:
+        return None
+    left = [seen.z]
+    for days in _year_before(new[-1].day):
+        before = _beside(files, [each - days * DAY for each in new])
+        if before and before.z * seen.z > 0:
+            left.append(seen.z - before.z)
+    return seen._replace(z=min(left, key=abs))
+
+
+def _beside(files: dict[Asof, list[Any]], span: list[Asof]) -> Seen | None:
+    found = [slots(files, each) for each in span]
+    number = min(map(len, found), default=0)
+    rows = sum(count(files, each) for each in span)
+    if number <= LEAST or (not rows and span[0].grain < DAY):
+        return None
     earlier = [sum(count(files, each[at]) for each in found) for at in range(number)]
-    said = f"{new[0]} to {new[-1]} have {rows:,} rows; {number} such spans before {median(earlier):,.0f} in the middle"
-    return Measured([(said, _surprise(rows, earlier, found[0]))])
+    return Seen(rows, number, median(earlier), _surprise(rows, earlier, found[0]))
+
+
+def _year_before(day: Date) -> list[int]:
+    """How many days back the same weekday and the same date of the year before are."""
+    with suppress(ValueError):  # a 29 February
+        return [52 * 7, (day - day.replace(year=day.year - 1)).days]
+    return [52 * 7]
 
 
 def empty_days(subject: Subject, period: str) -> Measured:

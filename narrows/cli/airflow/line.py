@@ -21,10 +21,14 @@ from narrows.pipeline import configured
 HANDED_ON = "{{ ti.xcom_pull(task_ids='%s') }}"
 
 
+CATCH_UP = "{{ '%s' if params.catch_up or not (params.asof or dag_run.run_type == 'backfill') else '' }}"
+"""Whether a run makes what was missed: one by the clock, by an event or triggered without an as-of does."""
+
+
 @task
-def transform(room: str, asof: str, run: str, force: str, reads: dict[str, str]) -> str:
+def transform(room: str, asof: str, run: str, force: str, reads: dict[str, str], catch_up: str) -> str:
     """Run one room on what earlier tasks handed on; the version of what it published."""
-    return run_room(room, asof, run, force == "True", reads)
+    return run_room(room, asof, run, force == "True", reads, catch_up)
 
 
 @task(doc_md="Take what has arrived in the live feed of `[stream]` into the source.")
@@ -33,18 +37,22 @@ def stream() -> None:
     run_stream()
 
 
-def rooms(asof: str) -> None:
-    """Add the tasks to the DAG that is being made, before them one that takes the live feed, where the settings name one.
+def rooms(asof: str, every: str) -> None:
+    """Add the tasks to the DAG that is being made; the first room makes up for missed as-ofs.
+
+    Before them one takes the live feed, where the settings name one.
 
     Args:
         asof: the template of the run's as-of.
+        every: how often a run is due, such as 1h.
     """
     pipeline, tasks = configured(), {}
     taken = stream() if said("stream", "landing") or said("stream", "kafka") else None
-    for room in pipeline.rooms:
+    for number, room in enumerate(pipeline.rooms):
         run = transform.override(task_id=room.name, doc_md=getdoc(room))
         handed = {name: HANDED_ON % name for name in sorted(pipeline.upstream(room.name))}
-        tasks[room.name] = run(room.name, asof, "{{ run_id }}", "{{ params.force }}", handed)
+        first = CATCH_UP % every if not number else ""
+        tasks[room.name] = run(room.name, asof, "{{ run_id }}", "{{ params.force }}", handed, first)
         for name in sorted(pipeline.waits_for(room.name)):
             tasks[name] >> tasks[room.name]
         if taken is not None and not pipeline.waits_for(room.name):
@@ -73,6 +81,12 @@ def params(empty: str) -> dict[str, Param]:
     return {
         "asof": asof,
         "force": Param(False, type="boolean", title="Replay an as-of that the source does not reach"),
+        "catch_up": Param(
+            False,
+            type="boolean",
+            title="Before it make the as-ofs that were missed",
+            description="Those since the last lists, in order. Without an as-of above, and by the clock, a run always does.",
+        ),
     }
 
 

@@ -22,7 +22,9 @@ TASK_LOGS = "NARROWS_TASK_LOGS"
 """Set while ``run_dag`` runs: the folder of Airflow's task logs, which no supervisor then writes."""
 
 
-def run_room(room: str, asof: str, run_id: str, force: bool = False, reads: Mapping[str, str] = {}) -> str:
+def run_room(
+    room: str, asof: str, run_id: str, force: bool = False, reads: Mapping[str, str] = {}, catch_up: str = ""
+) -> str:
     """Run one room in its own process and pass its progress on, line by line.
 
     Args:
@@ -31,6 +33,7 @@ def run_room(room: str, asof: str, run_id: str, force: bool = False, reads: Mapp
         run_id: groups what belongs to one run in MLflow.
         force: make it also where the source does not reach the as-of.
         reads: the versions of the same as-of that earlier tasks handed on, by room: it reads these and makes none of them.
+        catch_up: how often a run is due, such as 1h: as-ofs that were missed since the last lists are made first; empty = none.
 
     Returns:
         The version of the table that the room published: the last word that it printed.
@@ -40,6 +43,7 @@ def run_room(room: str, asof: str, run_id: str, force: bool = False, reads: Mapp
         AirflowFailException: it failed for another reason, or there are no settings.
     """
     command = ["transform", room, "--asof", asof, "--run-id", run_id, *["--force"] * force]
+    command += ["--catch-up", catch_up] if catch_up else []
     command += [
         f"--reads={name}={version}" for name, version in reads.items() if version not in ("pending", "None", "")
     ]
