@@ -97,7 +97,7 @@ def ndcg(score: Array, label: Array, weight: Array, group: Array, n: int = 20) -
     return normalized(dcg[judged], positives[judged], n) if judged.any() else np.zeros(1)
 
 
-def recall(score: Array, label: Array, weight: Array, group: Array, n: int) -> Array:
+def hit_rate(score: Array, label: Array, weight: Array, group: Array, n: int) -> Array:
     """The share of each list's positives that stand among its first n places, from rows of a weighted sample.
 
     Args and returns as of `ndcg`.

@@ -13,7 +13,7 @@ from features.lookup import Pairs
 from features.pair import FEATURES
 from narrows.cli.report.published import stood_back
 from narrows.cli.report.screen import verdicts
-from narrows.metrics import recall
+from narrows.metrics import hit_rate
 from narrows.stage import Shard
 from stages.prerank import Prerank, learn, trees
 from stages.rank import Rank
@@ -104,9 +104,9 @@ def test_what_is_kept_is_counted_in_places_of_the_whole_list():
     """A row of weight 3 takes three places."""
     score, group = np.array([5.0, 4, 3, 2, 9, 8]), np.array([0, 0, 0, 0, 1, 1])
     label, weight = np.array([0, 1, 0, 1, 0, 0]), np.array([1.0, 1, 3, 1, 1, 1])
-    np.testing.assert_allclose(recall(score, label, weight, group, 5), [0.5])
-    np.testing.assert_allclose(recall(score, label, weight, group, 6), [1.0])
-    np.testing.assert_allclose(recall(score, 0 * label, weight, group, 6), [0.0])
+    np.testing.assert_allclose(hit_rate(score, label, weight, group, 5), [0.5])
+    np.testing.assert_allclose(hit_rate(score, label, weight, group, 6), [1.0])
+    np.testing.assert_allclose(hit_rate(score, 0 * label, weight, group, 6), [0.0])
 
 
 def test_a_setting_keeps_the_trees_and_without_scores_nothing_is_decided(spoiled):

@@ -46,13 +46,23 @@ def trained_as(design: Design) -> Design:
 
 
 def named(chosen: Sequence[Design]) -> list[str]:
-    """A name for each design: the settings in which the designs differ, in the order of the fields."""
-    differing = [
-        field.name for field in fields(Design) if len({repr(getattr(design, field.name)) for design in chosen}) > 1
-    ]
+    """A name for each design: the settings in which the designs differ, in the order of the fields.
+
+    The layers of a stage count among the designs alone that have it.
+    """
+    idle = [_idle(design) for design in chosen]
+    said = {
+        field.name: {
+            repr(getattr(one, field.name))
+            for one, no in zip(chosen, idle, strict=True)
+            if not (field.name in no and field.name in LAYERS.values())
+        }
+        for field in fields(Design)
+    }
+    differing = [name for name, values in said.items() if len(values) > 1]
     names = []
-    for design in chosen:
-        parts = [_words(design, name) for name in differing if name not in _idle(design)]
+    for design, no in zip(chosen, idle, strict=True):
+        parts = [_words(design, name) for name in differing if name not in no]
         names.append(", ".join(parts) or design.scheme)
     return names
 

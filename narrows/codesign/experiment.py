@@ -171,7 +171,7 @@ def found(file: Path) -> Path:
         ExperimentError: there is neither.
     """
     ready = READY / f"{file.name.removesuffix('.toml')}.toml"
-    if file.exists():
+    if file.is_file():
         return file
     if len(file.parts) == 1 and ready.exists():
         return ready

@@ -13,7 +13,7 @@ from features import simple
 from features.lookup import Array, codes, column, stacked, varying
 from features.pair import FEATURES
 from narrows.columns import ASOF, LABEL, LABEL_WEIGHT, USER, WEIGHT, stage_score
-from narrows.metrics import ndcg, recall
+from narrows.metrics import hit_rate, ndcg
 from stages.prerank.trees import TREES, PrerankModel, threads_of
 
 if TYPE_CHECKING:
@@ -85,10 +85,10 @@ def against_simple(room: Prerank, examples: pa.Table) -> tuple[str, dict[str, fl
     name = stage_score("prerank")
     if not room.stand_back or name not in examples.column_names:
         return "", {}, ""
-    hit_rate = simple.windows(examples, name, partial(recall, n=room.n))
-    if not hit_rate:
+    judged = simple.windows(examples, name, partial(hit_rate, n=room.n))
+    if not judged:
         return "", {}, ""
-    found, metric = simple.held(hit_rate, name), HIT_RATE
+    found, metric = simple.held(judged, name), HIT_RATE
     if abs(found.own - found.simple) <= TOLD_APART * found.error:
         found, metric = simple.held(simple.windows(examples, name, ndcg), name), NDCG
     return "" if found.own > found.simple else found.order, {TREES: found.own, found.order: found.simple}, metric

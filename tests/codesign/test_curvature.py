@@ -31,7 +31,8 @@ def test_gradient_is_that_of_lcron(ties):
     loss = named("lcron", tau=TAU)
     for request in range(len(first)):
         one = slice(request, request + 1)
-        own = type(batch)(**{name: getattr(batch, name)[one] for name in batch.__dataclass_fields__})
+        parts = {name: getattr(batch, name) for name in batch.__dataclass_fields__}
+        own = type(batch)(**{name: None if whole is None else whole[one] for name, whole in parts.items()})
         values = first[one].clone().requires_grad_()
         count = int(own.mask.sum())
         loss((values, second[one]), own, (QUOTA, 3)).backward()

@@ -72,6 +72,14 @@ def test_idle_settings_make_no_other_design():
     assert trained_as(Design(precision="int8")) == Design()
     assert named([Design(), Design(learning_rate=0.1)]) == ["learning rate 0.005", "learning rate 0.1"]
     assert named([Design()]) == ["independent"]
+    both = [
+        Design(hidden=(8, 4)),
+        Design(hidden=(8, 4), scheme="joint"),
+        canonical(Design(scheme="single", hidden=(8, 4))),
+    ]
+    assert named(both) == ["independent, widths 30-20", "joint, widths 30-20", "single, width 20"], (
+        "hidden says nothing of the last"
+    )
 
 
 @pytest.mark.parametrize(

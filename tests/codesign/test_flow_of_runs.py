@@ -91,6 +91,15 @@ def test_a_sample_takes_of_each_group_alike_and_weighs_it(line, settings, log):
         np.testing.assert_allclose(stood_for, whole, rtol=1e-5)
 
 
+def test_a_sampled_run_gives_requests_with_their_weights(sampled_line):
+    sampled = of_runs(load_settings(sampled_line.file, {}), str(sampled_line.asof), Choice(candidates=0, windows=1))
+    received = sampled_line.table("recall").arrow(where=pc.field("kept") & pc.field("request_weight").is_valid())
+    weights = dict(zip(received["user_id"].to_pylist(), received["request_weight"].to_pylist(), strict=True))
+    assert len(sampled) == len(weights) < 81
+    np.testing.assert_allclose(np.sort(sampled.request_weight), np.sort(list(weights.values())), rtol=1e-6)
+    assert sampled.request_weight.max() > 1
+
+
 def test_earlier_as_ofs_are_the_past_to_learn_from(settings, line):
     every = of_runs(settings, None, Choice(candidates=6))
     times = np.unique(every.time)

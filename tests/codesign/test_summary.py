@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from narrows.cli.codesign.run import facts, text
+from narrows.cli.codesign.views import experiment_tags
 from narrows.codesign import report, tracked
 from narrows.codesign.execute import execute
 from narrows.codesign.experiment import read
@@ -211,6 +212,17 @@ def test_mlflow_has_a_run_a_design_with_flat_metrics_and_the_report(found, tmp_p
     assert all(run.info.status == "FINISHED" for run in runs.values())
     kept = {each.path for each in tracking(uri).list_artifacts(runs["report"].info.run_id)}
     assert kept == {"small.html", "small.toml"}
+
+
+def test_mlflow_has_a_view_that_compares_the_designs(found):
+    tags = experiment_tags(found)
+    assert tags["mlflow.experiment.primaryMetric.name"] == "ndcg"
+    assert tags["mlflow.note.content"].startswith("Which is better? One run is one design")
+    state = json.loads(json.loads(tags["mlflow.sharedViewState.narrows"])["state"])
+    assert [chart["type"] for chart in state["compareRunCharts"]] == ["PARALLEL", "SCATTER", "SCATTER"]
+    assert state["compareRunCharts"][0]["selectedParams"] == ["scheme", "widths"]
+    named = {name for row in found.rows for name in tracked.metrics_of(found, row)}
+    assert {column.split("`")[1] for column in state["selectedColumns"] if column.startswith("metrics")} <= named
 
 
 def test_the_folder_and_the_json_have_the_same_numbers(found, tmp_path):

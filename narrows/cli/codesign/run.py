@@ -80,13 +80,18 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
 
 def publish(settings: Settings, summary: Summary) -> Path:
     """Write the results' folder and the report, and log the experiment to MLflow; the report's path."""
+    from narrows.cli.codesign.views import experiment_tags
     from narrows.codesign import report, tracked
     from narrows.codesign.tables import save
+    from narrows.tracking.runs import tracking
 
     file = report.write(summary, settings.state)
     save(summary, settings.state)
     artifacts = None if settings.mlflow.tracking_uri else settings.state / "mlartifacts"
-    tracked.log(summary, file, settings.tracking_uri, artifacts)
+    experiment = tracked.log(summary, file, settings.tracking_uri, artifacts)
+    client = tracking(settings.tracking_uri)
+    for name, value in experiment_tags(summary).items():
+        client.set_experiment_tag(experiment, name, value)
     return file
 
 

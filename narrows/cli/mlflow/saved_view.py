@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from narrows.tracking.runs import name_of
@@ -53,10 +54,21 @@ def experiment_tags(k: int) -> dict[str, str]:
 def view(k: int) -> str:
     """A saved view as MLflow's pages keep it: columns, order, filter, and two charts of quality against cost."""
     primary = name_of(f"ndcg@{k}")
-    charts = [_scatter(number, cost, primary) for number, cost in enumerate(("cost.seconds", "cost.cpu_seconds"))]
-    shown = columns(k)
+    charts = [scatter(number, cost, primary) for number, cost in enumerate(("cost.seconds", "cost.cpu_seconds"))]
+    return saved(columns(k), charts, PARENTS, "attributes.start_time")
+
+
+def saved(shown: Sequence[str], charts: Sequence[Mapping[str, Any]], where: str, order: str) -> str:
+    """A view as MLflow keeps it in a tag of the experiment.
+
+    Args:
+        shown: columns, as MLflow names them.
+        charts: see `scatter` and `parallel`.
+        where: MLflow's filter of the runs.
+        order: the column by which they are ordered, largest first.
+    """
     state = {
-        "searchFilter": PARENTS, "orderByKey": "attributes.start_time", "orderByAsc": False, "startTime": "ALL",
+        "searchFilter": where, "orderByKey": order, "orderByAsc": False, "startTime": "ALL",
         "lifecycleFilter": "Active", "modelVersionFilter": "All Runs", "datasetsFilter": [],
         "selectedColumns": shown, "columnOrder": shown, "columnWidths": {name: 40 + 6 * len(name.split("`")[1]) for name in shown},
         "runsHiddenMode": "SHOW_ALL", "compareRunCharts": charts, "isAccordionReordered": True,
@@ -68,10 +80,23 @@ def view(k: int) -> str:
     return json.dumps({"name": NAME, "createdAt": 0, "updatedAt": 0, "state": json.dumps(state)})
 
 
-def _scatter(number: int, cost: str, quality: str) -> dict[str, Any]:
+def scatter(number: int, cost: str, quality: str) -> dict[str, Any]:
+    """A chart of one metric against another."""
     axes = {"xaxis": {"key": cost, "type": "METRIC"}, "yaxis": {"key": quality, "type": "METRIC"}}
-    return {"type": "SCATTER", "uuid": f"{KEY}-{number}", "metricSectionId": KEY, "runsCountToCompare": 100,
-            "deleted": False, "isGenerated": False, **axes}  # fmt: skip
+    return _chart(number) | {"type": "SCATTER", **axes}
+
+
+def parallel(number: int, params: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:
+    """A chart with an axis for each of some parameters and metrics, and a line for each run."""
+    return _chart(number) | {
+        "type": "PARALLEL", "selectedParams": list(params), "selectedMetrics": list(metrics), "showAllRuns": True,
+    }  # fmt: skip
+
+
+def _chart(number: int) -> dict[str, Any]:
+    return {
+        "uuid": f"{KEY}-{number}", "metricSectionId": KEY, "runsCountToCompare": 100, "deleted": False, "isGenerated": False,
+    }  # fmt: skip
 
 
 def link(address: str, experiment: str) -> str:
