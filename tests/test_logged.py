@@ -45,7 +45,7 @@ def a_record(judged: bool = True, cached: tuple[str, ...] = ("recall",), **given
     lists = [a_list("published", "published", 0.3, None), a_list("channel", "own", 0.2, 0.1),
              a_list("channel", "ease", 0.1, 0.2), a_list("baseline", "popular", 0.25, 0.05)]  # fmt: skip
     facts = {
-        "k": 20, "users": 9 if judged else None, "due": "2017-12-07", "narrowing": ["recall", "rank"],
+        "k": 20, "users": 9 if judged else None, "judged": judged, "due": "2017-12-07", "known_until": "", "narrowing": ["recall", "rank"],
         "stages": [stage("recall"), stage("rank", seconds=10.0, peak_mb=300.0)], "lists": lists if judged else [],
         "serving": {"release_id": "r1", "live": True}, "joint_survival": 0.25, "coverage": 0.1, "novelty": 4.0,
         "users_without_list": 1, "calibration_error": 0.01, "log_loss": None,
@@ -120,6 +120,17 @@ def test_the_experiment_says_what_it_is_and_has_the_view(settings, request):
     assert found
     assert not [run for run in found if "mlflow.parentRunId" in run.data.tags]
     assert saved_view.link("http://127.0.0.1:8081/", "1").startswith("http://127.0.0.1:8081/#/experiments/1/runs?")
+
+
+def test_of_a_horizon_without_an_event_there_is_nothing_to_say(settings):
+    run_log, empty = RunLog(settings, "empty", ASOF), a_record()
+    none = {"value": None, "low": None, "high": None, "users": 0}
+    lists = [each | dict.fromkeys(("ndcg", "recall", "lead", "ndcg_lead"), none) for each in empty["facts"]["lists"]]
+    empty["facts"] |= {"users": 0, "joint_survival": None, "lists": lists}
+    run_log.finish(**logged.closing(empty))
+    tags = parent_of(settings, run_log).data.tags
+    assert tags["judged"] == "false"
+    assert "the horizon after the as-of has closed without an event" in tags["mlflow.note.content"]
 
 
 def test_a_run_that_waits_is_judged_by_a_later_one(settings):

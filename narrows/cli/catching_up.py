@@ -30,7 +30,9 @@ def catch_up(settings: Settings, asof: Asof, every: timedelta) -> list[Asof]:
     Raises:
         Exception: an as-of failed for a reason that may mend itself: it is still missed, and so are the later ones.
     """
-    from narrows.cli.failures import mends_itself
+    from traceback import format_exception
+
+    from narrows.cli.failures import REMEDIES, mends_itself
     from narrows.cli.running import run_line
     from narrows.engine.memory import OutOfMemory
     from narrows.run.missed import missed
@@ -46,7 +48,8 @@ def catch_up(settings: Settings, asof: Asof, every: timedelta) -> list[Asof]:
         except Exception as error:
             if mends_itself(error):
                 raise
-            LOG.debug("", exc_info=True)
+            if not isinstance(error, REMEDIES):
+                LOG.info("".join(format_exception(error)).rstrip())
             LOG.warning("!! %s was missed and cannot be made up for: %s: %s", each, type(error).__name__, error)
             continue
         made.append(each)

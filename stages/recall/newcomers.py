@@ -72,9 +72,8 @@ def newcomers(
     parts = np.zeros((len(rows), towers.parts.shape[1]), np.int64)
     for place, (level, code) in enumerate(catalogue.code.items(), 1):
         then = np.append(codes(catalogue.vocabulary[level], seen.names[level]) + 1, 0)[code[rows]]
-        parts[:, place] = np.where(
-            np.isin(then, towers.parts[:, place].numpy()), then, 0
-        )  # the others were not learned
+        learned = towers.parts[:, place].numpy()
+        parts[:, place] = np.where(np.isin(then, learned), then, 0)
     some = parts.any(1)
     rows, parts = rows[some], parts[some]
     inputs = sum(

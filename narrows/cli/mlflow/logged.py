@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from narrows.cli.report.screen import why_not_judged
 from narrows.config.design import design_name
 
 Record = Mapping[str, Any]
@@ -119,7 +120,7 @@ def cached_rooms(record: Record) -> dict[str, dict[str, Any]]:
 def summary_line(record: Record) -> str:
     """The run's name and quality in one line, the description of the versions that it registered."""
     published, best, k = _published(record["facts"]), best_simple(record["facts"]), record["facts"]["k"]
-    if not published:
+    if not record["facts"]["users"] or not published:
         return f"{record['name']}: not judged yet"
     line = f"{record['name']}: ndcg@{k} {_interval(published['ndcg'])}"
     if best and best["ndcg_lead"]["value"] is not None:
@@ -141,7 +142,7 @@ def note(record: Record) -> str:
             f"{facts['joint_survival']:.1%} of the positives reached the list; {facts['users']:,} users judged."
         )
     else:
-        lines.append(f"Not judged yet: the lists are judged when {facts['due']} has closed.")
+        lines.append(f"Not judged yet: {why_not_judged(facts)}.")
     lines += [
         f"**{each['room']} orders by {each['order']}**: its model was not better."
         for each in facts.get("stood_back", ())
