@@ -63,7 +63,11 @@ def keep_best(
     """
     order = np.lexsort((-order_by, user))
     rank = place_in_run(user[order]).astype(np.int32)
-    rows = candidates.take(pa.array(order))
-    rows = rows.append_column(stage_score(stage), pa.array(score[order], pa.float32()))
-    rows = rows.append_column(stage_rank(stage), pa.array(rank))
-    return split(rows, rank <= n, f"{stage}_cut")
+
+    def part(which: np.ndarray) -> pa.Table:
+        at = order[which]  # each row is copied once: candidates are wide
+        rows = candidates.take(pa.array(at)).append_column(stage_score(stage), pa.array(score[at], pa.float32()))
+        return rows.append_column(stage_rank(stage), pa.array(rank[which]))
+
+    kept, removed = part(rank <= n), part(rank > n)
+    return Narrowed(kept, removed.append_column(REASON, pa.repeat(f"{stage}_cut", len(removed))))
