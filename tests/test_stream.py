@@ -34,7 +34,7 @@ def profiles(table: Table, hour: int, place: Path) -> list[pa.Table]:
     return made
 
 
-@pytest.mark.parametrize("hours", [4, pytest.param(24, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("hours", [3, pytest.param(24, marks=pytest.mark.slow)])
 def test_a_day_in_pieces_is_the_day_in_batch(spark, tmp_path, monkeypatch, hours):
     """Some of the micro-batches are killed after their piece and before the checkpoint, some between draft and piece."""
     settings, before = write(tmp_path), None
