@@ -45,25 +45,28 @@ def trained_as(design: Design) -> Design:
     return replace(design, precision=DEFAULT.precision)
 
 
-def named(chosen: Sequence[Design]) -> list[str]:
-    """A name for each design: the settings in which the designs differ, in the order of the fields.
-
-    The layers of a stage count among the designs alone that have it.
-    """
+def differing(chosen: Sequence[Design]) -> list[str]:
+    """The settings in which designs differ, in the order of the fields; a stage's layers count among those that have it."""
     idle = [_idle(design) for design in chosen]
+    layers = set(LAYERS.values())
     said = {
         field.name: {
-            repr(getattr(one, field.name))
-            for one, no in zip(chosen, idle, strict=True)
-            if not (field.name in no and field.name in LAYERS.values())
+            repr(getattr(design, field.name))
+            for design, no in zip(chosen, idle, strict=True)
+            if field.name not in no & layers
         }
         for field in fields(Design)
     }
-    differing = [name for name, values in said.items() if len(values) > 1]
+    return [name for name, values in said.items() if len(values) > 1]
+
+
+def named(chosen: Sequence[Design]) -> list[str]:
+    """A name for each design: the settings in which the designs differ, but for those that say nothing of it."""
+    settings = differing(chosen)
     names = []
-    for design, no in zip(chosen, idle, strict=True):
-        parts = [_words(design, name) for name in differing if name not in no]
-        names.append(", ".join(parts) or design.scheme)
+    for design in chosen:
+        no = _idle(design)
+        names.append(", ".join(_words(design, name) for name in settings if name not in no) or design.scheme)
     return names
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 from narrows.cli.mlflow.saved_view import KEY, KIND, parallel, saved, scatter
-from narrows.codesign.design import Design
+from narrows.codesign.designs import differing
 from narrows.codesign.summary import Summary
 from narrows.codesign.tracked import REPORT
 
 MONEY = "money_a_billion_requests"
 COSTS = ("flops", "cpu_seconds", MONEY)
+AXES = 3
+"""Settings that the parallel coordinates have, the first in which designs differ."""
 
 
 def experiment_tags(summary: Summary) -> dict[str, str]:
@@ -30,18 +31,12 @@ def experiment_tags(summary: Summary) -> dict[str, str]:
 
 def view(summary: Summary) -> str:
     """The saved view: the settings in which designs differ beside quality and cost."""
-    metric, settings = summary.planned.experiment.main_metric, differing(summary)
+    metric, settings = summary.planned.experiment.main_metric, differing(summary.planned.designs)
     metrics = dict.fromkeys(
         (metric, f"{metric}_low", f"{metric}_high", *COSTS, "joint_recall", "ndcg", "train_cpu_seconds")
     )
     shown = [*(f"params.`{name}`" for name in settings), *(f"metrics.`{name}`" for name in metrics)]
     charts: list[dict[str, Any]] = [
-        parallel(0, settings[:4], [*COSTS, metric]), scatter(1, MONEY, metric), scatter(2, "flops", metric),
+        parallel(0, settings[:AXES], [*COSTS, metric]), scatter(1, MONEY, metric), scatter(2, "flops", metric),
     ]  # fmt: skip
-    return saved(shown, charts, f"tags.design != '{REPORT}'", f"metrics.`{metric}`")
-
-
-def differing(summary: Summary) -> list[str]:
-    """The settings in which the designs differ, in the order of the fields."""
-    designs = summary.planned.designs
-    return [field.name for field in fields(Design) if len({repr(getattr(each, field.name)) for each in designs}) > 1]
+    return saved(shown, charts, f"tags.design != '{REPORT}'", f"metrics.`{metric}`", abreast=1)

@@ -58,7 +58,7 @@ def view(k: int) -> str:
     return saved(columns(k), charts, PARENTS, "attributes.start_time")
 
 
-def saved(shown: Sequence[str], charts: Sequence[Mapping[str, Any]], where: str, order: str) -> str:
+def saved(shown: Sequence[str], charts: Sequence[Mapping[str, Any]], where: str, order: str, abreast: int = 2) -> str:
     """A view as MLflow keeps it in a tag of the experiment.
 
     Args:
@@ -66,6 +66,7 @@ def saved(shown: Sequence[str], charts: Sequence[Mapping[str, Any]], where: str,
         charts: see `scatter` and `parallel`.
         where: MLflow's filter of the runs.
         order: the column by which they are ordered, largest first.
+        abreast: how many charts stand side by side.
     """
     state = {
         "searchFilter": where, "orderByKey": order, "orderByAsc": False, "startTime": "ALL",
@@ -73,7 +74,7 @@ def saved(shown: Sequence[str], charts: Sequence[Mapping[str, Any]], where: str,
         "selectedColumns": shown, "columnOrder": shown, "columnWidths": {name: 40 + 6 * len(name.split("`")[1]) for name in shown},
         "runsHiddenMode": "SHOW_ALL", "compareRunCharts": charts, "isAccordionReordered": True,
         "compareRunSections": [{"uuid": KEY, "name": NAME, "display": True, "isReordered": True, "deleted": False,
-                                "isGenerated": False, "columns": 2, "cardHeight": 420}],
+                                "isGenerated": False, "columns": abreast, "cardHeight": 420}],
         "viewMaximized": False, "runListHidden": False, "hideEmptyCharts": True, "groupBy": None, "groupsExpanded": {},
         "useGroupedValuesInCharts": True,
     }  # fmt: skip
