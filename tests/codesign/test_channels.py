@@ -210,9 +210,9 @@ def test_the_ready_experiment_takes_the_channels_of_the_log(tmp_path):
     with_channels().save(tmp_path / "log")
     made = read(READY / "quotas.toml", tmp_path / "log")
     assert "popular 0" in made.names
-    assert "near 10" in made.names
+    assert "near 0" in made.names
     assert not made.experiment.prices.channels
     small_log().save(tmp_path / "older")
     with pytest.raises(ExperimentError, match="'each' needs a log that knows its channels"):
         read(READY / "quotas.toml", tmp_path / "older")
-    assert len(read(READY / "quotas.toml").designs) == 3 + 2 * 3
+    assert len(read(READY / "quotas.toml").designs) == 3 + 3
