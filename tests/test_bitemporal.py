@@ -22,6 +22,8 @@ from tests.test_backfill import SETTINGS
 from tests.test_profiles import LENGTHS, ROOM, same, saved
 
 YEAR = 365
+EVERY_DAY, STEP = 30, 5
+"""So many days each have a partition of their own, then every so-manieth."""
 Row = dict[str, Any]
 
 
@@ -92,13 +94,19 @@ def test_a_year_as_of_its_days_is_what_had_arrived(spark, tmp_path):
 
 @pytest.mark.slow
 def test_every_day_of_a_year_of_arriving_files_is_what_had_arrived(spark, tmp_path):
-    rows, before = a_year(2), None
+    """Each of the first days goes on from the one before; later every fifth does, and is read as of the days between too."""
+    rows, before, seen = a_year(2), None, 0
     for day in range(YEAR):
         drop(tmp_path, f"{day:03d}", [row for row in rows if arrived(row) == day])
+        if day >= EVERY_DAY and day % STEP != STEP - 1:
+            continue
         before = make(spark, tmp_path / f"{day:03d}", source(tmp_path, kinds={}), asof(day), before)
-        is_observed(before, rows, asof(day))
+        for each in range(seen, day + 1):
+            is_observed(before, rows, asof(each))
+        seen = day + 1
         if day % 40 == 39:
             profiles_are_observed(before, rows, [day], tmp_path / f"profiles{day}")
+    assert seen == YEAR
 
 
 def test_a_late_row_is_of_the_partition_of_its_arrival_and_changes_no_past_one(spark, tmp_path):

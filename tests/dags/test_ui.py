@@ -6,13 +6,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.error
 import urllib.parse
 import urllib.request
 
 import psutil
 import pytest
+from served import ask, three_ports, until_over, wait_for_pages
 
 from narrows.cli.airflow import workflow
 from narrows.cli.airflow.runs import ALONE, SCHEDULER, lock
@@ -59,12 +58,6 @@ def started(monkeypatch):
     monkeypatch.setattr(pages.time, "sleep", ctrl_c)
     monkeypatch.setattr(os, "killpg", lambda *_: None)
     return calls
-
-
-def three_ports():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return min(probe.getsockname()[1], 65000)
 
 
 def test_pages_and_scheduler_are_started_on_loopback_and_told_to_report_nothing(started, tmp_path, capsys):
@@ -194,34 +187,3 @@ def test_a_run_that_is_triggered_before_any_other_gets_done(tmp_path):
         served.send_signal(signal.SIGINT)
         assert served.wait(30) == 0
     assert psutil.wait_procs(below, timeout=10)[1] == []
-
-
-def wait_for_pages(served):
-    for line in served.stdout:
-        if "Ctrl-C" in line:
-            return
-    raise AssertionError("the pages did not come up")
-
-
-def ask(port, path, body=None, patience=0):
-    """The answer of Airflow's REST API; what is not there yet may come for ``patience`` seconds."""
-    data = json.dumps(body).encode() if body is not None else None
-    headers = {"Content-Type": "application/json"}
-    end = time.monotonic() + patience
-    while True:
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/api/v2/{path}", data, headers)
-        try:
-            with urllib.request.urlopen(request) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.5)
-
-
-def until_over(port, run, seconds=600):
-    end = time.monotonic() + seconds
-    while (found := ask(port, f"dags/daily/dagRuns/{urllib.parse.quote(run)}"))["state"] in ("queued", "running"):
-        assert time.monotonic() < end
-        time.sleep(1)
-    return found
