@@ -114,6 +114,7 @@ MEANT_OTHERWISE = {
     "narrows/candidates.py": {"rank"},
     "narrows/serving": {"rank"},
     "narrows/source": {"events"},  # the source's own tables: keys of [source]
+    "narrows/stream": {"events"},  # a key of [source]
     "narrows/codesign": {"recall", "prerank", "rank"},  # the stages of a cascade that the lab trains; a metric; a place
     "narrows/config": {"events", "examples"},  # a key of [source]; a keyword of pydantic's
 }
