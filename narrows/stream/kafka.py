@@ -124,7 +124,7 @@ class KafkaReader(DataSourceStreamReader, SupportsTriggerAvailableNow):
                 messages = consumer.consume(min(LINES, partition.end - following), 0.5)
                 lines = []
                 for message in messages:
-                    error, offset = message.error(), message.offset()
+                    error, offset = message.error(), int(message.offset() or 0)
                     if error is None and offset < partition.end:
                         lines.append(line(message))
                     elif error is not None and error.code() != KafkaError._PARTITION_EOF:
