@@ -114,8 +114,7 @@ class Pieces:
         part = next(draft.glob("part-*.parquet"))
         with reading():
             rows, first, last = self.measured(self.source.events(frame.sparkSession, Piece([part])))
-        at = sorted(each.isoformat() for each in (first, last) if each)
-        at = sorted(each for each in (taken.begins, taken.until, *at) if each)
+        at = sorted(filter(None, (taken.begins, taken.until, *(each.isoformat() for each in (first, last) if each))))
         taken = replace(taken, columns=columns, begins=at[0] if at else "", until=at[-1] if at else "")
         there = {file: stamp for file, stamp in taken.files.items() if Path(file).exists()}
         self._keep(replace(taken, files=there | (files or {})))
