@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 BLOCK = 4096
 """Users whose weights are in memory at once."""
+DRAWS = 1 << 16
+"""Equally likely numbers, each of which stands for a Poisson(1) draw."""
+TIMES = np.searchsorted(
+    np.cumsum([math.exp(-1) / math.factorial(k) for k in range(20)]), (np.arange(DRAWS) + 0.5) / DRAWS
+).astype(float)
+"""f64 (DRAWS,): the draw that each number stands for (inverse transform); the mean is 1 to five digits."""
 
 
 def intervals(
@@ -30,17 +38,48 @@ def intervals(
     Returns:
         value, low, high: f64 (columns,); nan where the denominator is 0.
     """
-    bottom = np.ones_like(top, dtype=float) if bottom is None else bottom
-    both = resampled(np.hstack([top, bottom]), resamples, np.random.default_rng(seed))
-    above, below = np.hsplit(both, 2)
-    value = _ratio(top.sum(axis=0), bottom.sum(axis=0))
-    drawn = _ratio(above, below)
-    low, high = np.full((2, top.shape[1]), np.nan)
-    some_drawn = np.isfinite(drawn).any(axis=0) & np.isfinite(value)
-    tail = 100 * (1 - confidence) / 2
-    if some_drawn.any():
-        low[some_drawn], high[some_drawn] = np.nanpercentile(drawn[:, some_drawn], [tail, 100 - tail], axis=0)
-    return value, low, high
+    drawing = Resampling(resamples, confidence, seed)
+    drawing.add(top, bottom)
+    return drawing.intervals()
+
+
+class Resampling:
+    """`intervals` of users who come part by part; how they are parted changes nothing.
+
+    Args:
+        resamples: how many times to draw.
+        confidence: the share of resamples inside the interval.
+        seed: of the draws.
+    """
+
+    def __init__(self, resamples: int = 1000, confidence: float = 0.95, seed: int = 0) -> None:
+        self._resamples, self._confidence = resamples, confidence
+        self._random = np.random.default_rng(seed)
+        self._sums = self._drawn = np.zeros(0)
+        self._rest: np.ndarray | None = None
+
+    def add(self, top: np.ndarray, bottom: np.ndarray | None = None) -> None:
+        """More users; ``top`` and ``bottom`` as in `intervals`."""
+        both = np.hstack([top, np.ones_like(top, dtype=float) if bottom is None else bottom])
+        self._sums = self._sums + both.sum(axis=0) if self._sums.size else both.sum(axis=0)
+        both = both if self._rest is None else np.vstack([self._rest, both])
+        full = len(both) // BLOCK * BLOCK
+        drawn = resampled(both[:full], self._resamples, self._random)
+        self._drawn = self._drawn + drawn if self._drawn.size else drawn
+        self._rest = both[full:].copy()
+
+    def intervals(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Value, low, high of all users so far; nothing can be added after."""
+        if self._rest is None:
+            raise ValueError("no users were added, so there are no columns to give intervals of.")
+        above, below = np.hsplit(self._drawn + resampled(self._rest, self._resamples, self._random), 2)
+        value, drawn = _ratio(*np.hsplit(self._sums, 2)), _ratio(above, below)
+        low, high = np.full((2, len(value)), np.nan)
+        some_drawn = np.isfinite(drawn).any(axis=0) & np.isfinite(value)
+        tail = 100 * (1 - self._confidence) / 2
+        if some_drawn.any():
+            low[some_drawn], high[some_drawn] = np.nanpercentile(drawn[:, some_drawn], [tail, 100 - tail], axis=0)
+        return value, low, high
 
 
 def resampled(sums: np.ndarray, resamples: int, random: np.random.Generator) -> np.ndarray:
@@ -52,7 +91,7 @@ def resampled(sums: np.ndarray, resamples: int, random: np.random.Generator) -> 
     drawn = np.zeros((resamples, sums.shape[1]))
     for start in range(0, len(sums), BLOCK):
         some = sums[start : start + BLOCK]
-        drawn += random.poisson(1.0, (resamples, len(some))).astype(float) @ some
+        drawn += TIMES[random.integers(0, DRAWS, (resamples, len(some)), np.uint16)] @ some
     return drawn
 
 

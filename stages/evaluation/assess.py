@@ -15,16 +15,15 @@ from stages.evaluation.run import MetricRows, Run
 def assess(run: Run, bins: int) -> Output:
     """Judge a run; see ``Evaluation`` for what comes out."""
     out = MetricRows()
-    quality.judge(run, out)
-    inside = run.flow or run  # where a sample alone has its flow, what the stages did is of its users
-    if run.flow:
-        quality.judge(run.flow, out)
-    outcomes = cascade.outcomes_of(inside)
-    cascade.calibration(inside, bins, out)
-    cascade.flow(inside, outcomes, out)
-    cascade.widths(inside, out)
+    quality.judge(run.judged(), out)
+    if run.sample is not None:  # what the stages did is of its users
+        quality.judge([run], out)
+    outcomes = cascade.outcomes_of(run)
+    cascade.calibration(run, bins, out)
+    cascade.flow(run, outcomes, out)
+    cascade.widths(run, out)
     table = out.table()
-    sides = {"outcomes": outcomes, "ledger": ledger(outcomes, inside.rooms)}
+    sides = {"outcomes": outcomes, "ledger": ledger(outcomes, run.rooms)}
     return Output(table, headlines(table, run.depth), sides)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -13,36 +13,43 @@ from stages.evaluation import baselines
 from stages.evaluation.cascade import own_rank
 from stages.evaluation.judge import JudgedLists
 from stages.evaluation.ledger import codes, floats
-from stages.evaluation.metrics import METRICS, coverage, self_information
+from stages.evaluation.metrics import METRICS, self_information
 from stages.evaluation.run import MetricRows, Run
+from stages.evaluation.totals import Column, Name, Totals
 
-Name = tuple[str, str]
-"""A list's kind (published, stage, policy, channel, baseline) and its name."""
 PUBLISHED = ("published", "published")
 STEP = "rank_after_"
 """Before the name of a step, the column of what it alone makes of the order of the room before: ``rank_after_policy``."""
 
 
-def judge(run: Run, out: MetricRows) -> None:
+def judge(parts: Iterable[Run], out: MetricRows) -> None:
     """What every list of a run is worth, the differences of lists, and their coverage.
 
     Of the run of a flow sample: of the stages, channels and steps alone, each user counting for as many as it stands for.
+
+    Args:
+        parts: the run, or its users some at a time.
+        out: where the rows go.
     """
-    shown, fresh = lists(run)
-    for population, some in (("all", shown), ("new", shown), ("discovery", fresh)):
-        worth(run, population, some, out)
-    for population in ("all", "new"):
-        differences(run, population, shown, out)
-    for population in _by_list(run):
-        worth(
-            run, population, {name: each for name, each in shown.items() if name[0] in ("published", "baseline")}, out
-        )
-    spread(run, shown, out)
+    found = Totals(out)
+    for run in parts:
+        shown, fresh = lists(run)
+        for population, some in (("all", shown), ("new", shown), ("discovery", fresh)):
+            worth(run, population, some, found)
+        for population in ("all", "new"):
+            differences(run, population, shown, found)
+        for population in _by_list(run):
+            of_kind = {name: each for name, each in shown.items() if name[0] in ("published", "baseline")}
+            worth(run, population, of_kind, found)
+        spread(run, shown, found)
+    if not found.users("fallback"):  # everybody has an own list
+        found.leave_out("listed", "fallback")
+    found.write()
 
 
 def _by_list(run: Run) -> tuple[str, ...]:
-    """Two more populations, where somebody was served the fallback: ``listed`` and ``fallback``, users with and without a list."""
-    if run.sample is not None or run.fallback is None or not run.fallback.num_rows:
+    """Two more populations, where there is a fallback: ``listed`` and ``fallback``, users with and without a list."""
+    if run.sample is not None or run.fallback is None:
         return ()
     run.judge.split("listed", "fallback", codes(pc.unique(run.published[USER]), run.judge.users))
     return ("listed", "fallback")
@@ -90,7 +97,7 @@ def orders(rooms: Mapping[str, pa.Table], room: str) -> dict[Name, np.ndarray]:
     return ranks
 
 
-def worth(run: Run, population: str, judged: Mapping[Name, JudgedLists], out: MetricRows) -> None:
+def worth(run: Run, population: str, judged: Mapping[Name, JudgedLists], found: Totals) -> None:
     """Recall, NDCG, MRR, hit rate and novelty of every list, with intervals over users.
 
     Novelty is the mean self-information of what a user was shown, so users without a list have none;
@@ -99,34 +106,24 @@ def worth(run: Run, population: str, judged: Mapping[Name, JudgedLists], out: Me
     judged_users, judge = run.judge.populations[population], run.judge
     users, weight = len(judged_users.positives), run.judged_weight(population)
     surprise = _surprise(run)
-    names: list[tuple[Name, str, int]] = []
-    top: list[np.ndarray] = []
-    bottom: list[np.ndarray] = []
+    columns: list[Column] = []
     for name, each in _judged_here(run, judged):
         for k in run.cutoffs:
             values = judge.per_user(each, population, k)
-            names += [(name, metric, k) for metric in METRICS]
-            top += [values[metric] * weight for metric in METRICS]
-            bottom += [weight] * len(METRICS)
+            columns += [Column(name, metric, k, values[metric] * weight, weight) for metric in METRICS]
         row = judged_users.row[each.user]
         some = (row >= 0) & (each.item >= 0) & (each.place <= run.depth)
         listed = np.bincount(row[some], minlength=users)
-        bits = np.bincount(row[some], surprise[each.item[some]], users)
-        names.append((name, "novelty", run.depth))
-        top.append(bits / np.maximum(listed, 1) * weight)
-        bottom.append((listed > 0) * weight)
-    value, low, high = run.intervals(top, bottom)
-    for at, (name, metric, k) in enumerate(names):
-        out.add(population, name, metric, value[at], users, k, low=low[at], high=high[at])
-    if run.sample is not None:
-        return
-    own = codes(pc.unique(run.published[USER]), judge.users)
-    row = judged_users.row[own[own >= 0]]
-    missing = users - int((row >= 0).sum())
-    out.add(population, PUBLISHED, "users_without_list", missing, users)
+        bits = np.bincount(row[some], surprise[each.item[some]], users) / np.maximum(listed, 1)
+        columns.append(Column(name, "novelty", run.depth, bits * weight, (listed > 0) * weight))
+    found.add(run, population, columns)
+    if run.sample is None:
+        own = codes(pc.unique(run.published[USER]), judge.users)
+        row = judged_users.row[own[own >= 0]]
+        found.count(population, PUBLISHED, "users_without_list", users - int((row >= 0).sum()))
 
 
-def differences(run: Run, population: str, shown: Mapping[Name, JudgedLists], out: MetricRows) -> None:
+def differences(run: Run, population: str, shown: Mapping[Name, JudgedLists], found: Totals) -> None:
     """Pairs of lists over the same users (``detail`` = the list that is subtracted), paired bootstrap.
 
     Each narrowing room, and each step of the last one, against the room before; the published list against every
@@ -137,25 +134,27 @@ def differences(run: Run, population: str, shown: Mapping[Name, JudgedLists], ou
     compared += [(name, stages[-2]) for name in shown if name[0] == "policy"]
     compared += [(PUBLISHED, name) for name in shown if name[0] in ("stage", "channel", "baseline")]
     values = {name: run.judge.per_user(each, population, run.depth) for name, each in shown.items()}
-    names = [(a, b, metric) for a, b in compared for metric in ("recall", "ndcg")]
-    if not names:
-        return
     weight = run.judged_weight(population)
-    top = [(values[a][metric] - values[b][metric]) * weight for a, b, metric in names]
-    value, low, high = run.intervals(top, [weight] * len(names))
-    users = len(weight)
-    for at, (a, b, metric) in enumerate(names):
-        cells = {"k": run.depth, "detail": " ".join(b), "low": low[at], "high": high[at]}
-        out.add(population, ("difference", a[1]), metric, value[at], users, **cells)
+    columns = [
+        Column(("difference", a[1]), metric, run.depth, (values[a][metric] - values[b][metric]) * weight, weight, " ".join(b))
+        for a, b in compared
+        for metric in ("recall", "ndcg")
+    ]  # fmt: skip
+    found.add(run, population, columns, "difference")
 
 
-def spread(run: Run, shown: Mapping[Name, JudgedLists], out: MetricRows) -> None:
+def spread(run: Run, shown: Mapping[Name, JudgedLists], found: Totals) -> None:
     """Catalogue coverage, over the lists of all users who have one, judged or not."""
     for name, each in _judged_here(run, shown):
-        items, users = each.item[each.place <= run.depth], each.users
         if name == PUBLISHED and run.served:
-            items, users = codes(run.served[0], run.judge.items), run.served[1]
-        out.add("served", name, "coverage", coverage(items, run.items.num_rows), users, run.depth)
+            found.served[name] = run.served
+            continue
+        first = each.item[each.place <= run.depth]
+        items, users = run.judge.items.take(pa.array(np.unique(first[first >= 0]))), each.users
+        if name in found.served:
+            items = pc.unique(pa.concat_arrays([items, found.served[name][0]]))
+            users += found.served[name][1]
+        found.served[name] = items, users
 
 
 def _judged_here(run: Run, lists: Mapping[Name, JudgedLists]) -> list[tuple[Name, JudgedLists]]:

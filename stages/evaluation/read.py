@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
 PROFILE = (USER, "segment", "history_item", "history_decayed_16x", "history_count")
 CATALOGUE = (ITEM, *(f"users_{step}" for step in STEPS))
+USERS = 50_000
+"""Who are judged at once where only a sample has its flow, so that memory does not grow with the users."""
 
 
 def run(
@@ -35,7 +36,7 @@ def run(
     """Read the tables of a run; ``truth`` is events, of which those after the as-of and up to ``last`` are positives,
     but those that were undone by then.
 
-    Where only a sample has its flow, the run is of the users who have a positive, and its ``flow`` of the sample.
+    Where only a sample has its flow, the run is of the sample, and its ``judged`` reads the users who have a positive.
     """
     scene = pc.field("scene") == settings.scene if "scene" in recommendations.columns else None
     items = _catalogue(item_profiles[truth.asof])
@@ -54,25 +55,34 @@ def run(
 
     def of(chosen: pa.Array, truth: pa.Table, tables: dict[str, pa.Table], **more: Any) -> Run:
         mine = pc.field(USER).isin(chosen)
+        if len(chosen):  # tables in the order of the users are read in part
+            bounds = pc.min_max(chosen)
+            mine &= (pc.field(USER) >= bounds["min"]) & (pc.field(USER) <= bounds["max"])
         published = recommendations.arrow([USER, ITEM, RANK], mine if scene is None else mine & scene)
         users = user_profiles.arrow(of_users, mine)
         fallback = None if "sample" in more else _fallback(recommendations, published, truth, users, scene)
-        return Run(truth, users, items, tables, published, fallback, *drawn, **more)
+        return Run(truth, users, items, tables, published, fallback, *drawn, known_users=user_profiles.rows, **more)
+
+    served = _served(recommendations, scene)
+    everyone = pc.unique(taken[USER]).sort()
+
+    def parts() -> Iterator[Run]:
+        for at in range(0, max(len(everyone), 1), USERS):
+            chosen = everyone[at : at + USERS]
+            yield of(chosen, taken.filter(pc.is_in(taken[USER], value_set=chosen)), {}, served=served)
 
     sample = requests.arrow()
+    chosen = sample[USER].combine_chunks()
+    unknown = pc.invert(pc.is_in(taken[USER], value_set=_known(user_profiles, everyone)))
+    sampled = pc.is_in(taken[USER], value_set=chosen)
     in_flow = pc.field(REQUEST_WEIGHT).is_valid()
-    judged = of(taken[USER].unique(), taken, {}, known_users=user_profiles.rows)
-    unknown = pc.invert(pc.is_in(taken[USER], value_set=judged.users[USER].combine_chunks()))
-    sampled = pc.is_in(taken[USER], value_set=sample[USER].combine_chunks())
-    flow = of(
-        sample[USER].combine_chunks(),
-        taken.filter(pc.or_(unknown, sampled)),
-        {name: _flow(table, in_flow) for name, table in rooms.items()},
-        sample=sample,
-        known_users=user_profiles.rows,
-    )
-    items_shown, users_shown = _served(recommendations, scene)
-    return replace(judged, flow=flow, served=(items_shown, users_shown))
+    tables = {name: _flow(table, in_flow) for name, table in rooms.items()}
+    return of(chosen, taken.filter(pc.or_(unknown, sampled)), tables, sample=sample, parts=parts)
+
+
+def _known(user_profiles: Table, users: pa.Array) -> pa.Array:
+    """Those of the users who have a profile."""
+    return user_profiles.arrow([USER], pc.field(USER).isin(users))[USER].combine_chunks()
 
 
 def _fallback(

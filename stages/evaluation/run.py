@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from narrows.bootstrap import intervals
+from narrows.bootstrap import Resampling, intervals
 from narrows.columns import REQUEST_WEIGHT, USER
 from stages.evaluation.judge import Judge
 
@@ -58,10 +58,14 @@ class Run:
     """How many users have a profile; 0 = those of ``users``."""
     sample: pa.Table | None = None
     """Of the run of a flow sample: its users (user_id) and how many each stands for (request_weight)."""
-    flow: Run | None = None
-    """Where only a sample has its flow: the run of the sample. This one then has no rooms, and the users with a positive."""
+    parts: Callable[[], Iterator[Run]] | None = None
+    """Of the run of a flow sample: reads the users who have a positive, some at a time; these runs have no rooms."""
     served: tuple[pa.Array, int] | None = None
     """The distinct items of all published lists, and how many lists there are; None = those of ``published``."""
+
+    def judged(self) -> Iterator[Run]:
+        """All users who have a positive: this run or, of a flow sample, one run after the other."""
+        yield from self.parts() if self.parts else (self,)
 
     def weight(self, users: pa.Array | pa.ChunkedArray) -> np.ndarray:
         """How many users each of these stands for: f64 (users,); 1 for one outside the sample."""
@@ -93,13 +97,14 @@ class Run:
         self, top: Sequence[np.ndarray], bottom: Sequence[np.ndarray] | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """``bootstrap.intervals`` of columns given one by one."""
+        bottoms = None if bottom is None else np.column_stack(bottom)
         return intervals(
-            np.column_stack(top),
-            None if bottom is None else np.column_stack(bottom),
-            resamples=self.resamples,
-            confidence=self.confidence,
-            seed=self.seed,
+            np.column_stack(top), bottoms, resamples=self.resamples, confidence=self.confidence, seed=self.seed
         )
+
+    def resampling(self) -> Resampling:
+        """The same for users who come part by part."""
+        return Resampling(self.resamples, self.confidence, self.seed)
 
 
 @dataclass

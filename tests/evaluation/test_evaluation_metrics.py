@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from narrows.bootstrap import intervals
+from narrows.bootstrap import TIMES, Resampling, intervals
 from narrows.metrics import expected_calibration_error, reliability
 from stages.evaluation.calibration import log_loss
 from stages.evaluation.metrics import coverage, per_user, self_information
@@ -81,6 +81,25 @@ def test_intervals_repeat():
     values = np.random.default_rng(0).random((2500, 300))
     first = intervals(values)
     assert all((a == b).all() for a, b in zip(first, intervals(values), strict=True))
+
+
+@pytest.mark.parametrize("size", [1, 700, 4096, 5000, 9999])
+def test_how_users_come_changes_no_interval(size):
+    random = np.random.default_rng(0)
+    top, bottom = random.random((9999, 3)), random.integers(0, 2, (9999, 3)).astype(float)
+    parts = Resampling(100, 0.9, 5)
+    for at in range(0, len(top), size):
+        parts.add(top[at : at + size], bottom[at : at + size])
+    whole = intervals(top, bottom, resamples=100, confidence=0.9, seed=5)
+    for one, other in zip(parts.intervals(), whole, strict=True):
+        assert one == pytest.approx(other, rel=1e-12)
+
+
+def test_draws_have_the_chances_of_a_poisson_variable():
+    share = np.bincount(TIMES.astype(int)) / len(TIMES)
+    expected = [math.exp(-1) / math.factorial(k) for k in range(len(share))]
+    assert share == pytest.approx(expected, abs=1 / len(TIMES))
+    assert TIMES.mean() == pytest.approx(1, abs=1e-4)
 
 
 def test_calibration_by_hand():

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pytest
 
 from narrows.columns import REQUEST_WEIGHT
+from narrows.stage import Recent
 from narrows.store.table import REQUESTS
-from stages.evaluation import cascade, quality
+from stages.evaluation import cascade, quality, read
+from stages.evaluation.assess import assess
 from stages.evaluation.ledger import ledger, survival
 from stages.evaluation.run import MetricRows, Run
 from tests import world
@@ -33,7 +36,7 @@ def test_published_lists_and_baselines_are_judged_over_all_users(sampled_line):
     published = sampled_line.table("recommendations").arrow(["user_id", "item_id", "rank"])
     users, items = sampled_line.table("user_profiles").arrow(), sampled_line.table("item_profiles").arrow()
     out = MetricRows()
-    quality.judge(Run(truth(), users, items, {}, published, resamples=100), out)
+    quality.judge([Run(truth(), users, items, {}, published, resamples=100)], out)
     key = ["population", "kind", "list", "metric", "k", "detail"]
     expected = pl.DataFrame(pl.from_arrow(out.table())).sort(key)
     found = judged(sampled_line).filter(
@@ -44,6 +47,25 @@ def test_published_lists_and_baselines_are_judged_over_all_users(sampled_line):
     same = ~((expected["kind"] == "baseline") & (expected["metric"] == "coverage"))  # of judged users alone
     assert found.filter(same).drop("low", "high").equals(expected.filter(same).drop("low", "high"))
     assert np.allclose(found.filter(same)["low"].drop_nulls(), expected.filter(same)["low"].drop_nulls(), atol=0.05)
+
+
+@pytest.mark.parametrize("users", [1, 7])
+def test_how_many_users_are_judged_at_once_changes_no_number(sampled_line, monkeypatch, users):
+    monkeypatch.setattr("stages.evaluation.read.USERS", users)
+    runner, asof = sampled_line.runner, sampled_line.asof
+    end = asof + runner.horizon
+    flow = {name: sampled_line.table(name) for name in ("recall", "prerank", "rank", "rerank")}
+    profiles = Recent({each: runner.store.current("item_profiles", each) for each in (asof, asof - runner.horizon)})
+    given = sampled_line.table("recommendations"), flow, sampled_line.table("user_profiles"), profiles
+    run = read.run(runner.room("evaluation"), *given, runner.store.current("events", end).truth(asof), end)
+    assert len(list(run.judged())) > 1
+    key = ["population", "kind", "list", "metric", "k", "detail"]
+    found = pl.DataFrame(pl.from_arrow(assess(run, 15).data)).sort(key)
+    expected = judged(sampled_line).sort(key)
+    assert found.select(key, "users").equals(expected.select(key, "users"))
+    assert found["value"].to_numpy() == pytest.approx(expected["value"].to_numpy(), rel=1e-9, nan_ok=True)
+    close = np.isclose(found["low"].drop_nulls(), expected["low"].drop_nulls(), atol=0.06)  # other users are drawn
+    assert close.all()
 
 
 def test_stages_are_judged_on_the_sample_and_the_ledger_counts_for_everybody(sampled_line):

@@ -96,20 +96,24 @@ def judge(side: Side, settings: Any) -> Judged:
     profiles = side.table("user_profiles"), Recent({side.asof: side.table("item_profiles")})
     flow = {room: side.table(room) for room in rooms}
     run = read.run(settings, side.table(PUBLISHER), flow, *profiles, events.truth(side.asof), end)
-    lists = {"published": run.judge.lists(run.shown)}
-    for room, table in run.rooms.items():
-        order = quality.orders(run.rooms, room)["stage", room]
-        lists[room] = run.judge.candidates(table).top(order, run.depth)
-    population = run.judge.populations["all"]
-    names = np.array(run.judge.users.to_pylist(), object)[population.row >= 0]
-    order = np.argsort(names)
-    values = {
-        (name, metric): of_users[metric][order]
-        for name, each in lists.items()
-        for of_users in [run.judge.per_user(each, "all", run.depth)]
-        for metric in METRICS
-    }
-    return Judged(tuple(names[order]), tuple(population.positives[order].tolist()), values)
+    names: list[str] = []
+    positives: list[Any] = []
+    found: dict[tuple[str, str], list[Any]] = {}
+    for part in run.judged():
+        lists = {"published": part.judge.lists(part.shown)}
+        for room, table in part.rooms.items():
+            order = quality.orders(part.rooms, room)["stage", room]
+            lists[room] = part.judge.candidates(table).top(order, part.depth)
+        population = part.judge.populations["all"]
+        names += np.array(part.judge.users.to_pylist(), object)[population.row >= 0].tolist()
+        positives.append(population.positives)
+        for name, each in lists.items():
+            of_users = part.judge.per_user(each, "all", part.depth)
+            for metric in METRICS:
+                found.setdefault((name, metric), []).append(of_users[metric])
+    order = np.argsort(np.array(names, object))
+    values = {key: np.concatenate(parts)[order] for key, parts in found.items()}
+    return Judged(tuple(names[k] for k in order), tuple(np.concatenate(positives)[order].tolist()), values)
 
 
 def differences(base: Judged, other: Judged, settings: Any) -> dict[tuple[str, str], dict[str, Any]]:
