@@ -54,7 +54,6 @@ def merge(
     own = query.had(user, item)
     age = query.age[item] / query.horizon
     eligible = np.where(own, age <= fresh_own, age <= fresh) & (again | ~own)
-    columns: dict[str, pa.Array] = {}
     within = np.zeros(len(pair), bool)
     total = np.zeros(len(pair), np.float32)
     ranks: dict[str, tuple[Array, Array]] = {}
@@ -64,38 +63,46 @@ def merge(
         rank = positions(each.user[fits], -score).astype(np.int32)
         within[where] |= rank <= quotas[name]
         total[where] += score if name == OWN else 1 / (RRF_CONSTANT + rank)
-        columns[stage_score(name)] = _spread(at, each.score, len(pair), pa.float32())
-        columns[stage_rank(name)] = _spread(where, rank, len(pair), pa.int32())
         ranks[name] = where, rank
-    columns[RECALL_REASON] = _reasons(channels, ranks, len(pair))
 
-    order = np.lexsort((item, -total, ~(eligible & within), user))
-    user, item, total = user[order], item[order], total[order]
-    eligible, within = eligible[order], within[order]
+    fits = eligible & within
+    order = np.lexsort((-total, 2 * user.astype(np.int64) + ~fits))  # equal ones stay in the order of the items
+    to = np.empty(len(order), np.int64)
+    to[order] = np.arange(len(order))
+    columns: dict[str, pa.Array] = {}
+    for (name, each), at in zip(proposals.items(), rows, strict=True):
+        where, rank = ranks[name]
+        columns[stage_score(name)] = _spread(to[at], each.score, len(pair), pa.float32())
+        columns[stage_rank(name)] = _spread(to[where], rank, len(pair), pa.int32())
+    columns[RECALL_REASON] = _reasons(channels, ranks, to)
+    user = user[order]
     place = place_in_run(user).astype(np.int32)
-    kept = eligible & within & (place <= n)
     table = pa.table(
         {
             USER: query.users[USER].combine_chunks().take(pa.array(user)),
-            ITEM: query.ids.take(pa.array(item)),
-            **{name: column.take(pa.array(order)) for name, column in columns.items()},
-            stage_score("recall"): pa.array(total, pa.float32()),
+            ITEM: query.ids.take(pa.array(item[order])),
+            **columns,
+            stage_score("recall"): pa.array(total[order], pa.float32()),
             stage_rank("recall"): pa.array(place, pa.int32()),
         }
     )
-    return split(table, kept, np.where(eligible, "quota", "not_eligible"))
+    return split(table, fits[order] & (place <= n), np.where(eligible[order], "quota", "not_eligible"))
 
 
-def _reasons(channels: Mapping[str, Channel], ranks: Mapping[str, tuple[Array, Array]], size: int) -> pa.Array:
-    """The reason of the channel that ranks each row best; of equal ranks `own` comes first, then the first by name."""
+def _reasons(channels: Mapping[str, Channel], ranks: Mapping[str, tuple[Array, Array]], to: Array) -> pa.Array:
+    """The reason of the channel that ranks each row best, at the row's place in ``to``; of equal ranks `own` comes first, then
+    the first by name.
+    """
     names = sorted(ranks, key=lambda name: (name != OWN, name))
-    best = np.full(size, np.iinfo(np.int32).max, np.int32)
-    code = np.full(size, len(names), np.int8 if len(names) < 127 else np.int32)
+    best = np.full(len(to), np.iinfo(np.int32).max, np.int32)
+    code = np.full(len(to), len(names), np.int8 if len(names) < 127 else np.int32)
     for number, name in enumerate(names):
         at, rank = ranks[name]
         better = rank < best[at]
         best[at[better]], code[at[better]] = rank[better], number
-    return pa.array([*(channels[name].reason for name in names), NOT_RANKED], pa.string()).take(pa.array(code))
+    placed = np.empty_like(code)
+    placed[to] = code
+    return pa.array([*(channels[name].reason for name in names), NOT_RANKED], pa.string()).take(pa.array(placed))
 
 
 def _spread(at: Array, values: Array, size: int, kind: pa.DataType) -> pa.Array:

@@ -56,7 +56,8 @@ class TwoTowerModel:
         with torch.inference_mode():
             users = self.towers.users(self.inputs, torch.from_numpy(sequence.astype(np.int64)), torch.from_numpy(ages))
         # many of the nearest the user had, and an index cannot leave them out
-        user, row, score = self.searcher.search(users.numpy(), 4 * n + 200)
+        depth = min(4 * n + 200, n + int(np.diff(query.offsets).max(initial=0)))
+        user, row, score = self.searcher.search(users.numpy(), depth)
         item = query.catalogue.once("two_tower", lambda: codes(self.items, query.ids), self)[row]
         fresh = (item >= 0) & ~query.had(user, np.maximum(item, 0))
         return Proposals.best(user[fresh], item[fresh], score[fresh], n)
