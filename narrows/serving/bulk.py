@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 
@@ -46,7 +47,16 @@ def _chunks(rows: pa.Table, fixed: dict[str, Any], bound: dict[str, Any]) -> Ite
     for batch in rows.to_batches(CHUNK):
         columns = []
         for name, turn in bound.items():
-            values = [fixed[name]] * batch.num_rows if name in fixed else batch[name].to_pylist()
-            known = {value: turn(value) for value in set(values)} if turn else {}
-            columns.append([known[value] for value in values] if turn else values)
+            columns.append([fixed[name]] * batch.num_rows if name in fixed else _values(batch[name], turn))
         yield list(zip(*columns, strict=True))
+
+
+def _values(column: pa.Array, turn: Any) -> list[Any]:
+    """The column as Python objects, each distinct one made once: lists repeat most of what they hold."""
+    coded = column.dictionary_encode(null_encoding="encode")
+    known = coded.dictionary.to_pylist()
+    if turn:
+        known = [turn(value) for value in known]
+    objects = np.empty(len(known), object)
+    objects[:] = known
+    return list(objects[coded.indices.to_numpy()])
