@@ -85,7 +85,7 @@ def spark_session(
         "spark.sql.legacy.parquet.nanosAsLong": "true",
         "spark.sql.ansi.enabled": "true",
         "spark.sql.caseSensitive": "true",
-        "spark.sql.execution.arrow.maxRecordsPerBatch": 100_000,
+        "spark.sql.execution.arrow.maxRecordsPerBatch": 20_000,
         "spark.sql.files.openCostInBytes": 65_536,  # days are small files: many of them to a task
         "spark.sql.sources.parallelPartitionDiscovery.threshold": 10_000,  # listing days is no job
         "spark.driver.extraJavaOptions": options,
