@@ -51,9 +51,8 @@ class Towers(nn.Module):
         known = sequence >= 0
         weight = torch.exp2(-ages / self.log_half_life.exp()) * known + 1e-6 * known
         weight = weight / weight.sum(1, keepdim=True).clamp_min(1e-12)
-        starts = functional.pad(
-            known.sum(1).cumsum(0), (1, 0)
-        )  # most users have few of `length` items: only those are read
+        # most users have few of `length` items: only those are read
+        starts = functional.pad(known.sum(1).cumsum(0), (1, 0))
         mean = functional.embedding_bag(
             sequence[known], inputs, starts, mode="sum", per_sample_weights=weight[known], include_last_offset=True
         )
