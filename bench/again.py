@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,9 +35,12 @@ def main() -> None:
     asof = runner.settings.asof(args.asof)
     print(f"Machine: {machine.processor()}. Median (least to most) of {args.runs}.\n\n| what | |\n|---|---|")
     for room, spent in passes(runner, asof, args.users, args.runs).items():
-        print(f"| {room}, CPU ms a user of {args.users:,} | {told([1e3 * each / args.users for each in spent])} |")
+        print(f"| {room}, CPU ms a user of {args.users:,} | {machine.Times(tuple(spent)).per(args.users, 1e3)} |")
     for name, work in (("lists into SQLite", published), ("evaluation", judged)):
-        print(f"| {name}, s | {told([seconds(work, runner, asof) for _ in range(args.runs)])} |", flush=True)
+        print(
+            f"| {name}, s | {machine.Times(tuple(seconds(work, runner, asof) for _ in range(args.runs))).per(1)} |",
+            flush=True,
+        )
 
 
 def passes(runner: Runner, asof: Asof, count: int, runs: int) -> dict[str, list[float]]:
@@ -95,11 +97,6 @@ def seconds(work: Callable[[Runner, Asof], None], runner: Runner, asof: Asof) ->
     began = time.perf_counter()
     work(runner, asof)
     return time.perf_counter() - began
-
-
-def told(values: list[float]) -> str:
-    """Median, least and most."""
-    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 if __name__ == "__main__":

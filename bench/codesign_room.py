@@ -2,8 +2,7 @@
 
 The independent scheme is trained once a seed; then its pre-ranker is replaced by none (every candidate comes to its ranker) and by the
 exact value of every candidate (no pre-ranker keeps better ones for that list), and its ranker likewise. What a scheme can gain by a
-pre-ranker alone lies below the second row. With ``--more`` also the same models taught by so many times the requests. Prints
-Markdown, a part of docs/experiments.md.
+pre-ranker alone lies below the second row. Prints Markdown, a part of docs/experiments.md.
 """
 
 from __future__ import annotations
@@ -13,13 +12,10 @@ import argparse
 import numpy as np
 
 from bench import machine
-from narrows.codesign.batch import Inputs
 from narrows.codesign.design import Design
 from narrows.codesign.evaluate import compare, evaluate
 from narrows.codesign.log import Array, FlowLog
 from narrows.codesign.run import Parts, run
-from narrows.codesign.schemes import trained
-from narrows.codesign.train import Part
 from narrows.codesign.worldlog import FlowWorld, flow_log
 
 
@@ -32,21 +28,16 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=0.02)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--requests", type=int, default=20_000)
-    parser.add_argument("--more", type=int, default=0, help="also with so many times the training requests")
     args = parser.parse_args()
     design = Design(
         widths=tuple(args.widths), prerank=args.prerank, learning_rate=args.learning_rate, epochs=args.epochs
     )
-    whole = flow_log(FlowWorld(requests=args.requests * max(args.more, 1)))
-    log = whole.take(np.arange(len(whole) - args.requests, len(whole)))
+    log = flow_log(FlowWorld(requests=args.requests))
     parts = Parts.of(log)
-    earlier = whole.take(np.arange(len(whole) - len(parts.test.log) - len(parts.validation.log)))
     found: dict[str, list[Array]] = {}
     for seed in range(1, args.seeds + 1):
         for name, value in variants(design, log, parts, seed).items():
             found.setdefault(name, []).append(value)
-        if args.more > 1:
-            found.setdefault(f"taught by {len(earlier):,} requests", []).append(taught(design, earlier, parts, seed))
         print(f"seed {seed}", flush=True)
     print(f"\nMachine: {machine.processor()}. {len(log):,} requests, widths {design.widths}, {args.seeds} seeds.\n")
     print("| cascade | exact value | ratio to independent | by seed |\n|---|---|---|---|")
@@ -79,14 +70,6 @@ def variants(design: Design, log: FlowLog, parts: Parts, seed: int) -> dict[str,
         "its pre-ranker alone": value((first, first)),
         "the truth as both": value((truth, truth)),
     }
-
-
-def taught(design: Design, earlier: FlowLog, parts: Parts, seed: int) -> Array:
-    """The same, of the independent scheme that learned from more requests, all earlier than the test part."""
-    test, inputs = parts.test.log, Inputs.of(earlier)
-    models = trained(design, Part(earlier, inputs, parts.train.device), seed)
-    scores = [model.score(Part(test, inputs, parts.train.device)) for model in models]
-    return evaluate(test, design.stages, scores, design.widths, seed).by_request["value"]
 
 
 if __name__ == "__main__":
