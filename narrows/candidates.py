@@ -17,12 +17,24 @@ def place_in_run(group: np.ndarray) -> np.ndarray:
     return np.arange(len(group)) - np.repeat(first, np.diff(np.append(first, len(group)))) + 1
 
 
+def best_first(user: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """The rows in the order of their users, each user's by falling ``score``: int64 (rows,). Ties in row order; NaN
+    counts as the lowest score.
+
+    One sort by both, which for rows that come user by user is a fifth of the work of ``np.lexsort``, a sort for each.
+    """
+    key = np.empty(len(user), np.complex128)  # ordered by the real, then by the imaginary part
+    key.real = user
+    key.imag = np.where(np.isnan(score), np.inf, -score)
+    return np.argsort(key, kind="stable")
+
+
 def positions(user: np.ndarray, rank: np.ndarray) -> np.ndarray:
     """Each row's place within its user by ``rank`` ascending: int64 (rows,), 1 = best, ties in row order."""
     same = user[1:] == user[:-1]
     if (user[1:] >= user[:-1]).all() and (rank[1:] >= rank[:-1])[same].all():  # so tables come: no sort needed
         return place_in_run(user)
-    order = np.lexsort((rank, user))
+    order = best_first(user, -rank)
     place = np.empty(len(user), np.int64)
     place[order] = place_in_run(user[order])
     return place
@@ -33,22 +45,10 @@ def top(user: np.ndarray, rank: np.ndarray, n: int) -> np.ndarray:
     return positions(user, rank) <= n
 
 
-def split(rows: pa.Table, kept: np.ndarray, reason: str | np.ndarray) -> Narrowed:
-    """Rows into kept and removed ones, each in the order of the rows.
-
-    Args:
-        rows: the stage's candidates with its columns, grouped by user, best first.
-        kept: bool (rows,).
-        reason: why rows are removed: one text, or one for each row (kept rows' are not read).
-    """
-    removed = rows.filter(pa.array(~kept))
-    reasons = pa.repeat(reason, len(removed)) if isinstance(reason, str) else pa.array(reason[~kept], pa.string())
-    return Narrowed(rows.filter(pa.array(kept)), removed.append_column(REASON, reasons))
-
-
 def keep_best(
-    stage: str, candidates: pa.Table, user: np.ndarray, order_by: np.ndarray, score: np.ndarray, n: int
-) -> Narrowed:
+    stage: str, candidates: pa.Table, user: np.ndarray, order_by: np.ndarray, score: np.ndarray, n: int,
+    logged: bool = True,
+) -> Narrowed:  # fmt: skip
     """The best n candidates of each user; the others are removed with the reason ``<stage>_cut``.
 
     Both parts get the columns ``<stage>_score`` f32 and ``<stage>_rank`` i32 (1 = best) and stand best first.
@@ -60,8 +60,9 @@ def keep_best(
         order_by: float (candidates,), larger is better; ties stay in the order of the candidates.
         score: float (candidates,), what the stage says of each.
         n: the most that a user keeps.
+        logged: whether anybody reads the removed rows; see `Shard.logged`.
     """
-    order = np.lexsort((-order_by, user))
+    order = best_first(user, order_by)
     rank = place_in_run(user[order]).astype(np.int32)
 
     def part(which: np.ndarray) -> pa.Table:
@@ -69,5 +70,7 @@ def keep_best(
         rows = candidates.take(pa.array(at)).append_column(stage_score(stage), pa.array(score[at], pa.float32()))
         return rows.append_column(stage_rank(stage), pa.array(rank[which]))
 
-    kept, removed = part(rank <= n), part(rank > n)
-    return Narrowed(kept, removed.append_column(REASON, pa.repeat(f"{stage}_cut", len(removed))))
+    kept, removed = rank <= n, rank > n
+    reason = pa.repeat(f"{stage}_cut", int(removed.sum()))
+    rows = part(removed).append_column(REASON, reason) if logged else pa.table({REASON: reason})
+    return Narrowed(part(kept), rows)

@@ -62,6 +62,8 @@ class Shard:
     candidates: pa.Table | None
     """None before the first narrowing room; else one row per (user_id, item_id), grouped by user, best first."""
     asof: Asof
+    logged: bool = True
+    """Whether what is removed goes into the log; where it does not, the removed rows need no column but ``reason``."""
     of_items: dict[str, Any] = field(default_factory=dict, repr=False)
     """What `once` made; shards over the same items share it."""
 
@@ -84,7 +86,7 @@ class Narrowed:
     kept: pa.Table
     """The survivors with this room's columns added, grouped by user, best first."""
     removed: pa.Table
-    """The others, same columns plus ``reason``."""
+    """The others, same columns plus ``reason``; of a shard that is not logged ``reason`` is enough."""
     added: pa.Table | None = None
     """Rows that no earlier room proposed (a pin's), same columns plus ``reason``; they go on with the survivors."""
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from narrows.candidates import keep_best, place_in_run, positions, split, top
+from narrows.candidates import best_first, keep_best, place_in_run, positions, top
 from narrows.metrics import expected_calibration_error, ndcg
 
 ROWS = st.lists(st.tuples(st.integers(0, 4), st.integers(-3, 3)), max_size=40)
@@ -49,11 +49,20 @@ def test_the_best_are_kept_in_order_and_the_others_get_a_reason(rows, n):
     assert (narrowed.kept["stage_rank"].type, narrowed.kept["stage_score"].type) == (pa.int32(), pa.float32())
 
 
-def test_rows_can_be_removed_for_different_reasons():
-    rows, kept = pa.table({"item_id": ["a", "b", "c"]}), np.array([False, True, False])
-    narrowed = split(rows, kept, np.array(["quota", "unread", "not_eligible"]))
-    assert narrowed.kept["item_id"].to_pylist() == ["b"]
-    assert narrowed.removed.to_pydict() == {"item_id": ["a", "c"], "reason": ["quota", "not_eligible"]}
+def test_where_nobody_reads_the_removed_rows_they_are_their_reasons_alone():
+    rows = pa.table({"user_id": ["u", "u", "v"], "item_id": ["a", "b", "c"]})
+    user, score = np.array([0, 0, 1]), np.array([1.0, 2, 3], np.float32)
+    logged, counted = (keep_best("stage", rows, user, score, score, 1, logged) for logged in (True, False))
+    assert counted.kept.equals(logged.kept)
+    assert counted.removed.equals(logged.removed.select(["reason"]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from([-np.inf, -1.5, -0.0, 0.0, 2.5, np.inf, np.nan]))))
+def test_the_best_come_first_ties_as_they_stood_and_what_has_no_score_as_the_worst(rows):
+    user, score = np.array([row[0] for row in rows], int), np.array([row[1] for row in rows], float)
+    worst = np.nan_to_num(score, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+    assert best_first(user, score).tolist() == sorted(range(len(rows)), key=lambda k: (user[k], -worst[k], k))
 
 
 def test_a_row_of_weight_w_takes_w_places():

@@ -160,12 +160,11 @@ def _task(number: int, users: pa.Table) -> Counts:
 
 def narrow(work: Pass, opened: Opened, number: int, users: pa.Table) -> Counts:
     """Narrow one shard and write its part."""
-    shard = Shard(users, opened.items, None, work.asof, opened.of_items)
+    shard = Shard(users, opened.items, None, work.asof, logged=False, of_items=opened.of_items)
     spent: dict[str, float] = {}
     done = fuse(opened.rooms, shard, spent)
     last = done[-1]
-    survivors = Narrowed(last.kept, last.removed.slice(0, 0), last.added)
-    write_file(flow(survivors, work.requests), work.folder / part_name(number))
+    write_file(flow(last, work.requests, removed=False), work.folder / part_name(number))
     rows = [each.kept.num_rows + each.removed.num_rows for each in done]
     counts: Counts = {"users": users.num_rows, "received": rows[-1], "kept": last.survivors.num_rows}
     for (room, _), number_of_rows in zip(opened.rooms, rows, strict=True):

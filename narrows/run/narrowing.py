@@ -35,7 +35,7 @@ def shards(
     of_items: dict[str, Any] = {}
     for number, users in enumerate(user_shards(tables[room.users], size, who)):
         candidates = received(tables[before].part(number, ds.field(KEPT))) if before else None
-        yield Shard(users, items, candidates, asof, of_items)
+        yield Shard(users, items, candidates, asof, of_items=of_items)
 
 
 def user_shards(users: Table, size: int, who: Any = None) -> Iterator[pa.Table]:
@@ -109,21 +109,20 @@ def fuse(
     return done
 
 
-def flow(narrowed: Narrowed, requests: pa.Table | None = None) -> pa.Table:
-    """Surviving and removed rows as one table with ``kept`` and ``reason``: the log of what the room did.
+def flow(narrowed: Narrowed, requests: pa.Table | None = None, removed: bool = True) -> pa.Table:
+    """Surviving rows, and with ``removed`` the removed ones, as one table with ``kept`` and ``reason``: the log of what the room did.
 
     Of a flow sample, ``requests``, also with the user's ``request_weight``, null for a user outside it.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    kept, removed = narrowed.survivors, narrowed.removed
+    kept = narrowed.survivors
     if REASON not in kept.column_names:
         kept = kept.append_column(REASON, pa.nulls(kept.num_rows, pa.string()))
-    both = [
-        t.append_column(KEPT, pa.array([flag] * t.num_rows, pa.bool_())) for t, flag in ((kept, True), (removed, False))
-    ]
-    rows = pa.concat_tables(both, promote_options="permissive").combine_chunks()
+    parts = [(kept, True), *([(narrowed.removed, False)] if removed else [])]
+    tables = [part.append_column(KEPT, pa.repeat(flag, part.num_rows)) for part, flag in parts]
+    rows = pa.concat_tables(tables, promote_options="permissive").combine_chunks()
     if requests is None:
         return rows
     at = pc.index_in(rows[USER], value_set=requests[USER].combine_chunks())

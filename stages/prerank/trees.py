@@ -96,7 +96,7 @@ def narrow(room: Prerank, model: PrerankModel, shard: Shard) -> Narrowed:
         own = candidates.slice(rows[k], rows[k + 1] - rows[k])
         pairs = Pairs(users.slice(bounds[k], bounds[k + 1] - bounds[k]), shard.items, own, catalogue)
         score = _score(room, model, pairs)
-        return keep_best("prerank", own, pairs.user, score, score, room.n)
+        return keep_best("prerank", own, pairs.user, score, score, room.n, shard.logged)
 
     with ThreadPoolExecutor(threads) as pool:
         parts = list(pool.map(part, range(threads)))

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
-from narrows.candidates import place_in_run, positions, split
-from narrows.columns import ITEM, USER, stage_rank, stage_score
+from narrows.candidates import best_first, place_in_run, positions
+from narrows.columns import ITEM, REASON, USER, stage_rank, stage_score
 from narrows.stage import Narrowed
 from stages.recall.channel import Channel
 from stages.recall.query import Array, Proposals, Query
@@ -66,7 +66,12 @@ def merge(
         ranks[name] = where, rank
 
     fits = eligible & within
-    order = np.lexsort((-total, 2 * user.astype(np.int64) + ~fits))  # equal ones stay in the order of the items
+    order = best_first(2 * user.astype(np.int64) + ~fits, total)  # equal ones stay in the order of the items
+    user = user[order]
+    place = place_in_run(user).astype(np.int32)
+    kept = fits[order] & (place <= n)
+    placed = np.concatenate([np.flatnonzero(kept), np.flatnonzero(~kept)])  # each row is written once, where it stays
+    order, user, place = order[placed], user[placed], place[placed]
     to = np.empty(len(order), np.int64)
     to[order] = np.arange(len(order))
     columns: dict[str, pa.Array] = {}
@@ -75,8 +80,6 @@ def merge(
         columns[stage_score(name)] = _spread(to[at], each.score, len(pair), pa.float32())
         columns[stage_rank(name)] = _spread(to[where], rank, len(pair), pa.int32())
     columns[RECALL_REASON] = _reasons(channels, ranks, to)
-    user = user[order]
-    place = place_in_run(user).astype(np.int32)
     table = pa.table(
         {
             USER: query.users[USER].combine_chunks().take(pa.array(user)),
@@ -86,7 +89,9 @@ def merge(
             stage_rank("recall"): pa.array(place, pa.int32()),
         }
     )
-    return split(table, fits[order] & (place <= n), np.where(eligible[order], "quota", "not_eligible"))
+    removed, number = table.slice(int(kept.sum())), int((~kept).sum())
+    reason = np.where(eligible[order[len(order) - number :]], "quota", "not_eligible")
+    return Narrowed(table.slice(0, len(order) - number), removed.append_column(REASON, pa.array(reason, pa.string())))
 
 
 def _reasons(channels: Mapping[str, Channel], ranks: Mapping[str, tuple[Array, Array]], to: Array) -> pa.Array:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from scipy import sparse
 
 from features.lookup import Catalogue, codes, flat
-from narrows.candidates import place_in_run
+from narrows.candidates import best_first, place_in_run
 
 Array = np.ndarray
 
@@ -37,7 +37,9 @@ class Proposals:
                 scores = score[start:stop]
                 chosen[start:stop] = scores >= np.partition(scores, stop - start - n)[stop - start - n]
         user, item, score = user[chosen], item[chosen], score[chosen]
-        order = np.lexsort((item, -score, user))
+        items = int(item.max(initial=0)) + 1
+        order = np.argsort(user.astype(np.int64) * items + item, kind="stable")  # so equal scores come
+        order = order[best_first(user[order], score[order])]
         user, item, score = user[order], item[order], score[order]
         keep = place_in_run(user) <= n
         return cls(user[keep].astype(np.int32), item[keep].astype(np.int32), score[keep].astype(np.float32))

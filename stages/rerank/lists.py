@@ -90,7 +90,7 @@ def narrow(
     capped = code == reasons.REMOVED.index("policy:cap")
     code = np.where(capped, len(reasons.REMOVED) + categories[outside], code)
     why_not = texts((*reasons.REMOVED, *(f"policy:cap:{name}" for name in names)), code)
-    removed = table(outside).append_column(REASON, why_not)
+    removed = table(outside).append_column(REASON, why_not) if shard.logged else pa.table({REASON: why_not})
     if not new.any():
         return Narrowed(shown, removed)
     return Narrowed(shown.filter(pa.array(~new)), removed, shown.filter(pa.array(new)))
