@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import psutil
 
 SAMPLE_SECONDS = 0.2
+SAMPLING_SHARE = 0.02
+"""Of a processor that the sampling may take: looking through the processes of a busy machine takes long."""
 
 
 @dataclass
@@ -21,7 +23,7 @@ class Cost:
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_mb: float = 0.0
-    """Largest sum of resident sets over the process tree seen (sampled every 0.2 s), in MB of 10^6 bytes."""
+    """Largest sum of resident sets over the process tree seen (sampled every 0.2 s, or more rarely where that would take over 2% of a processor), in MB of 10^6 bytes."""
 
     def as_dict(self) -> dict[str, float]:
         return {key: round(value, 3) for key, value in vars(self).items()}
@@ -37,30 +39,29 @@ def meter() -> Iterator[Cost]:
     def tree() -> list[psutil.Process]:
         return [root, *(child for child in root.children(recursive=True) if child.pid not in apart)]
 
-    def cpu() -> dict[int, float]:
-        spent = {}
+    def look() -> tuple[dict[int, float], int]:
+        """The CPU seconds of every process, and the memory of all."""
+        spent, resident = {}, 0
         for process in tree():
             try:
-                times = process.cpu_times()
+                with process.oneshot():
+                    times, memory = process.cpu_times(), process.memory_info()
             except psutil.Error:
                 continue
             spent[process.pid] = times.user + times.system
-        return spent
+            resident += memory.rss
+        return spent, resident
 
-    latest = first = cpu()
+    first, _ = look()
+    latest = dict(first)
 
     def sample() -> None:
-        nonlocal latest
         while True:
-            resident = 0
-            for process in tree():
-                try:
-                    resident += process.memory_info().rss
-                except psutil.Error:
-                    continue
+            began = time.thread_time()
+            spent, resident = look()
+            latest.update(spent)  # a child that ends keeps what it had spent when last seen
             cost.peak_mb = max(cost.peak_mb, resident / 1e6)
-            latest = {**latest, **cpu()}  # a child that ends keeps what it had spent when last seen
-            if done.wait(SAMPLE_SECONDS):
+            if done.wait(max(SAMPLE_SECONDS, (time.thread_time() - began) / SAMPLING_SHARE)):
                 return
 
     watcher = threading.Thread(target=sample, daemon=True)
@@ -72,5 +73,5 @@ def meter() -> Iterator[Cost]:
         cost.seconds = time.perf_counter() - started
         done.set()
         watcher.join()
-        latest = {**latest, **cpu()}
+        latest.update(look()[0])
         cost.cpu_seconds = sum(latest.values()) - sum(first.values())
