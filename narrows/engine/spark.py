@@ -66,7 +66,6 @@ def spark_session(
     require_java()
     require_master(settings.master)
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    os.environ.setdefault("POLARS_MAX_THREADS", "1")  # Spark runs a task a core; Polars inside one needs no more
     if is_local(settings.master):
         os.environ.setdefault("SPARK_LOCAL_IP", LOOPBACK)
     options = settings.java_options
