@@ -195,8 +195,16 @@ class Pairs:
         if (np.diff(self.user) < 0).any():
             raise ValueError("candidates must be grouped by user, in the order of the shard's users")
 
+    @classmethod
+    def each_item(cls, catalogue: Catalogue) -> Pairs:
+        """Every item of a catalogue once, of no user: for features that depend on the item alone."""
+        every = cls.__new__(cls)
+        every.items, every.catalogue, every._cache = catalogue.items, catalogue, {}
+        every.item = np.arange(len(catalogue.ids), dtype=np.int32)
+        return every
+
     def __len__(self) -> int:
-        return len(self.user)
+        return len(self.item)
 
     def take(self, rows: Array) -> Pairs:
         """The pairs of these rows, int64 in rising order; what was looked up for them is kept."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from features.lookup import Array, Pairs
+    from features.lookup import Array, Catalogue, Pairs
 
     Feature = Callable[[Pairs], Array]
 
@@ -17,6 +17,8 @@ LINE = 16
 """Features of a row that are one cache line."""
 FEATURES: dict[str, Feature] = {}
 """Every pair feature by name, in the order of registration, which is the order of the models' columns."""
+OF_ITEM: set[str] = set()
+"""The features that are the same for every user: `matrix` computes them once for each item of the catalogue."""
 _EARLY_SCORES: list[str] | None = []
 """Scores registered before the features of `features.pair`, which they follow; None once those are there."""
 
@@ -41,6 +43,12 @@ def feature(definition: Feature) -> Feature:
         )
     FEATURES[name] = definition
     return definition
+
+
+def item_feature(definition: Feature) -> Feature:
+    """Register, as `feature` does, a pair feature that depends on the item alone: it may read items and catalogue, no user."""
+    OF_ITEM.add(definition.__name__)
+    return feature(definition)
 
 
 def candidate_score(name: str) -> None:
@@ -86,11 +94,39 @@ def matrix(pairs: Pairs, names: Sequence[str]) -> Array:
             f"pair feature {missing[0]} is not registered: name the module that defines it in [pipeline] imports, or fit "
             "the model again."
         )
-    out = np.empty((len(pairs), len(names)), np.float32)
+    alone = [name in OF_ITEM for name in names]
+    out = of_items(pairs.catalogue, names)[pairs.item] if any(alone) else np.empty((len(pairs), len(names)), np.float32)
+    return _fill(out, names, alone, pairs)
+
+
+def of_items(catalogue: Catalogue, names: Sequence[str]) -> Array:
+    """The features of `OF_ITEM` among the names, float32 (items, names), undefined in the columns of others; made at the first call."""
+
+    def make() -> Array:
+        import numpy as np
+
+        from features.lookup import Pairs
+
+        every = Pairs.each_item(catalogue)
+        return _fill(np.zeros((len(every), len(names)), np.float32), names, [name not in OF_ITEM for name in names], every)
+
+    return catalogue.once(f"features {' '.join(names)}", make)
+
+
+def _fill(out: Array, names: Sequence[str], there: Sequence[bool], pairs: Pairs) -> Array:
+    """``out`` with the features that are not ``there``, some columns that lie together at a time.
+
+    Single columns of rows would write every line of memory many times.
+    """
+    import numpy as np
+
     some = np.empty((LINE, len(pairs)), np.float32)
-    for start in range(0, len(names), LINE):  # single columns of rows would write every line of memory many times
-        group = names[start : start + LINE]
-        for place, name in enumerate(group):
-            some[place] = FEATURES[name](pairs)
-        out[:, start : start + len(group)] = some[: len(group)].T
+    start = 0
+    while start < len(names):
+        stop = start
+        while stop < min(start + LINE, len(names)) and not there[stop]:
+            some[stop - start] = FEATURES[names[stop]](pairs)
+            stop += 1
+        out[:, start:stop] = some[: stop - start].T
+        start = max(stop, start + 1)
     return out

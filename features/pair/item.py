@@ -10,7 +10,7 @@ import numpy as np
 from features.ladder import STEPS, words
 from features.lookup import Array, Pairs
 from features.pair.history import history_last_days
-from features.registry import feature
+from features.registry import feature, item_feature
 
 if TYPE_CHECKING:
     from features.registry import Feature
@@ -49,14 +49,14 @@ def _place(step: str) -> Feature:
 
 
 for _step in STEPS:
-    feature(_users_within(_step))
+    item_feature(_users_within(_step))
 for _step in PLACED:
-    feature(_place(_step))
+    item_feature(_place(_step))
 for _step, _longer in pairwise(STEPS):
-    feature(_trend(_step, _longer))
+    item_feature(_trend(_step, _longer))
 
 
-@feature
+@item_feature
 def item_expected(pairs: Pairs) -> Array:
     """The item's expected share of what is wanted in the coming horizon, a forecast; NaN where there is none."""
     if "expected_demand" not in pairs.items.column_names:  # profiles of another pipeline
@@ -64,7 +64,7 @@ def item_expected(pairs: Pairs) -> Array:
     return pairs.of_item("expected_demand")
 
 
-@feature
+@item_feature
 def item_place_expected(pairs: Pairs) -> Array:
     """The item's place by that share, 1 = largest; NaN without one."""
     if "expected_demand" not in pairs.items.column_names:
@@ -72,7 +72,7 @@ def item_place_expected(pairs: Pairs) -> Array:
     return pairs.catalogue.place("expected_demand")[pairs.item]
 
 
-@feature
+@item_feature
 def item_available_days(pairs: Pairs) -> Array:
     """Days since the item became available, also before its first event; NaN where that is not known."""
     if "days_since_available" not in pairs.items.column_names:  # profiles of another pipeline
@@ -80,31 +80,31 @@ def item_available_days(pairs: Pairs) -> Array:
     return pairs.of_item("days_since_available")
 
 
-@feature
+@item_feature
 def item_first_days(pairs: Pairs) -> Array:
     """Age of the item's first event: how long ago the item was new."""
     return pairs.of_item("days_since_first_event")
 
 
-@feature
+@item_feature
 def item_last_days(pairs: Pairs) -> Array:
     """Age of the item's newest event."""
     return pairs.of_item("days_since_last_event")
 
 
-@feature
+@item_feature
 def item_repeat_share(pairs: Pairs) -> Array:
     """Share of the item's users with two visits or more."""
     return pairs.of_item("repeat_share")
 
 
-@feature
+@item_feature
 def item_gap_days(pairs: Pairs) -> Array:
     """Mean days between two visits of one user with the item."""
     return pairs.of_item("mean_gap_days")
 
 
-@feature
+@item_feature
 def item_visits_per_user(pairs: Pairs) -> Array:
     """Mean visits with the item per user that had it."""
     return pairs.of_item("visits_per_user")
@@ -116,31 +116,31 @@ def item_due(pairs: Pairs) -> Array:
     return history_last_days(pairs) / np.maximum(item_gap_days(pairs), 0.5)
 
 
-@feature
+@item_feature
 def item_price(pairs: Pairs) -> Array:
     """Mean price of the item."""
     return pairs.of_item("price")
 
 
-@feature
+@item_feature
 def item_price_ratio(pairs: Pairs) -> Array:
     """Mean price in the last horizon / mean price: below 1 = on offer."""
     return pairs.of_item("recent_price") / np.maximum(item_price(pairs), 0.01)
 
 
-@feature
+@item_feature
 def category_trend(pairs: Pairs) -> Array:
     """Users in the last horizon / in the last 4, both summed over the items of the item's category."""
     return pairs.sum_by("category", "users_1x") / np.maximum(pairs.sum_by("category", "users_4x"), 1)
 
 
-@feature
+@item_feature
 def subcategory_trend(pairs: Pairs) -> Array:
     """Users in the last horizon / in the last 4, both summed over the items of the item's subcategory."""
     return pairs.sum_by("subcategory", "users_1x") / np.maximum(pairs.sum_by("subcategory", "users_4x"), 1)
 
 
-@feature
+@item_feature
 def subcategory_popularity_share(pairs: Pairs) -> Array:
     """item_users_4x as a share of its sum over the subcategory."""
     return pairs.of_item("users_4x") / np.maximum(pairs.sum_by("subcategory", "users_4x"), 1)

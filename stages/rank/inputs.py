@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
@@ -10,7 +11,8 @@ from statistics import NormalDist
 import numpy as np
 import pyarrow as pa
 
-from features.lookup import Array, Catalogue, codes, flat
+from features.lookup import Array, Catalogue, Pairs, codes, flat
+from features.registry import OF_ITEM, matrix, of_items
 from features.sequence import sequence_days, sequence_item
 
 PARTS = ("item_id", "subcategory", "category", "brand")
@@ -135,22 +137,40 @@ class Encoder:
             table[:-1, k] = codes(items[name], self.vocabularies[name]) + 1
         return table
 
-    def scale(self, dense: Array) -> Array:
-        """Each column through its own quantiles to about a standard normal; ties go to the middle of their run."""
+    def scale(self, dense: Array, out: Array | None = None, which: Sequence[int] | None = None) -> Array:
+        """Each column through its own quantiles to about a standard normal; ties go to the middle of their run.
+
+        Args:
+            dense: float32 [rows, columns].
+            out: what is written into, float32 [rows, dense_size]; None = an array is made.
+            which: the numbers of the columns that ``dense`` has; None = all.
+
+        Returns:
+            ``out``.
+        """
         probabilities = np.linspace(0, 1, self.knots.shape[1])
         normal = np.array([NormalDist().inv_cdf(p) for p in np.clip(probabilities, 0.001, 0.999)])
+        which = list(range(len(self.knots)) if which is None else which)
         curves = []
-        for knots in self.knots:
+        for knots in self.knots[which]:
             values, first = np.unique(knots, return_index=True)
             curves.append((values, np.add.reduceat(normal, first) / np.diff(np.append(first, len(knots)))))
-        out = np.empty((len(dense), self.dense_size()), np.float32)
+        place = {int(k): len(self.knots) + n for n, k in enumerate(self.missing)}
+        out = np.empty((len(dense), self.dense_size()), np.float32) if out is None else out
         for at in range(0, len(dense), BLOCK):
-            block = np.ascontiguousarray(dense[at : at + BLOCK].T)
-            known = np.isfinite(block)
-            scaled = [np.interp(x, *curve) for x, curve in zip(block, curves, strict=True)]
-            scaled = [np.where(k, x, 0) for k, x in zip(known, scaled, strict=True)]
-            out[at : at + BLOCK] = np.stack([*scaled, *~known[self.missing]], 1)
+            block, rows = np.ascontiguousarray(dense[at : at + BLOCK].T), out[at : at + BLOCK]
+            for k, values, curve, known in zip(which, block, curves, np.isfinite(block), strict=True):
+                rows[:, k] = np.where(known, np.interp(values, *curve), 0)
+                if k in place:
+                    rows[:, place[k]] = ~known
         return out
+
+    def dense(self, pairs: Pairs) -> Array:
+        """The scaled columns of pairs, float32 [pairs, dense_size]; those of the item alone are scaled once for each item."""
+        catalogue, alone = pairs.catalogue, [name in OF_ITEM for name in self.columns]
+        scaled = catalogue.once("scaled", lambda: self.scale(of_items(catalogue, self.columns)), self)
+        others = [k for k, one in enumerate(alone) if not one]
+        return self.scale(matrix(pairs, [self.columns[k] for k in others]), scaled[pairs.item], others)
 
     def lists(self, users: pa.Table, catalogue: Catalogue, user: Array, item: Array, dense: Array) -> CandidateLists:
         """What the networks read of some candidates, grouped by user.
@@ -160,14 +180,14 @@ class Encoder:
             catalogue: of the items.
             user: each candidate's row in `users`, int [candidates], ascending.
             item: each candidate's row in the items, int [candidates].
-            dense: the columns, float32 [candidates, columns], not yet scaled.
+            dense: their scaled columns, float32 [candidates, dense_size].
         """
         table = catalogue.once("parts", lambda: self.item_parts(catalogue.items), self)
         events = codes(flat(users, "sequence_item")[1], catalogue.ids)
         sequence = table[sequence_item(users, events, self.length)]
         bounds = np.searchsorted(user, np.arange(users.num_rows + 1))
         ages = sequence_days(users, self.length) / np.float32(self.horizon)
-        return CandidateLists(sequence, ages, table[item], self.scale(dense), bounds)
+        return CandidateLists(sequence, ages, table[item], dense, bounds)
 
     def save(self, folder: Path) -> None:
         """JSON for the vocabularies, npz for the scales."""

@@ -13,7 +13,7 @@ from torch import nn
 
 from features import simple
 from features.lookup import CATALOGUE, Array, Catalogue, Pairs
-from features.pair import FEATURES, matrix
+from features.pair import FEATURES
 from narrows.candidates import keep_best
 from narrows.columns import stage_score
 from narrows.stage import Narrowed, Shard
@@ -85,8 +85,7 @@ def narrow(room: Rank, model: RankModel, shard: Shard) -> Narrowed:
     if candidates is None:
         raise ValueError("rank narrows candidates; recall and prerank make them first.")
     pairs = Pairs(shard.users, shard.items, candidates, shard.once(CATALOGUE, Catalogue))
-    dense = matrix(pairs, encoder.columns)
-    logit = model.logits(encoder.lists(shard.users, pairs.catalogue, pairs.user, pairs.item, dense))
+    logit = model.logits(encoder.lists(shard.users, pairs.catalogue, pairs.user, pairs.item, encoder.dense(pairs)))
     prerank = np.nan_to_num(pairs.of_candidate(stage_score("prerank")))
     if model.stack.simple:
         prerank = simple.order(model.stack.simple, lambda name: FEATURES[name](pairs))

@@ -40,7 +40,7 @@ class Window:
         """The rows as the networks read them."""
         item = codes(self.rows[ITEM], catalogue.ids)
         weights = column(self.rows, WEIGHT), request_weight(self.rows), column(self.rows, LABEL_WEIGHT)
-        lists = encoder.lists(self.users, catalogue, self.user, item, self.dense)
+        lists = encoder.lists(self.users, catalogue, self.user, item, encoder.scale(self.dense))
         return lists, Labels(column(self.rows, LABEL), *weights)
 
 

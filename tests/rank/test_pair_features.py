@@ -10,7 +10,9 @@ from features.ladder import STEPS
 from features.lookup import Pairs, locate, locate_in_groups
 from features.pair import FEATURES, matrix
 from features.pair.item import PLACED
+from features.registry import OF_ITEM
 from features.sequence import pad
+from stages.rank.inputs import Encoder
 from tests.recall.tiny import shard
 
 # u1 shops on days 0, 7, 14, 21 ago; i1 on 0, 14, 21; i11 (same category, subcategory) on 7
@@ -77,6 +79,21 @@ def test_every_feature_is_float32_and_defined(pairs):
         assert value.shape == (3,), name
         assert (feature.__doc__ or "").strip().endswith("."), name
     assert matrix(pairs, ("item_trend_1x", "history_count")).shape == (3, 2)
+
+
+def test_a_matrix_holds_the_features_also_those_that_are_made_once_for_each_item(pairs):
+    names = tuple(reversed(FEATURES))
+    single = np.stack([FEATURES[name](pairs) for name in names], 1)
+    np.testing.assert_array_equal(matrix(pairs, names), single)
+    assert {"item_users_1x", "category_trend"} < OF_ITEM < set(FEATURES)
+
+
+def test_scaling_an_items_columns_once_gives_what_scaling_every_pair_gives(pairs):
+    columns = ("history_count", "item_users_4x", "user_events", "item_gap_days")
+    dense = matrix(pairs, columns)
+    encoder = Encoder.fit(pairs.catalogue, pa.array(["i1"]), columns, dense, length=3, min_count=1, horizon=7.0)
+    assert encoder.missing.tolist() == [0, 3]
+    np.testing.assert_array_equal(encoder.dense(pairs), encoder.scale(dense))
 
 
 def test_the_features_stand_in_the_order_that_the_models_sample_their_columns_in():
