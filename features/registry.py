@@ -108,7 +108,9 @@ def of_items(catalogue: Catalogue, names: Sequence[str]) -> Array:
         from features.lookup import Pairs
 
         every = Pairs.each_item(catalogue)
-        return _fill(np.zeros((len(every), len(names)), np.float32), names, [name not in OF_ITEM for name in names], every)
+        return _fill(
+            np.zeros((len(every), len(names)), np.float32), names, [name not in OF_ITEM for name in names], every
+        )
 
     return catalogue.once(f"features {' '.join(names)}", make)
 

@@ -16,7 +16,7 @@ from narrows.asof import Asof
 from narrows.engine.cluster import THREADS
 from narrows.run.narrowing import flow, fuse
 from narrows.settings import Settings, import_plugins
-from narrows.stage import Narrowed, Shard, Table
+from narrows.stage import Shard, Table
 from narrows.store.table import part_name
 from narrows.store.write import write_file
 

@@ -90,4 +90,6 @@ def narrow(room: Rank, model: RankModel, shard: Shard) -> Narrowed:
     if model.stack.simple:
         prerank = simple.order(model.stack.simple, lambda name: FEATURES[name](pairs))
     probability = model.stack.probability(prerank, logit, pairs.user)
-    return keep_best("rank", candidates, pairs.user, model.stack.order(prerank, logit), probability, room.n, shard.logged)
+    return keep_best(
+        "rank", candidates, pairs.user, model.stack.order(prerank, logit), probability, room.n, shard.logged
+    )
