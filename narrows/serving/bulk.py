@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import sqlalchemy as sa
 
 CHUNK = 10_000
 """Rows that are Python objects at once."""
+AT_ONCE = 20
+"""Rows of a statement of SQLite, which spends as long on a statement's start as on a row."""
 
 
 def insert(connection: sa.Connection, table: sa.Table, rows: pa.Table, fixed: dict[str, Any]) -> None:
@@ -33,9 +36,16 @@ def insert(connection: sa.Connection, table: sa.Table, rows: pa.Table, fixed: di
     elif connection.dialect.paramstyle == "qmark":
         dialect = connection.dialect
         bound = {column.name: column.type.dialect_impl(dialect).bind_processor(dialect) for column in into}
-        statement = str(sa.insert(table).compile(dialect=dialect, column_keys=list(bound)))
+        one = str(sa.insert(table).compile(dialect=dialect, column_keys=list(bound)))
+        row = one[one.rindex("(") :]
+        many = one + f", {row}" * (AT_ONCE - 1)
         for chunk in _chunks(rows, fixed, bound):
-            connection.exec_driver_sql(statement, chunk)
+            whole = len(chunk) // AT_ONCE * AT_ONCE
+            if whole:
+                groups = [tuple(chain.from_iterable(chunk[at : at + AT_ONCE])) for at in range(0, whole, AT_ONCE)]
+                connection.exec_driver_sql(many, groups)
+            if chunk[whole:]:
+                connection.exec_driver_sql(one, chunk[whole:])
     else:
         for chunk in _chunks(rows, fixed, {column.name: None for column in into}):
             names = [column.name for column in into]
