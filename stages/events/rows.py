@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from pyspark.errors import PySparkException
@@ -39,6 +39,8 @@ NO_KIND = "event_type of no kind: "
 LISTED_TYPES = 5
 """Event types that a message names."""
 MAX_POSITION = 1_000_000_000
+YEARS = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+"""The first and the last instant of an event."""
 MAX_SECOND = 7.3e9
 """Seconds since 1970 that are still an instant (the year 2201)."""
 MILLISECONDS_FROM = 1e11
@@ -154,7 +156,7 @@ def judged(rows: DataFrame, max_clock_skew_hours: float, limit: datetime) -> Dat
         ("no user_id", F.col(USER).isNull()),
         ("no item_id", F.col(ITEM).isNull()),
         ("no readable event_time", F.col(EVENT_TIME).isNull()),
-        ("event_time outside 1970 to 2200", ~F.year(EVENT_TIME).between(1970, 2200)),
+        ("event_time outside 1970 to 2200", ~F.col(EVENT_TIME).between(*map(F.lit, YEARS))),
         ("no readable ingested_at", F.col("bad_arrival")),
         ("value or price is not a number", F.col("bad_number")),
         ("event_time after its arrival", ahead > max_clock_skew_hours * 3600),
@@ -183,7 +185,7 @@ def instant(raw: DataFrame, name: str, time_format: str, key: str = "event_colum
     seconds = number / 1000 if time_format == "milliseconds" else number
     if time_format == "auto":
         seconds = F.when(F.abs(number) > MILLISECONDS_FROM, number / 1000).otherwise(number)
-    inside = F.when(F.abs(seconds) < MAX_SECOND, F.timestamp_micros(F.round(seconds * 1_000_000).cast("long")))
+    inside = F.when(F.abs(seconds) < MAX_SECOND, F.timestamp_micros(F.rint(seconds * 1_000_000).cast("long")))
     # only what starts with a year: Spark would put a bare time of day on the day of the run
     text = column.cast("string")
     written = F.when(text.rlike(r"^\s*\d{4}-"), F.expr(f"try_cast(cast(`{name}` as string) as timestamp)"))
