@@ -35,6 +35,7 @@ def featured(
 
         from features.lookup import Catalogue, Pairs
         from features.pair import FEATURES
+        from narrows.engine.memory import give_back
         from narrows.run.plugins import import_all
 
         import_all(plugins, plugin_folder)  # a worker is a process of its own
@@ -45,6 +46,7 @@ def featured(
                     files.close()
                     catalogue, writer = Catalogue(profiles[asof][1].arrow()), None
                 users = profiles[asof][0].arrow(where=among(some[USER]))
+                give_back()  # what reading a file takes beside its rows is more than they
                 pairs = Pairs(users, catalogue.items, some, catalogue)
                 for name in (name for name in FEATURES if name not in given):
                     some = some.append_column(name, pa.array(FEATURES[name](pairs), pa.float32()))
