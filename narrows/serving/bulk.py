@@ -37,8 +37,7 @@ def insert(connection: sa.Connection, table: sa.Table, rows: pa.Table, fixed: di
         dialect = connection.dialect
         bound = {column.name: column.type.dialect_impl(dialect).bind_processor(dialect) for column in into}
         one = str(sa.insert(table).compile(dialect=dialect, column_keys=list(bound)))
-        row = one[one.rindex("(") :]
-        many = one + f", {row}" * (AT_ONCE - 1)
+        many = one + f", {one[one.rindex('(') :]}" * (AT_ONCE - 1)
         for chunk in _chunks(rows, fixed, bound):
             whole = len(chunk) // AT_ONCE * AT_ONCE
             if whole:
