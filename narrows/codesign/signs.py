@@ -42,6 +42,8 @@ class Signs:
 def signs(log: FlowLog, design: Design, seed: int = 0, parts: Parts | None = None) -> Signs:
     """Compute the signs; it trains one cheap independent cascade whose ranker learns from all candidates.
 
+    Means are over requests by their weights, where these were sampled; the counts of requests and items are of the sample.
+
     Args:
         log: the flow log.
         design: models, widths and learning settings; its scheme does not matter.
@@ -51,50 +53,59 @@ def signs(log: FlowLog, design: Design, seed: int = 0, parts: Parts | None = Non
     parts = parts or Parts.of(log)
     outcome = run(replace(design, scheme="independent", exposure="all"), log, seed, judge="validation", parts=parts)
     first, last = design.stages[0], design.stages[-1]
-    train, test = parts.train.log, parts.test.log
-    wanted = np.bincount(train.request, train.label > 0, minlength=len(train))
-    labelled = wanted > 0
-    sizes = train.sizes
-    known = np.unique(train.item)
     metrics = outcome.metrics
-    shown = train.reached == len(train.stages)
-    return Signs(
-        {
-            "auc_gap": _number(metrics, f"auc_{last}") - _number(metrics, f"auc_{first}"),
-            "auc_ranker": _number(metrics, f"auc_{last}"),
-            "seen_share": float((train.seen_from == 0).mean()),
-            "candidates": _log2(sizes.mean()),
-            "positives": _log2(wanted[labelled].mean() if labelled.any() else 1.0),
-            "candidates_per_positive": _log2(sizes.sum() / max(wanted.sum(), 1)),
-            "labelled_share": float(labelled.mean()),
-            "selection": popularity_auc(train),
-            "exposure": float(shown.mean()),
-            "unshown_wanted": float(((train.label > 0) & ~shown).sum() / max((train.label > 0).sum(), 1)),
-            "cut": float(np.minimum(design.widths[0] / np.maximum(sizes, 1), 1).mean()),
-            "survival_first": _number(metrics, f"survival_{first}"),
-            "requests": _log2(len(train)),
-            "items": _log2(len(known)),
-            "history": float((train.sequence > 0).sum(1).mean()),
-            "drift": float(1 - np.isin(test.item, known).mean()),
-        },
-        outcome,
-    )
+    values = described(parts.train.log, parts.test.log, design.widths[0]) | {
+        "auc_gap": _number(metrics, f"auc_{last}") - _number(metrics, f"auc_{first}"),
+        "auc_ranker": _number(metrics, f"auc_{last}"),
+        "survival_first": _number(metrics, f"survival_{first}"),
+    }
+    return Signs({name: values[name] for name in SIGNS}, outcome)
+
+
+def described(train: FlowLog, test: FlowLog, width: int) -> dict[str, float]:
+    """The signs that take no training.
+
+    Args:
+        train: the requests that models learn from.
+        test: later ones.
+        width: candidates that the first stage keeps.
+    """
+    weight, later = (np.ones(len(log)) if log.request_weight is None else log.request_weight for log in (train, test))
+    of_row, sizes, wanted = np.repeat(weight, train.sizes), train.sizes, train.label > 0
+    positives = np.bincount(train.request, wanted, minlength=len(train))
+    labelled, shown, known = positives > 0, train.reached == len(train.stages), np.unique(train.item)
+    requests, rows, all_wanted = weight.sum(), weight @ sizes, weight @ positives
+    tested = np.repeat(later, test.sizes)
+    return {
+        "seen_share": float((train.seen_from == 0).mean()),
+        "candidates": _log2(rows / requests),
+        "positives": _log2(all_wanted / weight[labelled].sum() if labelled.any() else 1.0),
+        "candidates_per_positive": _log2(rows / max(all_wanted, 1)),
+        "labelled_share": float(weight @ labelled / requests),
+        "selection": popularity_auc(train),
+        "exposure": float(of_row @ shown / rows),
+        "unshown_wanted": float(of_row @ (wanted & ~shown) / max(all_wanted, 1)),
+        "cut": float(weight @ np.minimum(width / np.maximum(sizes, 1), 1) / requests),
+        "requests": _log2(len(train)),
+        "items": _log2(len(known)),
+        "history": float(weight @ (train.sequence > 0).sum(1) / requests),
+        "drift": float(1 - tested @ np.isin(test.item, known) / tested.sum()),
+    }
 
 
 def popularity_auc(log: FlowLog) -> float:
     """The probability that of two candidates the one that came farther is the commoner among all candidates; 0.5 = no selection.
 
-    Ties count half. An item is common by how many requests have it.
+    Ties count half. An item is common by how many requests have it. Requests and pairs count by the requests' weights.
     """
-    from scipy.stats import rankdata
-
-    counts = np.bincount(log.item)[log.item].astype(float)
+    weight = np.ones(len(log.item)) if log.row_request_weight is None else log.row_request_weight
     passed = log.reached > np.median(log.reached)
     if passed.all() or not passed.any():
         return 0.5
-    places = rankdata(counts)
-    above, below = float(passed.sum()), float((~passed).sum())
-    return float((places[passed].sum() - above * (above + 1) / 2) / (above * below))
+    _, level = np.unique(np.bincount(log.item, weight)[log.item], return_inverse=True)
+    above, below = (np.bincount(level, weight * side, minlength=level.max() + 1) for side in (passed, ~passed))
+    rarer = np.cumsum(below) - below / 2
+    return float(above @ rarer / (above.sum() * below.sum()))
 
 
 def vector(values: dict[str, float]) -> Array:

@@ -14,7 +14,7 @@ from narrows.cli.main import main
 from narrows.codesign import advise
 from narrows.codesign.design import Design
 from narrows.codesign.errors import CodesignError
-from narrows.codesign.signs import SIGNS, popularity_auc, signs, vector
+from narrows.codesign.signs import SIGNS, described, popularity_auc, signs, vector
 from tests.codesign.small_log import small_log
 
 SCHEMES = ("distilled", "survival", "joint", "single")
@@ -96,6 +96,16 @@ def test_signs_of_a_log_are_numbers_in_order():
     assert np.isfinite(vector(found.values)).all()
     assert found.values["seen_share"] == 0.5
     assert found.values["positives"] >= 0
+
+
+def test_a_request_of_weight_3_counts_as_three_of_its_like():
+    log = small_log(requests=60)
+    times = np.random.default_rng(0).integers(1, 4, len(log))
+    once, repeated = replace(log, request_weight=times.astype(float)), log.take(np.repeat(np.arange(len(log)), times))
+    one, other = described(once, once, 3), described(repeated, repeated, 3)
+    assert other.pop("requests") > one.pop("requests")
+    assert one == pytest.approx(other)
+    assert one["labelled_share"] != pytest.approx(described(log, log, 3)["labelled_share"])
 
 
 def test_selection_is_seen():
