@@ -95,24 +95,20 @@ def matrix(pairs: Pairs, names: Sequence[str]) -> Array:
             "the model again."
         )
     alone = [name in OF_ITEM for name in names]
-    out = of_items(pairs.catalogue, names)[pairs.item] if any(alone) else np.empty((len(pairs), len(names)), np.float32)
-    return _fill(out, names, alone, pairs)
+    if not any(alone):
+        return _fill(np.empty((len(pairs), len(names)), np.float32), names, alone, pairs)
+    every = pairs.catalogue.once(f"features {' '.join(names)}", lambda: of_items(pairs.catalogue, names))
+    return _fill(every[pairs.item], names, alone, pairs)
 
 
 def of_items(catalogue: Catalogue, names: Sequence[str]) -> Array:
-    """The features of `OF_ITEM` among the names, float32 (items, names), undefined in the columns of others; made at the first call."""
+    """The features of `OF_ITEM` among the names, float32 (items, names), 0 in the columns of the others."""
+    import numpy as np
 
-    def make() -> Array:
-        import numpy as np
+    from features.lookup import Pairs
 
-        from features.lookup import Pairs
-
-        every = Pairs.each_item(catalogue)
-        return _fill(
-            np.zeros((len(every), len(names)), np.float32), names, [name not in OF_ITEM for name in names], every
-        )
-
-    return catalogue.once(f"features {' '.join(names)}", make)
+    every, there = Pairs.each_item(catalogue), [name not in OF_ITEM for name in names]
+    return _fill(np.zeros((len(every), len(names)), np.float32), names, there, every)
 
 
 def _fill(out: Array, names: Sequence[str], there: Sequence[bool], pairs: Pairs) -> Array:
