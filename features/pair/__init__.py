@@ -6,11 +6,13 @@ user; a *visit with* an item, category or brand is one on which the user had it.
 ``16th``) are multiples of the horizon.
 """
 
-from features.registry import FEATURES, candidate_score, feature, matrix, register_early_scores
+from features.registry import FEATURES, candidate_score, feature, item_feature, matrix, register_early_scores
 
 # The order of these imports is the order of the features: LightGBM samples its columns by their position.
 from features.pair import history, interest, item, user, context  # isort: skip
 
 register_early_scores()
 
-__all__ = ["FEATURES", "candidate_score", "context", "feature", "history", "interest", "item", "matrix", "user"]
+__all__ = [
+    "FEATURES", "candidate_score", "context", "feature", "history", "interest", "item", "item_feature", "matrix", "user",
+]  # fmt: skip
