@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from narrows.candidates import best_first
+
 Array = np.ndarray
 
 
@@ -110,8 +112,9 @@ def hit_rate(score: Array, label: Array, weight: Array, group: Array, n: int) ->
 
 def _placed(score: Array, label: Array, weight: Array, group: Array) -> tuple[Array, Array, Array]:
     """The rows list by list and best first: their labels, places from 1, and the number of their list."""
-    order = np.lexsort((-score, group))
+    order = best_first(group, score)
     label, weight, group = label[order], weight[order], group[order]
-    _, start, which = np.unique(group, return_index=True, return_inverse=True)
-    above = np.cumsum(weight) - weight
-    return label, 1 + above - above[start][which], which
+    first = np.ones(len(group), bool)
+    first[1:] = group[1:] != group[:-1]
+    which, above = np.cumsum(first) - 1, np.cumsum(weight) - weight
+    return label, 1 + above - above[first][which], which
