@@ -75,18 +75,27 @@ def greedy(
     last, taken = blocks.max(1, initial=-1), np.zeros(len(names), int)
     average = positive.mean() if len(positive) else 0.0
     free = [k for k, name in enumerate(names) if name not in fixed]
+    rows = {k: _by_block(blocks[k], int(last[k])) for k in free if last[k] >= 0}
     while inside.sum() < n * users:
         worth = {}
         for k in free:
             if taken[k] <= last[k]:
-                new = (blocks[k] == taken[k]) & ~inside
-                worth[k] = (positive[new].sum() + PRIOR * average) / (new.sum() + PRIOR)
+                at = rows[k][taken[k]]
+                new = at[~inside[at]]
+                worth[k] = (positive[new].sum() + PRIOR * average) / (len(new) + PRIOR)
         if not worth:
             break
         best = max(worth, key=lambda k: worth[k])
-        inside |= blocks[best] == taken[best]
+        inside[rows[best][taken[best]]] = True
         taken[best] += 1
     return {name: fixed.get(name, int(first[k] + BLOCK * taken[k])) for k, name in enumerate(names)}
+
+
+def _by_block(block: Array, last: int) -> list[Array]:
+    """The rows of each block from 0 to the last: int64 arrays."""
+    ranked = np.flatnonzero(block >= 0)
+    rows = ranked[np.argsort(block[ranked], kind="stable")]
+    return np.split(rows, np.searchsorted(block[rows], np.arange(1, last + 1)))
 
 
 def read(flows: Past, events: Table, horizon: timedelta, names: Sequence[str]) -> list[Seen]:
