@@ -70,7 +70,7 @@ def greedy(
         n: candidates of a user.
     """
     first = np.array([fixed.get(name, LEAST) for name in names])
-    inside = ((ranks > 0) & (ranks <= first[:, None])).any(0)
+    inside = np.asarray(((ranks > 0) & (ranks <= first[:, None])).any(0))
     blocks = np.where(ranks > first[:, None], (ranks - first[:, None] - 1) // BLOCK, -1).astype(np.int16)
     last, taken = blocks.max(1, initial=-1), np.zeros(len(names), int)
     average = positive.mean() if len(positive) else 0.0
