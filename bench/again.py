@@ -55,7 +55,7 @@ def passes(runner: Runner, asof: Asof, count: int, runs: int) -> dict[str, list[
     found: dict[str, list[float]] = {name: [] for name in rooms}
     for number in range(runs + 1):
         spent: dict[str, float] = {}
-        fuse(opened.rooms, Shard(users, opened.items, None, asof, logged=False, of_items=opened.of_items), spent)
+        fuse(opened.rooms, Shard(users, opened.items, None, asof, opened.of_items, logged=False), spent)
         for name in rooms if number else []:
             found[name].append(spent[name])
     os.sched_setaffinity(0, cores)

@@ -62,10 +62,10 @@ class Shard:
     candidates: pa.Table | None
     """None before the first narrowing room; else one row per (user_id, item_id), grouped by user, best first."""
     asof: Asof
-    logged: bool = True
-    """Whether what is removed goes into the log; where it does not, the removed rows need no column but ``reason``."""
     of_items: dict[str, Any] = field(default_factory=dict, repr=False)
     """What `once` made; shards over the same items share it."""
+    logged: bool = True
+    """Whether what is removed goes into the log; where it does not, the removed rows need no column but ``reason``."""
 
     def once(self, name: str, make: Callable[[pa.Table], T]) -> T:
         """What ``make`` makes of the items alone: made for the first shard over them, and kept under the name for the others."""

@@ -160,7 +160,7 @@ def _task(number: int, users: pa.Table) -> Counts:
 
 def narrow(work: Pass, opened: Opened, number: int, users: pa.Table) -> Counts:
     """Narrow one shard and write its part."""
-    shard = Shard(users, opened.items, None, work.asof, logged=False, of_items=opened.of_items)
+    shard = Shard(users, opened.items, None, work.asof, opened.of_items, logged=False)
     spent: dict[str, float] = {}
     done = fuse(opened.rooms, shard, spent)
     last = done[-1]

@@ -35,7 +35,7 @@ def shards(
     of_items: dict[str, Any] = {}
     for number, users in enumerate(user_shards(tables[room.users], size, who)):
         candidates = received(tables[before].part(number, ds.field(KEPT))) if before else None
-        yield Shard(users, items, candidates, asof, of_items=of_items)
+        yield Shard(users, items, candidates, asof, of_items)
 
 
 def user_shards(users: Table, size: int, who: Any = None) -> Iterator[pa.Table]:

@@ -46,8 +46,9 @@ def merge(
         `recall_rank` i32.
     """
     size = len(query.ids)
-    pair, row = _pairs(proposals, size)
-    rows = np.split(row, np.cumsum([len(each.user) for each in proposals.values()])[:-1])
+    keys = [p.user.astype(np.int64) * size + p.item for p in proposals.values()]
+    pair, row = np.unique(np.concatenate(keys), return_inverse=True)
+    rows = np.split(row, np.cumsum([len(key) for key in keys])[:-1])
     user, item = (pair // max(size, 1)).astype(np.int32), (pair % max(size, 1)).astype(np.int32)
 
     own = query.had(user, item)
@@ -88,25 +89,9 @@ def merge(
             stage_rank("recall"): pa.array(place, pa.int32()),
         }
     )
-    removed, number = table.slice(int(kept.sum())), int((~kept).sum())
-    reason = np.where(eligible[order[len(order) - number :]], "quota", "not_eligible")
-    return Narrowed(table.slice(0, len(order) - number), removed.append_column(REASON, pa.array(reason, pa.string())))
-
-
-def _pairs(proposals: Mapping[str, Proposals], size: int) -> tuple[Array, Array]:
-    """The distinct pairs of all channels, as user * size + item, rising; and of every proposal the place of its pair: int64.
-
-    What ``np.unique`` gives, in half the time: brought together by user first, what is sorted is near each other.
-    """
-    user = np.concatenate([each.user for each in proposals.values()])
-    by_user = np.argsort(user, kind="stable")
-    key = user.astype(np.int64) * size + np.concatenate([each.item for each in proposals.values()])
-    order = by_user[np.argsort(key[by_user], kind="stable")]
-    key = key[order]
-    first = np.diff(key, prepend=-1) != 0
-    place = np.empty(len(key), np.int64)
-    place[order] = np.cumsum(first) - 1
-    return key[first], place
+    number = int(kept.sum())
+    reason = pa.array(np.where(eligible[order[number:]], "quota", "not_eligible"), pa.string())
+    return Narrowed(table.slice(0, number), table.slice(number).append_column(REASON, reason))
 
 
 def _reasons(channels: Mapping[str, Channel], ranks: Mapping[str, tuple[Array, Array]], to: Array) -> pa.Array:
