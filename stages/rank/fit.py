@@ -124,12 +124,14 @@ def _stacked(
     order, worth = judged
     if order:
         x = np.concatenate([simple.order(order, partial(column, each)) for each in rows])
-    model.stack = stack.fit(x, z, y, w, g, r, order)
+    items = pa.concat_arrays([_strings(each[ITEM]) for each in rows]).dictionary_encode().indices
+    item = items.to_numpy(zero_copy_only=False)
+    model.stack = stack.fit(x, z, y, w, g, r, order, item)
     fold = g % 2 == 1  # calibrated on one half of the users, judged on the other
     errors = []
     for half in (fold, ~fold):
         if half.any() and (~half).any():
-            other = stack.fit(x[half], z[half], y[half], w[half], g[half], r[half])
+            other = stack.fit(x[half], z[half], y[half], w[half], g[half], r[half], item=item[half])
             probability = other.probability(x[~half], z[~half], g[~half], w[~half])
             error = expected_calibration_error(probability, y[~half], weight=w[~half] * r[~half], keep_ties=False)
             errors.append(error)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 PRERANK = "prerank"
 """The order that rank received."""
+EACH = 6
+"""Where the networks have no share in the order, each so many-th candidate of a user is enough for how much the user takes."""
 
 
 @dataclass
@@ -81,15 +83,24 @@ def net_of(room: Rank, encoder: Encoder) -> nn.Module:
 
 def narrow(room: Rank, model: RankModel, shard: Shard) -> Narrowed:
     """Score every candidate and keep the n best of each user."""
-    candidates, encoder = shard.candidates, model.encoder
+    candidates = shard.candidates
     if candidates is None:
         raise ValueError("rank narrows candidates; recall and prerank make them first.")
     pairs = Pairs(shard.users, shard.items, candidates, shard.once(CATALOGUE, Catalogue))
-    logit = model.logits(encoder.lists(shard.users, pairs.catalogue, pairs.user, pairs.item, encoder.dense(pairs)))
     prerank = np.nan_to_num(pairs.of_candidate(stage_score("prerank")))
     if model.stack.simple:
         prerank = simple.order(model.stack.simple, lambda name: FEATURES[name](pairs))
-    probability = model.stack.probability(prerank, logit, pairs.user)
-    return keep_best(
-        "rank", candidates, pairs.user, model.stack.order(prerank, logit), probability, room.n, shard.logged
-    )
+    if model.stack.network:
+        logit = _logits(model, pairs)
+        order, probability = model.stack.order(prerank, logit), model.stack.probability(prerank, logit, pairs.user)
+    else:  # the networks say how much a user takes, and not what
+        some = np.flatnonzero((np.arange(len(pairs)) - pairs.bounds[pairs.user]) % EACH == 0)
+        logit = _logits(model, pairs.take(some))
+        order = model.stack.prerank * prerank.astype(np.float64)
+        probability = model.stack.probability(prerank, logit, pairs.user, of=some)
+    return keep_best("rank", candidates, pairs.user, order, probability, room.n, shard.logged)
+
+
+def _logits(model: RankModel, pairs: Pairs) -> Array:
+    encoder = model.encoder
+    return model.logits(encoder.lists(pairs.users, pairs.catalogue, pairs.user, pairs.item, encoder.dense(pairs)))

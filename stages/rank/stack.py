@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -42,7 +43,9 @@ class Stack:
         """What the list is ordered by, float64."""
         return self.prerank * prerank_score.astype(np.float64) + self.network * logit
 
-    def probability(self, prerank_score: Array, logit: Array, user: Array, weight: Array | None = None) -> Array:
+    def probability(
+        self, prerank_score: Array, logit: Array, user: Array, weight: Array | None = None, of: Array | None = None
+    ) -> Array:
         """float32 in (0, 1), in the same order within a user.
 
         Args:
@@ -50,9 +53,16 @@ class Stack:
             logit: of the networks (rows,).
             user: integers (rows,); the means are those of a user's rows.
             weight: how many rows of the user each one stands for (rows,); None = one.
+            of: the rows whose logits are known, some of each user; their mean is taken for all, and the order must be prerank's
+                (``network`` is 0). None = all rows.
         """
-        x = self.scale * self.order(prerank_score, logit)
-        return _sigmoid(x + _offset(x, logit, user, weight)).astype(np.float32)
+        if of is None:
+            x = self.scale * self.order(prerank_score, logit)
+            return _sigmoid(x + _offset(x, logit, user, weight)).astype(np.float32)
+        x = self.scale * self.prerank * prerank_score.astype(np.float64)
+        which = np.unique(user[of], return_index=True)
+        offset = _offset(x[of], logit, user[of], weight)[which[1]]
+        return _sigmoid(x + offset[np.searchsorted(which[0], user)]).astype(np.float32)
 
 
 def _sigmoid(x: Array) -> Array:
@@ -79,13 +89,13 @@ def _offset(x: Array, logit: Array, user: Array, weight: Array | None) -> Array:
 
 def fit(
     prerank_score: Array, logit: Array, label: Array, weight: Array, group: Array, request: Array | None = None,
-    simple: str = "",
+    simple: str = "", item: Array | None = None,
 ) -> Stack:  # fmt: skip
     """The networks' share in the order, by NDCG; then the scale, by the weighted log loss of the probability.
 
     Both scores are standardized and mixed. The share, from none to one half network, is the one whose NDCG@20 over the
     lists is best after smoothing over neighbouring shares, if it beats prerank's alone by more than MIN_Z_SCORE
-    standard errors of the paired difference: without a significant gain, prerank's order stands. More than one half
+    standard errors of the paired difference, see `z_score`: without a significant gain, prerank's order stands. More than one half
     is not trusted, as prerank learned from fewer windows for these lists than it serves with; but where the networks
     alone are significantly better still, they stand alone.
 
@@ -97,6 +107,7 @@ def fit(
         group: the list of each row, integers (rows,).
         simple: the name of the simple order that ``prerank_score`` holds instead, if it does.
         request: how many lists the row's stands for (rows,), in the log loss alone; None = one.
+        item: of each row, integers (rows,); None = the lists want different items.
     """
     score, logit, label, weight = (np.asarray(a, np.float64) for a in (prerank_score, logit, label, weight))
     spread = [max(float(values.std()), 1e-9) if len(values) else 1.0 for values in (score, logit)]
@@ -104,9 +115,12 @@ def fit(
     quality = np.stack([ndcg(x, label, weight, group) for x in mixes])  # [shares + 1, lists]
     smooth = np.convolve(np.pad(quality[:-1].mean(1), 1, mode="edge"), (0.25, 0.5, 0.25), "valid")
     best = int(np.argmax(smooth))
-    if not _significant(quality[best] - quality[0]):
+    lists = np.unique(group[label > 0], return_inverse=True)[1]  # of each positive
+    items = None if item is None else item[label > 0]
+    if z_score(quality[best] - quality[0], lists, items) <= MIN_Z_SCORE:
         best = 0
-    share = 1.0 if _significant(quality[-1] - quality[best]) else float(NETWORK_SHARES[best])
+    alone = z_score(quality[-1] - quality[best], lists, items) > MIN_Z_SCORE
+    share = 1.0 if alone else float(NETWORK_SHARES[best])
     prerank, network = (1 - share) / spread[0], share / spread[1]
     x = prerank * score + network * logit
     stands_for = weight if request is None else weight * np.asarray(request, np.float64)
@@ -119,9 +133,31 @@ def fit(
     return Stack(float(prerank), float(network), 2.0 ** _minimum(log_loss, *LOG2_SCALES), simple)
 
 
-def _significant(gain: Array) -> bool:
-    """Whether the mean of the lists' gains exceeds MIN_Z_SCORE standard errors."""
-    return bool(gain.mean() > MIN_Z_SCORE * gain.std(ddof=1) / len(gain) ** 0.5) if len(gain) > 1 else False
+def z_score(gain: Array, group: Array, item: Array | None) -> float:
+    """The mean gain of lists in standard errors that hold for other lists and for other wanted items.
+
+    Lists that want the same item gain or lose together: thousands of readers of ten articles say of an order what ten articles say. A
+    list's deviation is parted equally among its positives, and their sums are clustered by list and by item (Cameron,
+    Gelbach and Miller 2011, "Robust inference with multiway clustering": by list + by item - by both).
+
+    Args:
+        gain: of each list (lists,).
+        group: of each positive its list, 0 to lists - 1 (positives,).
+        item: of each positive, integers (positives,); None = all are different.
+
+    Returns:
+        0 for fewer than two lists; infinite where all gain alike.
+    """
+    if len(gain) < 2 or not gain.any():
+        return 0.0
+    deviation = gain - gain.mean()
+    variance = deviation @ deviation
+    if item is not None:
+        part = (deviation / np.bincount(group, minlength=len(gain)))[group]
+        by_item = np.bincount(np.unique(item, return_inverse=True)[1], part)
+        variance = max(variance, variance + by_item @ by_item - part @ part)
+    error = (variance / (len(gain) - 1) / len(gain)) ** 0.5
+    return float(gain.mean() / error) if error > 0 else math.copysign(math.inf, gain.mean())
 
 
 def _minimum(loss: Callable[[float], float], low: float, high: float) -> float:

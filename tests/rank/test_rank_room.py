@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 
@@ -69,6 +70,25 @@ def test_without_prerank_scores_the_networks_stand_alone(asked):
     model = fit(asked, scored=False)
     assert model.stack == stack.Stack()
     assert hits(ROOM.narrow(model, asked).kept, asked) > 0.8
+
+
+def test_networks_without_a_share_in_the_order_say_how_much_a_user_takes(asked):
+    """Of some of the user's candidates; whatever shard the user is in."""
+    model = fit(asked)
+    model.stack = stack.Stack(prerank=1.0, network=0.0, scale=0.1)
+    kept = ROOM.narrow(model, asked).kept
+    wanted = asked.candidates.sort_by([("user_id", "ascending"), ("prerank_score", "descending")])
+    assert kept.num_rows == 10 * asked.users.num_rows
+    for user in asked.users["user_id"].to_pylist():
+        first = wanted.filter(pc.equal(wanted["user_id"], user))["item_id"].to_pylist()[:10]
+        assert kept.filter(pc.equal(kept["user_id"], user))["item_id"].to_pylist() == first
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rank_model, "EACH", 1)
+        of_all = ROOM.narrow(model, asked).kept["rank_score"].to_numpy()
+    score = kept["rank_score"].to_numpy()
+    assert 0.7 < score.mean() / of_all.mean() < 1.4
+    half = Shard(asked.users.slice(0, 7), asked.items, asked.candidates.slice(0, 7 * asked.items.num_rows), ASOF)
+    np.testing.assert_allclose(ROOM.narrow(model, half).kept["rank_score"].to_numpy(), score[:70], rtol=1e-4)
 
 
 def test_nothing_to_rank_and_nothing_to_learn(asked):
