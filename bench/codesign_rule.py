@@ -3,7 +3,8 @@
 Each world is drawn from the switches (noise, feature gap, selection, catalogue, candidates, positives, drift, capacity), its
 schemes are trained with equal settings and seeds, and its signs and values are kept in DIR, one JSON file a world: a killed
 run goes on, and a longer one adds worlds. Then the rule is fitted, and tested on worlds with fresh seeds and switches at
-values that the fit has not. ``--save`` writes it to narrows/codesign/rule.json. Prints Markdown.
+values that the fit has not: how often it is right, and what following it is worth. ``--save`` writes it to
+narrows/codesign/rule.json. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from narrows.bootstrap import intervals
 from narrows.codesign import advise
 from narrows.codesign.design import Design
 from narrows.codesign.experiment import Tune
@@ -100,6 +102,13 @@ def read(folder: Path, test: bool, count: int) -> tuple[np.ndarray, np.ndarray, 
     return rows, leads, found
 
 
+def worth(names: list[str], leads: np.ndarray) -> np.ndarray:
+    """The lead over independent training of the scheme that is named for each world: (worlds,)."""
+    return np.array(
+        [0.0 if name == advise.BASE else row[SCHEMES.index(name)] for name, row in zip(names, leads, strict=True)]
+    )
+
+
 def main() -> None:
     """Make what is missing, fit, test, print."""
     parser = argparse.ArgumentParser(prog="python -m bench.codesign_rule", description=__doc__)
@@ -134,8 +143,8 @@ def report(args: argparse.Namespace) -> None:
     commonest = Counter(true).most_common(1)[0][0]
     tested, test_leads, _ = read(args.folder, True, args.tests)
     winners = advise.winners(test_leads, SCHEMES)
-    right = advise.share_right(advise.calls(rule, tested), winners)
-    always = advise.share_right([commonest] * len(winners), winners)
+    called, always_called = advise.calls(rule, tested), [commonest] * len(winners)
+    right, always = (advise.share_right(names, winners) for names in (called, always_called))
     setting = f"{args.requests} requests a world, {args.seeds} seeds, {args.trials} trials of tuning a scheme"
     rule = replace(rule, tested=len(winners), right=round(right[0], 4), commonest=round(always[0], 4), note=setting)
     print(f"\n{len(rows)} worlds of the fit, {len(tested)} of the test; {setting}.\n")
@@ -152,6 +161,18 @@ def report(args: argparse.Namespace) -> None:
     print(
         f"\nThe rule names the winner in {right[0]:.0%} [{right[1]:.0%}, {right[2]:.0%}] of the tested worlds; always {commonest}: {always[0]:.0%} [{always[1]:.0%}, {always[2]:.0%}].\n"
     )
+    print("| what is trained | lead over independent, mean of the tested worlds |\n|---|---|")
+    by_rule, by_habit = worth(called, test_leads), worth(always_called, test_leads)
+    choices = {
+        "what the rule names": by_rule,
+        f"always {commonest}": by_habit,
+        "the first less the second": by_rule - by_habit,
+        "the best of each world, as measured": worth(winners, test_leads),
+    }
+    for name, lead in choices.items():
+        mean, low, high = (float(each[0]) for each in intervals(lead[:, None]))
+        print(f"| {name} | {mean:+.2%} [{low:+.2%}, {high:+.2%}] |")
+    print()
     strongest = sorted(zip(SIGNS, *rule.slope, strict=True), key=lambda each: -max(map(abs, each[1:])))[:6]
     print("| sign | " + " | ".join(SCHEMES) + " |\n|---|" + "---|" * len(SCHEMES))
     for name, *slopes in strongest:

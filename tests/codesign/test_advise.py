@@ -142,3 +142,9 @@ def test_switches_of_the_test_are_not_those_of_the_fit():
     one, other = (codesign_rule.drawn(3, test, 100)[0] for test in (False, True))
     assert one.world.seed != other.world.seed
     assert codesign_rule.drawn(3, False, 100) == codesign_rule.drawn(3, False, 100)
+
+
+def test_following_the_rule_is_worth_the_lead_of_what_it_names():
+    leads = np.array([[0.01, 0.02, 0.03, 0.2], [-0.01, 0.0, -0.02, 0.1]])  # in the order of SCHEMES
+    named = codesign_rule.worth(["joint", "independent"], leads)
+    np.testing.assert_allclose(named, [0.03, 0.0])
