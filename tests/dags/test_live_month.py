@@ -1,7 +1,7 @@
 """A month of live operation in days: each day's file arrives and the DAG daily runs, by Airflow's scheduler. Slow.
 
-A gap of a day, an outage of three days, and rows that arrive late. About half an hour on two cores; `-k week` is a short form
-of about five minutes.
+A gap of a day, an outage of three days, and rows that arrive late. About an hour on two cores; `-k week` is a short form of
+about fifteen minutes, `-k "month and not week"` the month alone.
 """
 
 from __future__ import annotations
