@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import torch
 
 from features import simple
-from features.lookup import Catalogue, column, flat, varying
+from features.lookup import Catalogue, codes, column, flat, varying
 from features.pair import FEATURES
 from narrows.asof import DAY
 from narrows.columns import ITEM, LABEL, stage_rank, stage_score
@@ -124,8 +124,7 @@ def _stacked(
     order, worth = judged
     if order:
         x = np.concatenate([simple.order(order, partial(column, each)) for each in rows])
-    items = pa.concat_arrays([_strings(each[ITEM]) for each in rows]).dictionary_encode().indices
-    item = items.to_numpy(zero_copy_only=False)
+    item = np.concatenate([codes(each[ITEM], catalogue.ids) for each in rows])
     model.stack = stack.fit(x, z, y, w, g, r, order, item)
     fold = g % 2 == 1  # calibrated on one half of the users, judged on the other
     errors = []

@@ -90,17 +90,12 @@ def narrow(room: Rank, model: RankModel, shard: Shard) -> Narrowed:
     prerank = np.nan_to_num(pairs.of_candidate(stage_score("prerank")))
     if model.stack.simple:
         prerank = simple.order(model.stack.simple, lambda name: FEATURES[name](pairs))
-    if model.stack.network:
-        logit = _logits(model, pairs)
-        order, probability = model.stack.order(prerank, logit), model.stack.probability(prerank, logit, pairs.user)
-    else:  # the networks say how much a user takes, and not what
+    some = None
+    if not model.stack.network:  # the networks say how much a user takes, and not what
         some = np.flatnonzero((np.arange(len(pairs)) - pairs.bounds[pairs.user]) % EACH == 0)
-        logit = _logits(model, pairs.take(some))
-        order = model.stack.prerank * prerank.astype(np.float64)
-        probability = model.stack.probability(prerank, logit, pairs.user, of=some)
-    return keep_best("rank", candidates, pairs.user, order, probability, room.n, shard.logged)
-
-
-def _logits(model: RankModel, pairs: Pairs) -> Array:
-    encoder = model.encoder
-    return model.logits(encoder.lists(pairs.users, pairs.catalogue, pairs.user, pairs.item, encoder.dense(pairs)))
+    part, encoder = pairs if some is None else pairs.take(some), model.encoder
+    logit = model.logits(encoder.lists(shard.users, pairs.catalogue, part.user, part.item, encoder.dense(part)))
+    probability = model.stack.probability(prerank, logit, pairs.user, of=some)
+    return keep_best(
+        "rank", candidates, pairs.user, model.stack.order(prerank, logit), probability, room.n, shard.logged
+    )

@@ -40,8 +40,9 @@ class Stack:
     """The simple order that takes the place of prerank's score, as that was not better on the held-out users; empty = prerank's."""
 
     def order(self, prerank_score: Array, logit: Array) -> Array:
-        """What the list is ordered by, float64."""
-        return self.prerank * prerank_score.astype(np.float64) + self.network * logit
+        """What the list is ordered by, float64; where the networks have no share, their logits are not read."""
+        order = self.prerank * prerank_score.astype(np.float64)
+        return order + self.network * logit if self.network else order
 
     def probability(
         self, prerank_score: Array, logit: Array, user: Array, weight: Array | None = None, of: Array | None = None
@@ -53,16 +54,12 @@ class Stack:
             logit: of the networks (rows,).
             user: integers (rows,); the means are those of a user's rows.
             weight: how many rows of the user each one stands for (rows,); None = one.
-            of: the rows whose logits are known, some of each user; their mean is taken for all, and the order must be prerank's
-                (``network`` is 0). None = all rows.
+            of: the rows whose logits these are, some of each user, where the networks have no share; None = all rows.
         """
-        if of is None:
-            x = self.scale * self.order(prerank_score, logit)
-            return _sigmoid(x + _offset(x, logit, user, weight)).astype(np.float32)
-        x = self.scale * self.prerank * prerank_score.astype(np.float64)
-        which = np.unique(user[of], return_index=True)
-        offset = _offset(x[of], logit, user[of], weight)[which[1]]
-        return _sigmoid(x + offset[np.searchsorted(which[0], user)]).astype(np.float32)
+        x = self.scale * self.order(prerank_score, logit)
+        user = np.unique(user, return_inverse=True)[1]
+        known, whose = (x, user) if of is None else (x[of], user[of])
+        return _sigmoid(x + _offset(known, logit, whose, weight)[user]).astype(np.float32)
 
 
 def _sigmoid(x: Array) -> Array:
@@ -70,11 +67,10 @@ def _sigmoid(x: Array) -> Array:
 
 
 def _offset(x: Array, logit: Array, user: Array, weight: Array | None) -> Array:
-    """What each row's user adds to x so that its mean sigmoid(x) is the base rate, the mean sigmoid(logit).
+    """What each user adds to x so that its mean sigmoid(x) is the base rate, the mean sigmoid(logit).
 
-    The sigmoid rises, so the offset is found by bisection. float64 (rows,).
+    The sigmoid rises, so the offset is found by bisection. Users are 0 to users - 1, each with a row; float64 (users,).
     """
-    user = np.unique(user, return_inverse=True)[1]
     weight = np.ones(len(x)) if weight is None else weight
     target = np.bincount(user, weight * _sigmoid(np.asarray(logit, np.float64)))
     total = np.maximum(np.bincount(user, weight), 1e-12)
@@ -84,7 +80,7 @@ def _offset(x: Array, logit: Array, user: Array, weight: Array | None) -> Array:
         middle = (low + high) / 2
         below = np.bincount(user, weight * _sigmoid(x + middle[user])) < target
         low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return ((low + high) / 2)[user]
+    return (low + high) / 2
 
 
 def fit(
@@ -123,11 +119,12 @@ def fit(
     share = 1.0 if alone else float(NETWORK_SHARES[best])
     prerank, network = (1 - share) / spread[0], share / spread[1]
     x = prerank * score + network * logit
+    user = np.unique(group, return_inverse=True)[1]
     stands_for = weight if request is None else weight * np.asarray(request, np.float64)
 
     def log_loss(log2_scale: float) -> float:
         scaled = 2.0**log2_scale * x
-        probability = _sigmoid(scaled + _offset(scaled, logit, group, weight))
+        probability = _sigmoid(scaled + _offset(scaled, logit, user, weight)[user])
         return float(-(stands_for * np.log(np.where(label > 0, probability, 1 - probability))).sum())
 
     return Stack(float(prerank), float(network), 2.0 ** _minimum(log_loss, *LOG2_SCALES), simple)
