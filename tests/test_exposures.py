@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.pair import FEATURES
 from narrows.stage import Table
-from stages.examples import Examples
+from stages.examples import Examples, here
 from stages.examples import assemble as assembling
 from stages.examples.assemble import assemble
 from tests.recall.tiny import shard
@@ -48,13 +49,17 @@ def examples(
                         "kept": [True] * 3, "reason": pa.nulls(3, pa.string())})  # fmt: skip
     tables = (stored(folder, "users", profiles.users), stored(folder, "items", profiles.items))
     flow = (stored(folder, "recall", offered), None, None, None)
-    made = assemble(
-        spark, table, {ASOF: tables}, {ASOF: flow}, Examples(**{"negative_share": 1.0, **room}), timedelta(days=7)
+    given = (table, {ASOF: tables}, {ASOF: flow}, Examples(**{"negative_share": 1.0, **room}), timedelta(days=7))
+    assemble(spark, *given).save(folder / "examples")
+    here.Assembled(*given).save(folder / "here")
+    found, same = (
+        pq.read_table(folder / name, partitioning=None).sort_by([("user_id", "ascending"), ("item_id", "ascending")])
+        for name in ("examples", "here")
     )
-    made.save(folder / "examples")
-    found = pq.read_table(folder / "examples", partitioning=None).to_pylist()
-    assert len({(row["user_id"], row["item_id"]) for row in found}) == len(found)
-    return {(row["user_id"], row["item_id"]): row for row in found}
+    assert pl.DataFrame(found).equals(pl.DataFrame(same).select(found.column_names)), "the same without Spark"
+    pairs = {(row["user_id"], row["item_id"]): row for row in found.to_pylist()}
+    assert len(pairs) == found.num_rows
+    return pairs
 
 
 SHOWN: Rows = [

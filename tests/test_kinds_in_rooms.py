@@ -12,8 +12,9 @@ import pytest
 
 from narrows.asof import Asof
 from narrows.columns import ITEM_TEXTS
-from narrows.engine.undo import positives, positives_in_spark
+from narrows.engine.undo import positives, positives_here, positives_in_spark
 from narrows.stage import Table
+from stages.examples import here
 from stages.examples.assemble import labels
 from stages.item_profiles import ItemProfiles
 from stages.user_profiles import UserProfiles
@@ -55,7 +56,10 @@ def at(kind: str, days: float, arrived: float | None = None, item: str = "x", us
 def labelled(spark, table: Table) -> dict[tuple[str, str], float]:
     rows = labels(positives_in_spark(table, spark), [ASOF], WEEK).collect()
     assert all(row["label"] == 1 and row["asof"] == "2024-03-10" for row in rows)
-    return {(row["user_id"], row["item_id"]): row["label_weight"] for row in rows}
+    found = {(row["user_id"], row["item_id"]): row["label_weight"] for row in rows}
+    without_spark = here.labels(positives_here(table), ASOF, WEEK)
+    assert {(user, item): weight for user, item, weight, _ in without_spark.rows()} == found
+    return found
 
 
 def truth(table: Table) -> set[tuple[str, str]]:

@@ -115,15 +115,46 @@ def positives(table: Table, columns: list[str], where: Any = None) -> pa.Table:
     positive = ds.field(KIND) == POSITIVE
     if UNDO not in kinds_in(table):
         return table.arrow(columns, positive if where is None else positive & where)
+    rows, frame = _with_undone(table, columns)
+    left = frame.select((pl.col(KIND) == POSITIVE) & pl.col(UNDONE_AT).is_null()).to_series()
+    rows = rows.filter(pa.array(left.to_list(), pa.bool_()))
+    return (rows if where is None else rows.filter(where)).select(columns).combine_chunks()
+
+
+def _with_undone(table: Table, columns: Sequence[str]) -> tuple[pa.Table, pl.DataFrame]:
+    """The positives and undo events of a table with these columns, and the same rows as `with_undone` has them."""
+    import polars as pl
+    import pyarrow.dataset as ds
+
     needed = [USER, ITEM, KIND, EVENT_TIME, INGESTED_AT, *ORDER]
     rows = table.arrow([*dict.fromkeys([*columns, *needed])], ds.field(KIND).isin([POSITIVE, UNDO]))
     frame = pl.DataFrame(pl.from_arrow(rows.select(needed)))
     happened, known = pl.col(EVENT_TIME), pl.max_horizontal(EVENT_TIME, INGESTED_AT)
     instants = {SECOND: happened.dt.epoch("us") / 1e6, KNOWN_AT: known.dt.epoch("us") / 1e6}
-    frame = with_undone(frame.with_columns(**instants))
-    left = frame.select((pl.col(KIND) == POSITIVE) & pl.col(UNDONE_AT).is_null()).to_series()
-    rows = rows.filter(pa.array(left.to_list(), pa.bool_()))
-    return (rows if where is None else rows.filter(where)).select(columns).combine_chunks()
+    return rows, with_undone(frame.with_columns(**instants))
+
+
+def positives_here(table: Table, where: Any = None) -> pl.DataFrame:
+    """The rows of `positives_in_spark`, in memory.
+
+    ``where``, a dataset filter, may leave out what happened at other times; where there are undo events all are read.
+    """
+    import polars as pl
+    import pyarrow.dataset as ds
+
+    kinds = kinds_in(table)
+    if UNDO in kinds:
+        rows, frame = _with_undone(table, [WEIGHT])
+        frame = frame.with_columns(pl.Series(WEIGHT, rows[WEIGHT])).filter(pl.col(KIND) == POSITIVE)
+    else:
+        positive = ds.scalar(True) if kinds == {POSITIVE} else ds.field(KIND) == POSITIVE
+        weight = [WEIGHT] if WEIGHT in table.columns else []
+        rows = table.arrow([USER, ITEM, EVENT_TIME, *weight], positive if where is None else positive & where)
+        frame = pl.DataFrame(pl.from_arrow(rows))
+        frame = frame if weight else frame.with_columns(pl.lit(1.0, pl.Float32).alias(WEIGHT))
+        second = pl.col(EVENT_TIME).dt.epoch("us") / 1e6
+        frame = frame.with_columns(second.alias(SECOND), pl.lit(None, pl.Float64).alias(UNDONE_AT))
+    return frame.select(USER, ITEM, WEIGHT, SECOND, UNDONE_AT)
 
 
 def cancellations(rows: DataFrame) -> DataFrame:

@@ -30,6 +30,7 @@ from narrows.engine.undo import SECOND, UNDONE_AT, kinds_in, positives_in_spark
 from narrows.kinds import EXPOSURE, POSITIVE
 from narrows.stage import Asof, Table
 from stages.examples.featured import featured
+from stages.examples.here import EXPOSED, STEPS
 
 if TYPE_CHECKING:
     from stages.examples import Examples
@@ -42,10 +43,6 @@ FEW_ROWS = 1_000_000
 """Up to so many survivors of a room, which the flow sample bounds, every executor may have in memory: some 80 MB."""
 TASK_EVENTS = 20_000_000
 """Up to so many events one task has all examples of an as-of; of more, each of several tasks has those of some users."""
-EXPOSED = "exposed"
-"""The stage reached of what was shown by the product, whether or not the cascade offered it."""
-STEPS = 1 << 20
-"""Resolution of the sampling hash."""
 
 
 def assemble(
