@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 
 CHUNK = 10_000
@@ -34,21 +35,43 @@ def insert(connection: sa.Connection, table: sa.Table, rows: pa.Table, fixed: di
                 for row in chunk:
                     copy.write_row(row)
     elif connection.dialect.paramstyle == "qmark":
-        dialect = connection.dialect
-        bound = {column.name: column.type.dialect_impl(dialect).bind_processor(dialect) for column in into}
-        one = str(sa.insert(table).compile(dialect=dialect, column_keys=list(bound)))
-        many = one + f", {one[one.rindex('(') :]}" * (AT_ONCE - 1)
-        for chunk in _chunks(rows, fixed, bound):
-            whole = len(chunk) // AT_ONCE * AT_ONCE
-            if whole:
-                groups = [tuple(chain.from_iterable(chunk[at : at + AT_ONCE])) for at in range(0, whole, AT_ONCE)]
-                connection.exec_driver_sql(many, groups)
-            if chunk[whole:]:
-                connection.exec_driver_sql(one, chunk[whole:])
+        _insert_numbered(connection, table, rows, fixed, into)
     else:
         for chunk in _chunks(rows, fixed, {column.name: None for column in into}):
             names = [column.name for column in into]
             connection.execute(sa.insert(table), [dict(zip(names, row, strict=True)) for row in chunk])
+
+
+def _insert_numbered(
+    connection: sa.Connection, table: sa.Table, rows: pa.Table, fixed: dict[str, Any], into: list[sa.Column[Any]]
+) -> None:
+    """Add rows by statements of SQLite in which a column of one value is one parameter, however many rows they have."""
+    dialect = connection.dialect
+    bound = {column.name: column.type.dialect_impl(dialect).bind_processor(dialect) for column in into}
+    given = {name: rows[name] for name in bound if name not in fixed}
+    same = fixed | {name: each[0].as_py() for name, each in given.items() if len(each) and _is_constant(each)}
+    once = [turn(same[name]) if turn else same[name] for name, turn in bound.items() if name in same]
+    others = {name: turn for name, turn in bound.items() if name not in same}
+    number = {name: n for n, name in enumerate([*(name for name in bound if name in same), *others], 1)}
+    begin = str(sa.insert(table).compile(dialect=dialect, column_keys=list(bound)))
+
+    def statement(count: int) -> str:
+        lines = [
+            ", ".join(f"?{number[name] + (name in others) * row * len(others)}" for name in bound)
+            for row in range(count)
+        ]
+        return begin[: begin.rindex("(")] + ", ".join(f"({line})" for line in lines)
+
+    for chunk in _chunks(rows, fixed, others) if others else [[()]] * rows.num_rows:
+        for at, step in ((0, AT_ONCE), (len(chunk) // AT_ONCE * AT_ONCE, 1)):
+            stop = len(chunk) if step == 1 else len(chunk) // step * step
+            groups = [(*once, *chain.from_iterable(chunk[n : n + step])) for n in range(at, stop, step)]
+            if groups:
+                connection.exec_driver_sql(statement(step), groups)
+
+
+def _is_constant(column: pa.ChunkedArray) -> bool:
+    return pc.count_distinct(column, mode="all").as_py() == 1
 
 
 def _chunks(rows: pa.Table, fixed: dict[str, Any], bound: dict[str, Any]) -> Iterator[list[tuple[Any, ...]]]:
