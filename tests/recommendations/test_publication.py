@@ -192,6 +192,16 @@ def test_fifty_thousand_rows_are_read_back(engine):
         assert len(reading.current(engine, f"user{user:06d}")) == 20
 
 
+@pytest.mark.parametrize("count", [1, 19, 20, 21, 45])
+def test_every_row_and_column_is_written_however_many_there_are(engine, count):
+    """Statements hold some rows each, and a column of one value once: here all but the ranks, and one list has none."""
+    rows = many(1, count)
+    publication.publish(engine, {}, rows, release()[1], asof=ASOF, created_at=MADE, clock="asof")
+    with engine.connect() as connection:
+        found = connection.execute(sa.select(schema.recommendation).order_by(schema.recommendation.c["rank"])).mappings()
+        assert [{name: row[name] for name in rows.column_names} for row in found] == rows.to_pylist()
+
+
 def test_only_one_release_can_be_live(engine):
     publish(engine)
     row = {"release_id": "x", "created_at": MADE, "asof": "2017-01-01", "state": "live", "manifest": {}}
