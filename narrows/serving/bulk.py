@@ -63,10 +63,9 @@ def _insert_numbered(
         return begin[: begin.rindex("(")] + ", ".join(f"({line})" for line in lines)
 
     for chunk in _chunks(rows, fixed, others) if others else [[()]] * rows.num_rows:
-        for at, step in ((0, AT_ONCE), (len(chunk) // AT_ONCE * AT_ONCE, 1)):
-            stop = len(chunk) if step == 1 else len(chunk) // step * step
-            groups = [(*once, *chain.from_iterable(chunk[n : n + step])) for n in range(at, stop, step)]
-            if groups:
+        whole = len(chunk) // AT_ONCE * AT_ONCE
+        for step, some in ((AT_ONCE, chunk[:whole]), (1, chunk[whole:])):
+            if groups := [(*once, *chain.from_iterable(some[at : at + step])) for at in range(0, len(some), step)]:
                 connection.exec_driver_sql(statement(step), groups)
 
 

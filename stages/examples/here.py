@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,7 +124,7 @@ def _reached(condition: pl.Expr, stage: str) -> pl.Expr:
     return pl.when(condition).then(pl.lit(stage)).otherwise(STAGE_REACHED).alias(STAGE_REACHED)
 
 
-def _between(begin: object, end: object) -> ds.Expression:
+def _between(begin: datetime, end: datetime) -> ds.Expression:
     kind = pa.timestamp("us", "UTC")
     return (ds.field(EVENT_TIME) >= pa.scalar(begin, kind)) & (ds.field(EVENT_TIME) < pa.scalar(end, kind))
 

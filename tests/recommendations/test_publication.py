@@ -198,7 +198,9 @@ def test_every_row_and_column_is_written_however_many_there_are(engine, count):
     rows = many(1, count)
     publication.publish(engine, {}, rows, release()[1], asof=ASOF, created_at=MADE, clock="asof")
     with engine.connect() as connection:
-        found = connection.execute(sa.select(schema.recommendation).order_by(schema.recommendation.c["rank"])).mappings()
+        found = connection.execute(
+            sa.select(schema.recommendation).order_by(schema.recommendation.c["rank"])
+        ).mappings()
         assert [{name: row[name] for name in rows.column_names} for row in found] == rows.to_pylist()
 
 
