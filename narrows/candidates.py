@@ -21,8 +21,13 @@ def best_first(user: np.ndarray, score: np.ndarray) -> np.ndarray:
     """The rows in the order of their users, each user's by falling ``score``: int64 (rows,). Ties in row order; NaN
     counts as the lowest score.
 
-    One sort by both, which for rows that come user by user is a fifth of the work of ``np.lexsort``, a sort for each.
+    One sort by both, which for rows that come user by user is a fifth of the work of ``np.lexsort``, a sort for each;
+    of single precision half as much again.
     """
+    if score.dtype == np.float32:  # both fit an integer, as the bits of floats rise with them
+        falling = np.where(np.isnan(score), np.float32(np.inf), -score) + np.float32(0)  # -0 is 0
+        bits = falling.view(np.int32)
+        return np.argsort((user.astype(np.int64) << 32) + np.where(bits < 0, bits ^ 0x7FFFFFFF, bits), kind="stable")
     key = np.empty(len(user), np.complex128)  # ordered by the real, then by the imaginary part
     key.real = user
     key.imag = np.where(np.isnan(score), np.inf, -score)

@@ -259,7 +259,7 @@ class PipelineSettings:
     example_rows: int = Field(default=2_000_000, ge=1)
     """A model learns from at most about so many examples; of more, from the lists of a share of the users."""
     shard_users: int = Field(default=0, ge=0)
-    """Users that are narrowed at once: it bounds the memory, and changes no list; 0 = 5000, or fewer as ``[engine] memory`` says."""
+    """Users that are narrowed at once: it bounds the memory, and changes no list; 0 = 2000, or fewer as ``[engine] memory`` says."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

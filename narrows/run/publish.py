@@ -19,6 +19,7 @@ from narrows.audit.worker import Audits, BackgroundAudits
 from narrows.engine.cost import Cost
 from narrows.run.fingerprint import versions
 from narrows.run.observed import Earlier, of_table
+from narrows.run.swapping import Swapping
 from narrows.stage import Table, settings_of
 from narrows.store.partitions import Store
 from narrows.tracking.unlogged import RELEASE
@@ -70,6 +71,10 @@ class Publisher:
     """A `RunLog`: called with (room, table, audit, model folder) after every publication; None logs nothing."""
     in_background: bool = False
     """Whether audits are made in a process of their own while the rooms work on."""
+    base: Path = Path()
+    """Where a user's modules lie."""
+    swaps_meanwhile: bool = False
+    """Whether a draft that is also published elsewhere is so by a process of its own, and the next room works on it meanwhile."""
     horizon: timedelta = DAY
     force: bool = False
     """Whether alarms of observations are no more than warnings, as they are for other as-ofs than ``asof``."""
@@ -79,6 +84,8 @@ class Publisher:
     """What was published."""
     drafts: deque[Draft] = field(default_factory=deque)
     """What is being audited."""
+    swapping: Swapping | None = None
+    """What is audited and not published yet: see ``settle``."""
 
     @cached_property
     def audits(self) -> Audits:
@@ -140,6 +147,7 @@ class Publisher:
         return table
 
     def _publish(self, draft: Draft, audits: list[Audit]) -> Table:
+        self.settle()
         name, version = draft.room.name, draft.fingerprint[:16]
         meta = self._meta(draft, 0)
         table = Table(name, draft.asof, version, draft.path, meta)
@@ -154,11 +162,28 @@ class Publisher:
         audit.require()
         if self.log:
             self.log.expect(draft.room, draft.asof, draft.fingerprint, audit)
-        if draft.swap:
-            meta["notes"] = {**draft.notes, **draft.swap(table)}
-        table = self.store.publish(name, draft.asof, draft.path, meta)
+        if draft.swap and self.swaps_meanwhile:
+            self.swapping = Swapping.begin(draft, table, audit, self.base)
+            return table
+        return self._swapped(draft, table, audit, draft.swap(table) if draft.swap else {})
+
+    def _swapped(self, draft: Draft, table: Table, audit: Audit, notes: dict[str, Any]) -> Table:
+        meta = {**table.meta, "notes": {**draft.notes, **notes}}
+        table = self.store.publish(draft.room.name, draft.asof, draft.path, meta)
         self._done(draft.room, table, audit, None)
         return table
+
+    def settle(self) -> None:
+        """Wait for what is being published elsewhere, and publish its partition."""
+        if each := self.swapping:
+            self.swapping = None
+            self._swapped(each.draft, each.table, each.audit, each.notes())
+
+    def audited(self, name: str, asof: Asof, fingerprint: str) -> Table | None:
+        """The draft that is being published elsewhere, if it is this one."""
+        each = self.swapping
+        same = each and (each.draft.room.name, each.draft.asof, each.draft.fingerprint) == (name, asof, fingerprint)
+        return each.table if each and same else None
 
     def publish_again(self, room: Any, table: Table, swap: Callable[[Table], dict[str, Any]]) -> None:
         """Make sure that a cached table is what the system outside the store serves; the log hears of a swap."""

@@ -40,6 +40,7 @@ class Runner:
     log: RunLog | None = None
     """See `Publisher`, as of the next."""
     in_background: bool = False
+    swaps_meanwhile: bool = False
     force: bool = False
     """Whether an as-of that the source does not reach may be made, for a replay."""
     given: Mapping[tuple[str, Asof], str] = field(default_factory=dict)
@@ -66,8 +67,9 @@ class Runner:
     def publisher(self) -> Publisher:
         docs = self.settings.state / "data_docs"
         return Publisher(
-            self.store, docs, self.run_id, self.log, self.in_background, horizon=self.horizon, force=self.force
-        )
+            self.store, docs, self.run_id, self.log, self.in_background, self.settings.base, self.swaps_meanwhile,
+            horizon=self.horizon, force=self.force,
+        )  # fmt: skip
 
     @property
     def new_versions(self) -> list[Table]:
@@ -157,7 +159,7 @@ class Runner:
         if (name, asof) in self._tables:
             return self._tables[name, asof]
         table = reads.handed_on(self, name, asof) or self.tables(name, [asof])[asof]
-        if not self.making_past:  # what it reads does not change under this runner
+        if not self.making_past and not self.publisher.swapping:  # what it reads does not change under this runner
             self._tables[name, asof] = table
         return table
 
@@ -181,7 +183,19 @@ class Runner:
         return {asof: cached[asof] for asof in asofs}
 
     def run(self, name: str, asof: Asof) -> Table:
-        """What a task of the DAG does: the room's partition, and with it the earlier ones that the run will read."""
+        """What a task of the DAG does: the room's partition, and with it the earlier ones that the run will read.
+
+        With ``swaps_meanwhile`` a room's partition may still be on its way to where else it is published: the next room's
+        ``run`` waits for it.
+        """
+        swapping = self.publisher.swapping
+        try:
+            return self._run(name, asof)
+        finally:
+            if swapping and swapping is self.publisher.swapping:
+                self.publisher.settle()
+
+    def _run(self, name: str, asof: Asof) -> Table:
         room, before = self.room(name), len(self.new_versions)
         self.publisher.asof = asof
         if name == self.source_room:
@@ -191,7 +205,7 @@ class Runner:
         table = self.tables(name, [*[day for day in earlier if not self.published(name, day)], asof])[asof]
         if self.serves_earlier(name) and closing.closed(self, asof + self.horizon):
             self.table(name, asof + self.horizon)  # a replay: what the lists are judged on is there already
-        if len(self.new_versions) == before:
+        if len(self.new_versions) == before and not self.publisher.swapping:
             LOG.info("  %-16s %s  cached %s  %9s rows", name, asof, table.version, f"{table.rows:,}")
             if hasattr(room, "publish"):
                 tables = self.reads(room, asof)
@@ -240,6 +254,8 @@ class Runner:
 
     def _take(self, name: str, asof: Asof, fingerprint: str) -> Table | None:
         """The version with this fingerprint, made the current one."""
+        if table := self.publisher.audited(name, asof, fingerprint):
+            return table
         if table := self.store.find(name, asof, fingerprint):
             self.store.point(name, asof, fingerprint)
         return table

@@ -13,7 +13,7 @@ from stages.evaluation import baselines
 from stages.evaluation.cascade import own_rank
 from stages.evaluation.judge import JudgedLists
 from stages.evaluation.ledger import codes, floats
-from stages.evaluation.metrics import METRICS, self_information
+from stages.evaluation.metrics import METRICS, per_user, self_information
 from stages.evaluation.run import MetricRows, Run
 from stages.evaluation.totals import Column, Name, Totals
 
@@ -108,8 +108,9 @@ def worth(run: Run, population: str, judged: Mapping[Name, JudgedLists], found: 
     surprise = _surprise(run)
     columns: list[Column] = []
     for name, each in _judged_here(run, judged):
+        hits = judge.hits(each, population, run.depth)
         for k in run.cutoffs:
-            values = judge.per_user(each, population, k)
+            values = per_user(hits, judged_users.positives, k)
             columns += [Column(name, metric, k, values[metric] * weight, weight) for metric in METRICS]
         row = judged_users.row[each.user]
         some = (row >= 0) & (each.item >= 0) & (each.place <= run.depth)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
+from scipy import sparse
 
 from narrows.candidates import best_first, place_in_run, positions
 from narrows.columns import ITEM, REASON, USER, stage_rank, stage_score
@@ -45,17 +46,14 @@ def merge(
         Rows with `<channel>_score` f32, `<channel>_rank` i32, `recall_reason` string, `recall_score` f32 and
         `recall_rank` i32.
     """
-    size = len(query.ids)
-    keys = [p.user.astype(np.int64) * size + p.item for p in proposals.values()]
-    pair, row = np.unique(np.concatenate(keys), return_inverse=True)
-    rows = np.split(row, np.cumsum([len(key) for key in keys])[:-1])
-    user, item = (pair // max(size, 1)).astype(np.int32), (pair % max(size, 1)).astype(np.int32)
+    user, item, row = _pairs(list(proposals.values()), query.users.num_rows, len(query.ids))
+    rows = np.split(row, np.cumsum([len(each.user) for each in proposals.values()])[:-1])
 
     own = query.had(user, item)
     age = query.age[item] / query.horizon
     eligible = np.where(own, age <= fresh_own, age <= fresh) & (again | ~own)
-    within = np.zeros(len(pair), bool)
-    total = np.zeros(len(pair), np.float32)
+    within = np.zeros(len(user), bool)
+    total = np.zeros(len(user), np.float32)
     ranks: dict[str, tuple[Array, Array]] = {}
     for (name, each), at in zip(proposals.items(), rows, strict=True):
         fits = eligible[at]
@@ -77,8 +75,8 @@ def merge(
     columns: dict[str, pa.Array] = {}
     for (name, each), at in zip(proposals.items(), rows, strict=True):
         where, rank = ranks[name]
-        columns[stage_score(name)] = _spread(to[at], each.score, len(pair), pa.float32())
-        columns[stage_rank(name)] = _spread(to[where], rank, len(pair), pa.int32())
+        columns[stage_score(name)] = _spread(to[at], each.score, len(user), pa.float32())
+        columns[stage_rank(name)] = _spread(to[where], rank, len(user), pa.int32())
     columns[RECALL_REASON] = _reasons(channels, ranks, to)
     table = pa.table(
         {
@@ -92,6 +90,23 @@ def merge(
     number = int(kept.sum())
     reason = pa.array(np.where(eligible[order[number:]], "quota", "not_eligible"), pa.string())
     return Narrowed(table.slice(0, number), table.slice(number).append_column(REASON, reason))
+
+
+def _pairs(proposals: list[Proposals], users: int, items: int) -> tuple[Array, Array, Array]:
+    """The distinct pairs of a user and an item, in their order, and of every proposal its pair's row.
+
+    SciPy brings the entries of a sparse matrix into order by counting, which is less work than comparing pairs.
+    """
+    user, item = (np.concatenate([getattr(each, name) for each in proposals]) for name in ("user", "item"))
+    matrix = sparse.coo_array((np.arange(len(user), dtype=np.int32), (user, item)), (users, items))
+    matrix.has_canonical_format = True  # else equal pairs would be added up
+    ordered = matrix.tocsc().tocsr()
+    user, item = np.repeat(np.arange(users, dtype=np.int32), np.diff(ordered.indptr)), ordered.indices
+    first = np.ones(len(user), bool)
+    first[1:] = (user[1:] != user[:-1]) | (item[1:] != item[:-1])
+    row = np.empty(len(user), np.int64)
+    row[ordered.data] = np.cumsum(first) - 1
+    return user[first], item[first], row
 
 
 def _reasons(channels: Mapping[str, Channel], ranks: Mapping[str, tuple[Array, Array]], to: Array) -> pa.Array:

@@ -104,10 +104,10 @@ def _train(
             seq, age, wanted = (tensor[rows] for tensor in tensors)
             inputs = towers.inputs()
             users, items = towers.users(inputs, seq, age), towers.items(inputs)[wanted]
-            logits = users @ items.T - log_q[wanted]
+            logits = torch.addmm(-log_q[wanted], users, items.T)
             # the same item elsewhere in the batch is no negative
             same = (wanted[:, None] == wanted[None, :]).fill_diagonal_(False)
-            loss = functional.cross_entropy(logits.masked_fill(same, -1e9), torch.arange(len(rows)))
+            loss = functional.cross_entropy(logits.masked_fill_(same, -1e9), torch.arange(len(rows)))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
