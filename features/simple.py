@@ -21,6 +21,8 @@ Column = Callable[[str], Array]
 """From the name of a pair feature to its values, float32 (rows,), NaN where it does not apply."""
 TIE = 1e-3
 """What users within the next longer step weigh beside those within the step."""
+BETTER = 1.0
+"""Standard errors by which a model must be better than the simple orders to take their place: less may be chance, and they cost nothing."""
 OWN = 1e6
 """What the user's own visits weigh beside everybody's."""
 
@@ -56,6 +58,10 @@ class Judged:
     column: Column
     worth: Callable[[Array], Array]
     """Of an order what each list of the window is worth, such as its NDCG: (lists,)."""
+    lists: Array | None = None
+    """Of each positive its list, 0 to lists - 1: int (positives,); None = each list has one."""
+    items: Array | None = None
+    """Of each positive its item, integers (positives,); None = all are different."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +74,9 @@ class Held:
     """The mean worth of the score's lists."""
     simple: float
     """The mean worth of the simple orders' lists."""
-    error: float
-    """Standard error of the difference, the lists being paired."""
+    gains: tuple[Array, Array, Array | None]
+    """What the score's lists are worth more (lists,), and of each positive its list and its item: by these `narrows.metrics.z_score` says whether
+    the difference is chance."""
 
 
 def held(windows: Sequence[Judged], score: str) -> Held:
@@ -91,20 +98,20 @@ def held(windows: Sequence[Judged], score: str) -> Held:
     stands = [best_on([k for k in everywhere if k != at] or [at]) for at in everywhere]
     simple = np.concatenate([found[name][at] for at, name in enumerate(stands)])
     own = np.concatenate([each.worth(each.column(score)) for each in windows])
-    error = float((own - simple).std() / max(len(own), 1) ** 0.5)
-    return Held(best_on(everywhere), float(own.mean()), float(simple.mean()), error)
+    lists, items = _positives(windows, [len(worth) for worth in found[names()[0]]])
+    return Held(best_on(everywhere), float(own.mean()), float(simple.mean()), (own - simple, lists, items))
 
 
-def by_window(
-    rows: pa.Table, score: str, worth: Callable[..., Array], which: pa.ChunkedArray | None = None
-) -> tuple[str, float, float]:
-    """`held` over `windows`: the simple order, the worth of the score's lists and of the simple orders'; ``("", 0, 0)`` without
-    windows."""
-    found = windows(rows, score, worth, which)
-    if not found:
-        return "", 0.0, 0.0
-    result = held(found, score)
-    return result.order, result.own, result.simple
+def _positives(windows: Sequence[Judged], sizes: Sequence[int]) -> tuple[Array, Array | None]:
+    """Of each positive of all windows its list and its item; an item of another window counts as another one."""
+    lists, items, before, most = [], [], 0, 0
+    for each, size in zip(windows, sizes, strict=True):
+        lists.append(before + (np.arange(size) if each.lists is None else each.lists))
+        before += size
+        if each.items is not None:
+            items.append(most + each.items)
+            most = int(items[-1].max(initial=most)) + 1
+    return np.concatenate(lists), np.concatenate(items) if len(items) == len(windows) else None
 
 
 def windows(
@@ -121,6 +128,7 @@ def windows(
     needed = [
         "asof",
         "user_id",
+        "item_id",
         "label",
         "weight",
         score,
@@ -136,7 +144,10 @@ def windows(
         label, weight = column(part, "label"), column(part, "weight")
         if label.any():
             group = codes(part["user_id"], part["user_id"].combine_chunks().unique())
-            found.append(Judged(partial(column, part), partial(worth, label=label, weight=weight, group=group)))
+            lists = np.unique(group[label > 0], return_inverse=True)[1]
+            item = codes(part["item_id"], part["item_id"].combine_chunks().unique())[label > 0]
+            judge = partial(worth, label=label, weight=weight, group=group)
+            found.append(Judged(partial(column, part), judge, lists, item))
     return found
 
 

@@ -14,6 +14,7 @@ from features.pair import FEATURES
 from narrows.cli.report.published import stood_back
 from narrows.cli.report.screen import verdicts
 from narrows.metrics import hit_rate
+from narrows.run.narrowing import received
 from narrows.stage import Shard
 from stages.prerank import Prerank, learn, trees
 from stages.rank import Rank
@@ -64,40 +65,92 @@ def test_simple_orders_are_what_their_names_say():
 
 def test_trees_whose_scores_were_noise_stand_back_and_the_room_orders_by_the_simple_order(spoiled, tmp_path):
     model = learn.fit(ROOM, spoiled)
-    assert model.simple.startswith("own_then_popular")  # the label is what was had on five visits
-    assert model.worth[model.simple] > model.worth["trees"]
-    assert model.notes["judged_by"] == model.judged_by == "hit_rate"
+    stood = model.stood
+    assert stood.simple.startswith("own_then_popular")  # the label is what was had on five visits
+    assert stood.worth[stood.simple] > stood.worth["trees"]
+    assert model.notes["judged_by"] == stood.judged_by == "hit_rate"
+    assert model.notes["kept_by"] == stood.simple
     model.save(tmp_path)
     again = trees.PrerankModel.load(tmp_path)
-    assert (again.simple, again.judged_by) == (model.simple, model.judged_by)
+    assert again.stood == stood
     kept = ROOM.narrow(model, bare()).kept
     first = kept.filter(pa.compute.equal(kept["prerank_rank"], 1))
     asked = small_shard()
     pairs = Pairs(asked.users, asked.items, asked.candidates)
-    score = simple.order(model.simple, lambda name: FEATURES[name](pairs))
+    score = simple.order(stood.simple, lambda name: FEATURES[name](pairs))
     best = [score[pairs.user == u].max() for u in range(asked.users.num_rows)]
     np.testing.assert_allclose(first["prerank_score"].to_numpy(), best, rtol=1e-6)
 
 
 def test_trees_whose_scores_were_right_stay(other):
     right = with_score(other, other["label"].to_numpy() + 0.0)
-    assert learn.against_simple(ROOM, right)[0] == ""
+    assert learn.against_simple(ROOM, right).simple == ""
 
 
 def test_the_share_of_positives_that_are_kept_decides_where_it_can_tell_and_else_their_order(other):
     label = other["label"].to_numpy()
     right = with_score(other, label + 0.0)
-    order, worth, metric = learn.against_simple(ROOM, right)
-    assert (order, metric) == ("", "hit_rate")
-    assert worth["trees"] > 0.9
+    found = learn.against_simple(ROOM, right)
+    assert (found.simple, found.judged_by) == ("", "hit_rate")
+    assert found.worth["trees"] > 0.9
     all_kept = replace(ROOM, n=1000)
-    assert learn.against_simple(all_kept, right)[::2] == ("", "ndcg")
+    found = learn.against_simple(all_kept, right)
+    assert (found.simple, found.judged_by) == ("", "ndcg")
     wrong = with_score(other, -label + 0.0)
-    order, worth, metric = learn.against_simple(ROOM, wrong)
-    assert order
-    assert metric == "hit_rate"
-    assert worth["trees"] < worth[order]
-    assert learn.against_simple(all_kept, wrong)[2] == "ndcg"
+    found = learn.against_simple(ROOM, wrong)
+    assert found.judged_by == "hit_rate"
+    assert found.worth["trees"] < found.worth[found.simple]
+    assert learn.against_simple(all_kept, wrong).judged_by == "ndcg"
+
+
+def test_trees_that_keep_more_and_order_no_better_say_what_is_kept_and_the_simple_order_orders_it(other):
+    """In each list the positives come last of what is kept: all are kept, at the worst places."""
+    label, group = other["label"].to_numpy(), np.unique(
+        [f"{asof} {user}" for asof, user in zip(other["asof"].to_pylist(), other["user_id"].to_pylist(), strict=True)],
+        return_inverse=True,
+    )[1]  # fmt: skip
+    weight = other["weight"].to_numpy()
+    order = np.lexsort((-label, group))
+    score = np.zeros(len(label))
+    room = replace(ROOM, n=int(np.bincount(group, weight).max()) // 2)
+    for number in np.unique(group):
+        rows = order[group[order] == number]  # the positives first
+        places = np.cumsum(weight[rows])
+        head = rows[: int(np.searchsorted(places, room.n, "right"))]
+        score[rows], score[head] = -1 - np.arange(len(rows)), np.arange(len(head))[: len(head)]
+    found = learn.against_simple(room, with_score(other, score))
+    assert (found.simple != "", found.keeps, found.judged_by) == (True, True, "ndcg")
+    model = replace(learn.fit(room, other), stood=found)
+    by_trees = room.narrow(replace(model, stood=trees.StoodBack()), bare()).kept
+    ordered = room.narrow(model, bare()).kept
+    pair = ["user_id", "item_id"]
+    rows = [sorted(each.select(pair).to_pylist(), key=str) for each in (by_trees, ordered)]
+    assert rows[0] == rows[1]
+    pairs = Pairs(small_shard().users, small_shard().items, ordered)
+    plain = simple.order(found.simple, lambda name: FEATURES[name](pairs)).astype(np.float32)
+    assert (np.diff(plain)[np.diff(pairs.user) == 0] <= 0).all()
+
+
+def test_the_log_has_the_trees_scores_also_where_a_simple_order_orders_and_by_them_they_come_back(other):
+    right = with_score(other, other["label"].to_numpy() + 0.0)
+    model = learn.fit(ROOM, right)
+    back = replace(model, stood=trees.StoodBack("popular_1x", {}, "ndcg"))
+    found = {}
+    for name, each in (("trees", model), ("simple", back)):
+        done = ROOM.narrow(each, bare())
+        rows = pa.concat_tables([done.kept, done.removed], promote_options="permissive").sort_by(
+            [("user_id", "ascending"), ("item_id", "ascending")]
+        )
+        found[name] = rows
+    assert found["simple"]["shadow_score"] == found["trees"]["shadow_score"] == found["trees"]["prerank_score"]
+    assert found["simple"]["prerank_score"] != found["trees"]["prerank_score"]
+    assert "shadow_score" not in received(ROOM.narrow(back, bare()).kept).column_names
+    assert "shadow_score" not in ROOM.narrow(back, replace(bare(), logged=False)).kept.column_names
+    popular = with_score(
+        other, np.nan_to_num(other["item_users_1x"].to_numpy())
+    )  # what a simple order would have left there
+    assert learn.against_simple(ROOM, popular).simple
+    assert not learn.against_simple(ROOM, popular.append_column("shadow_score", right["prerank_score"])).simple
 
 
 def test_what_is_kept_is_counted_in_places_of_the_whole_list():
@@ -110,15 +163,15 @@ def test_what_is_kept_is_counted_in_places_of_the_whole_list():
 
 
 def test_a_setting_keeps_the_trees_and_without_scores_nothing_is_decided(spoiled):
-    assert learn.against_simple(replace(ROOM, stand_back=False), spoiled) == ("", {}, "")
-    assert learn.against_simple(ROOM, examples(small_shard(), scored=False)) == ("", {}, "")
+    assert learn.against_simple(replace(ROOM, stand_back=False), spoiled) == trees.StoodBack()
+    assert learn.against_simple(ROOM, examples(small_shard(), scored=False)) == trees.StoodBack()
 
 
 def test_all_windows_with_scores_decide_together(other):
     label, asof = other["label"].to_numpy(), np.array(other["asof"].to_pylist())
     for day in DAYS:  # right in one window, upside down in the other: on the whole as good as many a simple order
         mixed = with_score(other, np.where(asof == str(day), label, -label) + 0.0)
-        assert 0.4 < learn.against_simple(ROOM, mixed)[1]["trees"] < 0.6
+        assert 0.4 < learn.against_simple(ROOM, mixed).worth["trees"] < 0.6
 
 
 def test_a_simple_order_is_chosen_on_another_window_than_the_one_that_judges_it():
@@ -167,5 +220,8 @@ def test_the_report_says_which_order_stands_in_and_what_both_were_worth():
     assert found[0]["judged_by"] == "ndcg"
     line = verdicts({"steps": [], "narrowing": ["recall", "prerank", "rank", "rerank"], "stood_back": found})[0]
     assert line == (
-        "!! prerank orders by popular_16th: trees was not better on the latest horizons (ndcg 0.0700 against 0.0712)"
+        "!! prerank orders by popular_16th: trees was not better on the latest horizons, beyond chance (ndcg 0.0700 against 0.0712)"
     )
+    found = stood_back({"prerank": notes["prerank"] | {"kept_by": "trees"}})
+    said = verdicts({"steps": [], "narrowing": ["recall", "prerank", "rank", "rerank"], "stood_back": found})[0]
+    assert said == line + "; what is kept is said by trees"

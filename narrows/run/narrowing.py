@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from narrows.asof import Asof
-from narrows.columns import KEPT, REASON, REQUEST_WEIGHT, USER
+from narrows.columns import KEPT, REASON, REQUEST_WEIGHT, SHADOW_SCORE, USER
 from narrows.pipeline import Pipeline
 from narrows.stage import Narrowed, NarrowingStage, Shard, Stage, Table
 
@@ -88,7 +88,7 @@ def spans(users: Table, size: int, who: Any = None) -> list[Span]:
 
 def received(kept: pa.Table) -> pa.Table:
     """What the next room sees of the survivors: not the log's own columns."""
-    log = (KEPT, REASON, REQUEST_WEIGHT)
+    log = (KEPT, REASON, REQUEST_WEIGHT, SHADOW_SCORE)
     return kept.drop_columns([name for name in log if name in kept.column_names]).combine_chunks()
 
 

@@ -36,6 +36,8 @@ def transform(runner: Runner, room: TableStage, todo: list[Work]) -> dict[Asof, 
     ranged = "asofs" in inspect.signature(method).parameters
     if todo and runner.asks_spark(room.name):
         runner.forget_models()  # Spark needs the memory; they load in a second
+        if _is_small(runner, todo):
+            runner.end_session()  # of a log that one process holds rooms do without, and have a gigabyte more
         give_back()
     for group in [todo] if ranged else [[one] for one in todo]:
         runner.publisher.get_ready()
@@ -63,6 +65,13 @@ def transform(runner: Runner, room: TableStage, todo: list[Work]) -> dict[Asof, 
             draft = _draft(runner, room, asof, drafts[asof], fingerprint, tables, share, notes)
             runner.publisher.audit(replace(draft, shared=shared))
     return _finish(runner)
+
+
+def _is_small(runner: Runner, todo: list[Work]) -> bool:
+    from narrows.engine.here import fits
+
+    log = todo[-1][2].get(runner.source_room)
+    return isinstance(log, Table) and fits(log)
 
 
 def narrow(runner: Runner, room: NarrowingStage, todo: list[Work], model: Any = None) -> dict[Asof, Table]:

@@ -19,7 +19,7 @@ class Prerank(NarrowingStage):
     """The candidates that gradient-boosted trees over the pair features put first: few trees and features for all of
     them, many for those that may be shown.
 
-    Adds prerank_score f32 (comparable within a user only) and prerank_rank i32.
+    Adds prerank_score f32 (comparable within a user only) and prerank_rank i32; the log has the trees' own score, shadow_score f32.
     """
 
     name: ClassVar[str] = "prerank"
@@ -72,8 +72,8 @@ class Prerank(NarrowingStage):
     l2: float = Field(5.0, ge=0)
     """L2 regularization of the leaves' values."""
     stand_back: bool = True
-    """Whether a simple order (popularity, own items) takes the trees' place where they were not better on the latest complete horizons,
-    by the share of positives among the ``n`` or, where that is level, by NDCG@20."""
+    """Whether a simple order (popularity, own items) takes the trees' place where they were not better on the latest complete horizons, by
+    more than chance: by NDCG@20 it orders, and by the share of positives among the ``n`` it says what is kept."""
     threads: int = Field(0, ge=0)
     """Threads; 0 = as many as the process may use."""
     seed: int = Field(1, ge=0)

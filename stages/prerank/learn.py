@@ -12,9 +12,9 @@ import pyarrow as pa
 from features import simple
 from features.lookup import Array, codes, column, stacked, varying
 from features.pair import FEATURES
-from narrows.columns import ASOF, LABEL, LABEL_WEIGHT, USER, WEIGHT, stage_score
-from narrows.metrics import hit_rate, ndcg
-from stages.prerank.trees import TREES, PrerankModel, threads_of
+from narrows.columns import ASOF, LABEL, LABEL_WEIGHT, SHADOW_SCORE, USER, WEIGHT, stage_score
+from narrows.metrics import hit_rate, ndcg, z_score
+from stages.prerank.trees import TREES, PrerankModel, StoodBack, threads_of
 
 if TYPE_CHECKING:
     from stages.prerank import Prerank
@@ -23,7 +23,7 @@ TRUNCATION_LEVEL = 40
 """Lambdarank: pairs count of which one item stands among so many best (Burges 2010)."""
 HIT_RATE, NDCG = "hit_rate", "ndcg"
 TOLD_APART = 2.0
-"""Standard errors that two hit rates must be apart to decide."""
+"""Standard errors that two hit rates must be apart to count."""
 MIN_TREES = 10
 """Of a kind in a model, however few the positive examples are."""
 
@@ -67,31 +67,33 @@ def fit(room: Prerank, examples: pa.Table) -> PrerankModel:
     options |= {"learning_rate": room.first_learning_rate, "feature_fraction": 1.0}
     names = [names[k] for k in best]
     data = lightgbm.Dataset(features[:, best], label[rows], weight=weight, feature_name=names, params=options)
-    return PrerankModel(lightgbm.train(options, data, room.first_trees), ensemble, *against_simple(room, examples))
+    first = lightgbm.train(options, data, room.first_trees)
+    return PrerankModel(first, ensemble, against_simple(room, examples))
 
 
-def against_simple(room: Prerank, examples: pa.Table) -> tuple[str, dict[str, float], str]:
-    """Whether trees order a user's candidates better than any order that needs no model: do no harm.
+def against_simple(room: Prerank, examples: pa.Table) -> StoodBack:
+    """Whether trees are better than any order that needs no model: do no harm.
 
     Judged are the examples that carry a score: those of the latest complete horizons, which trees scored that knew nothing of
-    their labels. First by the hit rate, the share of a list's positives among the ``n`` that the room keeps: of the metrics
-    that a log can give it was best at telling which pre-ranker makes the better cascade (docs/experiments.md). Where it
-    cannot tell the two apart, as where few candidates are removed, by NDCG@20.
-
-    Returns:
-        The simple order that takes the trees' place, empty where they are better or nothing can be said; the worth of the
-        ``trees`` and of the simple order; and the metric that decided, ``hit_rate`` or ``ndcg``.
+    their labels. What a room must be good at are two things. By the hit rate, the share of a list's positives among the ``n`` that are
+    kept: of the metrics that a log can give it was best at telling which pre-ranker makes the better cascade (docs/experiments.md). And
+    by NDCG@20, the order in which they are handed on. Trees that keep fewer stand back for the simple order in both. Trees that
+    do not order better by more than chance hand the order to it, and say what is kept alone, if they keep more.
     """
-    name = stage_score("prerank")
+    name = SHADOW_SCORE if SHADOW_SCORE in examples.column_names else stage_score("prerank")
     if not room.stand_back or name not in examples.column_names:
-        return "", {}, ""
+        return StoodBack()
     judged = simple.windows(examples, name, partial(hit_rate, n=room.n))
     if not judged:
-        return "", {}, ""
-    found, metric = simple.held(judged, name), HIT_RATE
-    if abs(found.own - found.simple) <= TOLD_APART * found.error:
-        found, metric = simple.held(simple.windows(examples, name, ndcg), name), NDCG
-    return "" if found.own > found.simple else found.order, {TREES: found.own, found.order: found.simple}, metric
+        return StoodBack()
+    kept, ordered = simple.held(judged, name), simple.held(simple.windows(examples, name, ndcg), name)
+    keeps, orders = z_score(*kept.gains), z_score(*ordered.gains)
+    found, metric = (kept, HIT_RATE) if abs(keeps) > TOLD_APART else (ordered, NDCG)
+    if keeps >= -TOLD_APART and orders > simple.BETTER:
+        return StoodBack("", {TREES: found.own, found.order: found.simple}, metric)
+    if keeps > TOLD_APART:
+        return StoodBack(ordered.order, {TREES: ordered.own, ordered.order: ordered.simple}, NDCG, keeps=True)
+    return StoodBack(found.order, {TREES: found.own, found.order: found.simple}, metric)
 
 
 def rows_to_learn(examples: pa.Table, seed: int) -> tuple[Array, Array]:

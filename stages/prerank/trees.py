@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from features.lookup import CATALOGUE, Array, Catalogue, Pairs, codes
 from features.pair import FEATURES, matrix
 from features.simple import order
 from narrows.candidates import keep_best, top
-from narrows.columns import USER
+from narrows.columns import SHADOW_SCORE, USER
 from narrows.stage import Narrowed, Shard
 
 if TYPE_CHECKING:
@@ -30,24 +30,36 @@ SCORE_GAP = 1e-3
 
 
 @dataclass(frozen=True)
+class StoodBack:
+    """What the trees were worth beside the simple orders on the latest complete horizons, and what follows."""
+
+    simple: str = ""
+    """The simple order that takes their place, as they were not better; empty = the trees order."""
+    worth: dict[str, float] = field(default_factory=dict)
+    """By the metric that decided: ``trees``, and the best simple order under its name."""
+    judged_by: str = ""
+    """That metric: ``hit_rate``, the share of the positives among what the room keeps, or ``ndcg``; empty = nothing was judged."""
+    keeps: bool = False
+    """Whether the trees still say which candidates are kept, which the simple order then orders."""
+
+
+@dataclass(frozen=True)
 class PrerankModel:
     """LightGBM models: one of few trees and features that scores every candidate, and an ensemble that orders the best."""
 
     first: lightgbm.Booster
     ensemble: list[lightgbm.Booster]
-    simple: str = ""
-    """The simple order that takes the trees' place, as they were not better on the latest complete horizon; empty = the trees."""
-    worth: dict[str, float] = field(default_factory=dict)
-    """By the metric that decided, on that horizon: ``trees``, and the best simple order under its name."""
-    judged_by: str = ""
-    """That metric: ``hit_rate``, the share of the positives among what the room keeps, or ``ndcg``; empty = nothing was judged."""
+    stood: StoodBack = StoodBack()
 
     @property
     def notes(self) -> dict[str, Any]:
         """What is logged of the model."""
-        notes = {"order": self.simple or TREES, **{f"worth_{name}": value for name, value in self.worth.items()}}
-        notes |= {"judged_by": self.judged_by} if self.judged_by else {}
-        return notes | ({"instead_of": TREES} if self.simple else {})
+        stood = self.stood
+        notes = {"order": stood.simple or TREES, **{f"worth_{name}": value for name, value in stood.worth.items()}}
+        notes |= {"judged_by": stood.judged_by} if stood.judged_by else {}
+        return notes | (
+            {"instead_of": TREES, "kept_by": TREES if stood.keeps else stood.simple} if stood.simple else {}
+        )
 
     def first_scores(self, pairs: Pairs) -> Array:
         """The first model's scores, float64 (pairs,)."""
@@ -63,16 +75,15 @@ class PrerankModel:
         self.first.save_model(str(folder / "first.txt"))
         for k, model in enumerate(self.ensemble):
             model.save_model(str(folder / f"ensemble-{k}.txt"))
-        content = {"simple": self.simple, "worth": self.worth, "judged_by": self.judged_by}
-        (folder / "prerank.json").write_text(json.dumps(content))
+        (folder / "prerank.json").write_text(json.dumps(asdict(self.stood)))
 
     @classmethod
     def load(cls, folder: Path) -> PrerankModel:
         """What `save` wrote."""
         files = sorted(folder.glob("ensemble-*.txt"), key=lambda file: int(file.stem.split("-")[1]))
         ensemble = [lightgbm.Booster(model_file=str(file)) for file in files]
-        content = json.loads((folder / "prerank.json").read_text())
-        return cls(lightgbm.Booster(model_file=str(folder / "first.txt")), ensemble, **content)
+        stood = StoodBack(**json.loads((folder / "prerank.json").read_text()))
+        return cls(lightgbm.Booster(model_file=str(folder / "first.txt")), ensemble, stood)
 
 
 def _scores(booster: lightgbm.Booster, rows: Array) -> Array:
@@ -96,6 +107,9 @@ def narrow(room: Prerank, model: PrerankModel, shard: Shard) -> Narrowed:
         own = candidates.slice(rows[k], rows[k + 1] - rows[k])
         pairs = Pairs(users.slice(bounds[k], bounds[k + 1] - bounds[k]), shard.items, own, catalogue)
         score = _score(room, model, pairs)
+        if shard.logged:  # else trees that stood back once could never show that they are better now
+            shadow = _trees(room, model, pairs) if model.stood.simple else score
+            own = own.append_column(SHADOW_SCORE, pa.array(shadow, pa.float32()))
         return keep_best("prerank", own, pairs.user, score, score, room.n, shard.logged)
 
     with ThreadPoolExecutor(threads) as pool:
@@ -104,12 +118,20 @@ def narrow(room: Prerank, model: PrerankModel, shard: Shard) -> Narrowed:
 
 
 def _score(room: Prerank, model: PrerankModel, pairs: Pairs) -> Array:
-    """The first model for all pairs, the ensemble for a user's best by it: an early exit (Cambazoglu et al. 2010).
+    """The trees' scores, or where they stood back the simple order: of all, or of what the trees keep. float32 (pairs,)."""
+    if not model.stood.simple:
+        return _trees(room, model, pairs)
+    plain = order(model.stood.simple, lambda name: FEATURES[name](pairs)).astype(np.float32)
+    if not model.stood.keeps:
+        return plain
+    # the ensemble orders the best alone, so where it orders no more than are kept it does not change who is
+    score = model.first_scores(pairs) if room.first_n <= room.n else _trees(room, model, pairs)
+    best = np.flatnonzero(top(pairs.user, -score, room.n))
+    return _joined(pairs.user, score, best, plain[best])
 
-    Or the simple order, where the trees were not better.
-    """
-    if model.simple:
-        return order(model.simple, lambda name: FEATURES[name](pairs)).astype(np.float32)
+
+def _trees(room: Prerank, model: PrerankModel, pairs: Pairs) -> Array:
+    """The first model for all pairs, the ensemble for a user's best by it: an early exit (Cambazoglu et al. 2010)."""
     first = model.first_scores(pairs)
     best = np.flatnonzero(top(pairs.user, -first, room.first_n))
     return _joined(pairs.user, first, best, model.ensemble_scores(pairs.take(best)))

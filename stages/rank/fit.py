@@ -17,7 +17,7 @@ from features.lookup import Catalogue, codes, column, flat, varying
 from features.pair import FEATURES
 from narrows.asof import DAY
 from narrows.columns import ITEM, LABEL, stage_rank, stage_score
-from narrows.metrics import expected_calibration_error, ndcg
+from narrows.metrics import expected_calibration_error, ndcg, z_score
 from narrows.stage import Asof
 from stages.rank import stack
 from stages.rank.inputs import Encoder
@@ -97,13 +97,16 @@ def fitted(room: Rank, examples: Examples, items: pa.Table, horizon: timedelta) 
 
 
 def against_simple(room: Rank, examples: pa.Table) -> tuple[str, dict[str, float]]:
-    """Whether the order that rank receives is better than any that needs no model: as prerank's ``against_simple``."""
+    """Whether the order that rank receives is better than any that needs no model, by more than chance: as prerank's
+    ``against_simple``.
+    """
     name = stage_score("prerank")
     near = pc.less_equal(examples[stage_rank("prerank")], room.held_depth)
-    order, received, plain = simple.by_window(examples, name, ndcg, near)
-    if not order:
+    windows = simple.windows(examples, name, ndcg, near)
+    if not windows:
         return "", {}
-    return "" if received > plain else order, {PRERANK: received, order: plain}
+    found = simple.held(windows, name)
+    return "" if z_score(*found.gains) > simple.BETTER else found.order, {PRERANK: found.own, found.order: found.simple}
 
 
 def _stacked(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from narrows.metrics import ndcg
+from narrows.metrics import ndcg, z_score
 
 Array = np.ndarray
 NETWORK_SHARES = np.linspace(0, 0.5, 6)
@@ -128,33 +127,6 @@ def fit(
         return float(-(stands_for * np.log(np.where(label > 0, probability, 1 - probability))).sum())
 
     return Stack(float(prerank), float(network), 2.0 ** _minimum(log_loss, *LOG2_SCALES), simple)
-
-
-def z_score(gain: Array, group: Array, item: Array | None) -> float:
-    """The mean gain of lists in standard errors that hold for other lists and for other wanted items.
-
-    Lists that want the same item gain or lose together: thousands of readers of ten articles say of an order what ten articles say. A
-    list's deviation is parted equally among its positives, and their sums are clustered by list and by item (Cameron,
-    Gelbach and Miller 2011, "Robust inference with multiway clustering": by list + by item - by both).
-
-    Args:
-        gain: of each list (lists,).
-        group: of each positive its list, 0 to lists - 1 (positives,).
-        item: of each positive, integers (positives,); None = all are different.
-
-    Returns:
-        0 for fewer than two lists; infinite where all gain alike.
-    """
-    if len(gain) < 2 or not gain.any():
-        return 0.0
-    deviation = gain - gain.mean()
-    variance = deviation @ deviation
-    if item is not None:
-        part = (deviation / np.bincount(group, minlength=len(gain)))[group]
-        by_item = np.bincount(np.unique(item, return_inverse=True)[1], part)
-        variance = max(variance, variance + by_item @ by_item - part @ part)
-    error = (variance / (len(gain) - 1) / len(gain)) ** 0.5
-    return float(gain.mean() / error) if error > 0 else math.copysign(math.inf, gain.mean())
 
 
 def _minimum(loss: Callable[[float], float], low: float, high: float) -> float:

@@ -62,6 +62,8 @@ class Recall(NarrowingStage):
 
     n: int = Field(400, ge=1)
     """The most candidates of a user."""
+    enough: float = Field(0.995, gt=0, le=1)
+    """The quotas end where the candidates hold this share of the positives that the channels rank, if that takes fewer than ``n``."""
     channels: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Settings of single channels, as in ``[recall.channels.ease]`` with ``quota = 20``: see [channels](channels.md)."""
     oversample: float = Field(1.1, ge=1)

@@ -92,7 +92,7 @@ def fit(
     fixed = {name: quota for name, quota in start.items() if "quota" in room.channels.get(name, {})}
     learned = Learned(
         float(np.mean(count >= 2)) if len(count) else 0.0, query.horizon, query.visit, step,
-        quotas.learned(seen, start, fixed, room.n),
+        quotas.learned(seen, start, fixed, room.n, room.enough),
     )  # fmt: skip
     return RecallModel({name: each.fit(query, events, asof.end) for name, each in channels.items()}, learned)
 

@@ -37,27 +37,36 @@ class Seen:
     users: int
 
 
-def learned(seen: Sequence[Seen], start: Mapping[str, int], fixed: Mapping[str, int], n: int) -> dict[str, int]:
-    """The quota of every channel, so that a user has about ``n`` candidates with as many positives as can be.
+def learned(
+    seen: Sequence[Seen], start: Mapping[str, int], fixed: Mapping[str, int], n: int, enough: float
+) -> dict[str, int]:
+    """The quota of every channel, so that a user has at most about ``n`` candidates with as many positives as can be.
 
     Greedy by marginal gain: again and again the channel is given ten ranks more whose candidates, those that are in already
-    left out, hold the most positives per candidate.
+    left out, hold the most positives per candidate; until there are ``n``, or ``enough`` of the positives are in.
 
     Args:
         seen: of earlier as-ofs, channels in the order of ``start``; without any the quotas are those of the ``start``.
-        start: quotas where nothing can be learned, of all channels.
+        start: quotas where nothing can be learned, as there is no positive; of all channels.
         fixed: quotas that a setting fixes.
         n: candidates of a user.
+        enough: share of the positives that the channels rank.
     """
-    if not seen:
+    if not any(each.positive.any() for each in seen):
         return dict(start) | dict(fixed)
     ranks = np.concatenate([each.ranks for each in seen], 1)
     positive = np.concatenate([each.positive for each in seen])
-    return greedy(ranks, positive, sum(each.users for each in seen), list(start), fixed, n)
+    return greedy(ranks, positive, sum(each.users for each in seen), list(start), fixed, n, enough)
 
 
 def greedy(
-    ranks: Array, positive: Array, users: int, names: Sequence[str], fixed: Mapping[str, int], n: int
+    ranks: Array,
+    positive: Array,
+    users: int,
+    names: Sequence[str],
+    fixed: Mapping[str, int],
+    n: int,
+    enough: float = 1.0,
 ) -> dict[str, int]:
     """See `learned`.
 
@@ -68,6 +77,7 @@ def greedy(
         names: of the channels.
         fixed: quotas that are given.
         n: candidates of a user.
+        enough: share of the positives.
     """
     first = np.array([fixed.get(name, LEAST) for name in names])
     inside = np.asarray(((ranks > 0) & (ranks <= first[:, None])).any(0))
@@ -76,7 +86,7 @@ def greedy(
     average = positive.mean() if len(positive) else 0.0
     free = [k for k, name in enumerate(names) if name not in fixed]
     rows = {k: _by_block(blocks[k], int(last[k])) for k in free if last[k] >= 0}
-    while inside.sum() < n * users:
+    while inside.sum() < n * users and positive[inside].sum() < enough * positive.sum():
         worth = {}
         for k in free:
             if taken[k] <= last[k]:

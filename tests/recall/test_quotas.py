@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from narrows.stage import Past, Table
 from stages.recall.quotas import BLOCK, LEAST, greedy, learned, read
@@ -39,6 +41,13 @@ def test_what_another_channel_has_found_already_is_worth_nothing_again():
     quotas = greedy(ranks, positive, 50, ["a", "twin", "b"], {}, n=70)
     assert quotas["b"] == 60
     assert quotas["a"] == LEAST
+
+
+@pytest.mark.parametrize(("enough", "quota"), [(1, 60), (0.9, 50), (0.5, 30), (0.01, LEAST)])
+def test_no_more_is_given_than_holds_enough_of_the_positives(enough, quota):
+    ranks = ranked(users=50, depth=100, channels=2)
+    positive = (ranks[0] > 0) & (ranks[0] <= 55)  # ten ranks at a time, until nine in ten are in, or all
+    assert greedy(ranks, positive, 50, ["good", "poor"], {}, n=400, enough=enough) == {"good": quota, "poor": LEAST}
 
 
 def test_a_setting_fixes_a_quota_and_the_others_share_the_rest():
@@ -81,6 +90,8 @@ def test_labels_are_the_events_of_the_horizon_after_and_ineligible_rows_do_not_c
     pq.write_table(rows, tmp_path / "events" / "data" / "part-00000.parquet")
     events = Table("events", ASOF, "v", tmp_path / "events", {})
     seen = read(flows, events, WEEK, ["right", "wrong"])
-    assert learned(seen, {"right": 30, "wrong": 30}, {}, n=60) == {"right": 50, "wrong": LEAST}
+    assert learned(seen, {"right": 30, "wrong": 30}, {}, n=60, enough=1.0) == {"right": 40, "wrong": LEAST}
     assert read(Past(), events, WEEK, ["right", "wrong"]) == []
-    assert learned([], {"right": 30, "wrong": 7}, {"wrong": 7}, n=60) == {"right": 30, "wrong": 7}
+    nothing = replace(seen[0], positive=np.zeros_like(seen[0].positive))
+    for unknown in ([], [nothing]):
+        assert learned(unknown, {"right": 30, "wrong": 7}, {"wrong": 7}, n=60, enough=1.0) == {"right": 30, "wrong": 7}

@@ -55,6 +55,7 @@ MEANINGS = {
     "score": "the probability that the user takes the item within the horizon",
     "segment": "the user's segment",
     "session_id": "the basket or session",
+    "shadow_score": "what the room's model scores, also where a simple order takes its place; later rooms do not receive it",
     "stage_reached": "the last stage that kept the item",
     "stamp": "the file's size, and its time or ETag",
     "subcategory": "the item's subcategory",

@@ -100,12 +100,12 @@ def stood_back(notes: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The rooms whose model gave way to a simple order, as it was not better on the latest complete horizon.
 
     A room's notes say so: ``order`` names what it orders by ``instead_of`` what, ``worth_<name>`` what both are worth
-    by the metric ``judged_by``, NDCG where nothing is said.
+    by the metric ``judged_by``, NDCG where nothing is said; ``kept_by`` says what is kept, if not the order.
     """
     return [
         {"room": room, **{key: each[key] for key in ("order", "instead_of")},
          "worth": each[f"worth_{each['order']}"], "worth_of_model": each[f"worth_{each['instead_of']}"],
-         "judged_by": each.get("judged_by", "ndcg")}
+         "judged_by": each.get("judged_by", "ndcg"), "kept_by": each.get("kept_by", each["order"])}
         for room, each in notes.items()
         if each.get("instead_of")
     ]  # fmt: skip

@@ -90,8 +90,13 @@ def verdicts(facts: Row) -> list[str]:
     steps, narrowing = facts["steps"], facts["narrowing"]
     scoring = [step for step in steps if step["step"] in narrowing[1:-1] and step["value"] is not None]
     lines = [
-        f"!! {each['room']} orders by {each['order']}: {each['instead_of']} was not better on the latest horizons "
+        f"!! {each['room']} orders by {each['order']}: {each['instead_of']} was not better on the latest horizons, beyond chance "
         f"({each.get('judged_by', 'ndcg').replace('_', ' ')} {each['worth_of_model']:.4f} against {each['worth']:.4f})"
+        + (
+            f"; what is kept is said by {each['kept_by']}"
+            if each.get("kept_by", each["order"]) != each["order"]
+            else ""
+        )
         for each in facts.get("stood_back", ())
     ]
     stood_back = len(lines)
