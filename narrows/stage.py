@@ -150,7 +150,8 @@ class Output:
 class TableStage(Stage):
     """A room that makes a table: ``transform(**tables) -> table | Made``.
 
-    With a parameter ``asofs`` it makes several partitions in one job. With a parameter ``source`` it reads the source.
+    With a parameter ``asofs`` it makes several partitions in one job. A method ``transform_several(asofs, ...)`` does so with an
+    output for each, whose rows are saved from the last as-of to the first; all but the first may be left out. With a parameter ``source`` it reads the source.
     A method ``publish(draft, **tables)`` swaps the table into a system outside the store, on every run; a method
     ``first_run(runner, asof)`` makes the past that a first run lacks.
     """

@@ -84,6 +84,22 @@ def make(spark: Any, place: Path, source: Source, asof: Asof, earlier: Table | N
     return Table("events", asof, "v", place, {"partitioned_by": "known", "notes": output.notes})
 
 
+def make_several(
+    spark: Any, place: Path, source: Source, asofs: list[Asof], earlier: Table | None = None
+) -> dict[Asof, Table]:
+    """The events partitions of several as-ofs, of one reading; the notes say which files each has of the one before it."""
+    outputs = Events(max_bad_share=1.0).transform_several(session=spark, source=source, asofs=asofs, earlier=earlier)
+    made = {}
+    for asof in reversed(outputs):
+        output, folder = outputs[asof], place / str(asof)
+        write_table(output.data, folder / "data")
+        for name, data in output.side_tables.items():
+            write_table(data, folder / name)
+        made[asof] = Table("events", asof, "v", folder, {"partitioned_by": "known", "notes": output.notes})
+    spark.catalog.clearCache()
+    return made
+
+
 def contents(table: Table) -> tuple[Any, Any, Any]:
     """Everything that a partition says: its rows in order, its quarantine and its notes."""
     rows = sorted(map(str, table.arrow().to_pylist()))

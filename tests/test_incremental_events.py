@@ -10,7 +10,7 @@ import pytest
 from narrows.asof import Asof
 from narrows.source.errors import SourceError
 from tests import arrivals
-from tests.arrivals import START, arrived, contents, drop, make, source
+from tests.arrivals import START, arrived, contents, drop, make, make_several, source
 
 DAYS = 5
 
@@ -45,6 +45,40 @@ def test_day_by_day_is_at_once(spark, tmp_path, caplog, seed):
     for note in ("late", "undo_without_positive"):
         assert before.notes[note] > 0
     assert before.notes["quarantine"].keys() >= {"duplicate", "no user_id", "value or price is not a number"}
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_several_days_of_one_reading_are_the_days_one_by_one(spark, tmp_path, caplog, goes_on):
+    """All files are there: copies and broken rows of later days are counted where they are known."""
+    rows, before = arrivals.log(2, DAYS), None
+    for day in range(DAYS):
+        drop(tmp_path, f"{day}", [row for row in rows if arrived(row) == day])
+    if goes_on:
+        before = make(spark, tmp_path / "before", source(tmp_path), asof(0))
+    days = [asof(day) for day in range(int(goes_on), DAYS)]
+    made = make_several(spark, tmp_path / "several", source(tmp_path), days, before)
+    assert sorted(made) == days
+    for day in days:
+        alone = make(spark, tmp_path / f"alone{day}", source(tmp_path), day)
+        assert contents(made[day]) == contents(alone), day
+        assert made[day].side("listing").arrow() == alone.side("listing").arrow()
+        for name in ("items", "users"):
+            assert made[day].side(name).arrow() == alone.side(name).arrow()
+    assert len({table.notes["quarantine"].get("duplicate") for table in made.values()}) > 1
+    first, second = (dict(map(reversed, made[day].files())) for day in days[:2])
+    assert all(second[place].samefile(file) for place, file in first.items()), "of one file there is one copy"
+    assert whole_reads(caplog) == []
+
+
+def test_of_several_days_those_are_made_that_are_over(spark, tmp_path):
+    """A day without rows is over where later ones have some; the first one is made in any case."""
+    rows = [row for row in arrivals.log(9, 4) if row["event_time"] and arrived(row) in (0, 2, 3)]
+    drop(tmp_path, "0", rows)
+    days = [asof(day) for day in range(6)]
+    made = make_several(spark, tmp_path / "several", source(tmp_path), days)
+    assert sorted(made) == days[:4]
+    assert made[asof(1)].notes["events"] >= made[asof(0)].notes["events"]
+    assert list(make_several(spark, tmp_path / "after", source(tmp_path), days[4:])) == [asof(4)]
 
 
 def test_a_file_with_the_future_in_it_is_read_from_the_watermark_on(spark, tmp_path, caplog):

@@ -1,4 +1,4 @@
-"""Many partitions of the rooms before the first that learns: the source period by period, the others many as-ofs to a job."""
+"""Many partitions of the rooms before the first that learns, many as-ofs to a job."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from inspect import signature
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from narrows.asof import Asof
@@ -58,7 +59,7 @@ def asofs_between(first: Asof, last: Asof) -> list[Asof]:
 def rooms(runner: Runner) -> list[str]:
     """The rooms that are filled: the one that reads the source, and those that make several as-ofs in one job of it."""
     names = [runner.source_room]
-    for room in runner.pipeline.rooms:
+    for room in (each for each in runner.pipeline.rooms if each.name not in names):
         inputs = runner.pipeline.inputs(room.name)
         ranged = "asofs" in signature(getattr(room, "transform", lambda: None)).parameters
         if ranged and all(runner.pipeline.makers[table] in names for table in inputs):
@@ -84,9 +85,10 @@ def backfill(runner: Runner, asofs: Sequence[Asof], said: Callable[[Progress], A
     progress = Progress(len(asofs), len(asofs) - len(todo))
     for start in range(0, len(todo), AT_ONCE):
         chunk = todo[start : start + AT_ONCE]
-        for asof in chunk:
+        for number, asof in enumerate(chunk):
             if not runner.published(source, asof):
-                runner.tables(source, [asof])
+                rest = [asof, *takewhile(lambda later: not runner.published(source, later), chunk[number + 1 :])]
+                runner.tables(source, rest)
             reads.require_reached(runner, asof)
         for name in others:
             for group in _alike(runner, [asof for asof in chunk if not runner.published(name, asof)]):

@@ -153,7 +153,7 @@ def arguments(
         "asof": lambda: asof,
         "asofs": lambda: asofs or [asof],
         "source": lambda: runner.source,
-        "earlier": lambda: earlier(runner, runner.source_room, asof),
+        "earlier": lambda: earlier(runner, runner.source_room, asofs[0] if asofs else asof),
         "hold": lambda: hold(runner, asof),
         "horizon": lambda: runner.horizon,
         "since": lambda: touched.since(runner, asof),

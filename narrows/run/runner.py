@@ -164,7 +164,10 @@ class Runner:
         return table
 
     def tables(self, name: str, asofs: list[Asof]) -> dict[Asof, Table]:
-        """Several partitions of one room; a Spark room that can makes the missing ones in one job."""
+        """Several partitions of one room; a room that can makes the missing ones in one job.
+
+        Of one that has ``transform_several`` those after the first are made if the source shows that they are over.
+        """
         room = self.room(name)
         if hasattr(room, "first_run") and not self.making_past:
             room.first_run(self, asofs[-1])
@@ -177,10 +180,12 @@ class Runner:
                 cached[asof] = table
             else:
                 todo.append((asof, fingerprint, tables))
+        if hasattr(room, "transform_several") and asofs[0] in cached:
+            todo = [each for each in todo if closing.closed(self, each[0])]
         if todo:
             make = work.narrow if isinstance(room, NarrowingStage) else work.transform
             cached |= make(self, room, todo)
-        return {asof: cached[asof] for asof in asofs}
+        return {asof: cached[asof] for asof in asofs if asof in cached}
 
     def run(self, name: str, asof: Asof) -> Table:
         """What a task of the DAG does: the room's partition, and with it the earlier ones that the run will read.
@@ -198,13 +203,14 @@ class Runner:
     def _run(self, name: str, asof: Asof) -> Table:
         room, before = self.room(name), len(self.new_versions)
         self.publisher.asof = asof
-        if name == self.source_room:
-            self.table(name, asof)  # what the source says now
+        if name == self.source_room and (name, asof) not in self.given:
+            # what the source says now; of a replay also what the lists are judged on, of one reading
+            self.tables(name, [asof, asof + self.horizon])
         reads.require_reached(self, asof)
         earlier = self.windows(asof) if getattr(room, "with_windows", False) else []
         table = self.tables(name, [*[day for day in earlier if not self.published(name, day)], asof])[asof]
         if self.serves_earlier(name) and closing.closed(self, asof + self.horizon):
-            self.table(name, asof + self.horizon)  # a replay: what the lists are judged on is there already
+            self.table(name, asof + self.horizon)
         if len(self.new_versions) == before and not self.publisher.swapping:
             LOG.info("  %-16s %s  cached %s  %9s rows", name, asof, table.version, f"{table.rows:,}")
             if hasattr(room, "publish"):

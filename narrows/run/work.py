@@ -6,6 +6,7 @@ import inspect
 import logging
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from narrows.asof import Asof
@@ -22,8 +23,6 @@ from narrows.store.table import REQUESTS, part_name
 from narrows.store.write import write_file, write_ranged, write_table
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from narrows.run.runner import Runner
 
 LOG = logging.getLogger(__name__)
@@ -32,39 +31,57 @@ Work = tuple[Asof, str, dict[str, Any]]
 
 
 def transform(runner: Runner, room: TableStage, todo: list[Work]) -> dict[Asof, Table]:
-    method = room.transform  # type: ignore[attr-defined]
-    ranged = "asofs" in inspect.signature(method).parameters
+    """Partitions of a table room; of one that has ``transform_several`` the first, and those after it that it makes."""
+    method = getattr(room, "transform_several", None) or room.transform  # type: ignore[attr-defined]
+    several = "asofs" in inspect.signature(method).parameters
     if todo and runner.asks_spark(room.name):
         runner.forget_models()  # Spark needs the memory; they load in a second
         if _is_small(runner, todo):
             runner.end_session()  # of a log that one process holds rooms do without, and have a gigabyte more
         give_back()
-    for group in [todo] if ranged else [[one] for one in todo]:
+    for group in [todo] if several else [[one] for one in todo]:
         runner.publisher.get_ready()
         asofs = [asof for asof, _, _ in group]
         span = f"{asofs[0]}" if len(asofs) == 1 else f"{asofs[0]} to {asofs[-1]} ({len(asofs)} partitions)"
         LOG.info("  %-16s %s  working", room.name, span)
-        drafts = {asof: runner.store.draft(room.name, asof, fingerprint) for asof, fingerprint, _ in group}
         with meter() as cost:
             tables = merged([tables for _, _, tables in group])
-            output = method(**runner.arguments(method, tables, asofs[-1], asofs))
-            output = output if isinstance(output, Output) else Output(output)
-            if ranged:
-                write_ranged(output.data, drafts)
-            else:
-                folders = [room.partitioned_by] if room.partitioned_by else []
-                write_table(output.data, drafts[asofs[-1]] / "data", folders)
-            for name, data in output.side_tables.items():
-                write_table(data, drafts[asofs[-1]] / name)
-        notes, shared = output.notes, list(output.data.shared()) if hasattr(output.data, "shared") else []
-        del output
+            made = method(**runner.arguments(method, tables, asofs[-1], asofs))
+            group = [one for one in group if not isinstance(made, dict) or one[0] in made]
+            drafts = {asof: runner.store.draft(room.name, asof, fingerprint) for asof, fingerprint, _ in group}
+            said = _save(room, made, drafts, several)
+        del made
         runner.forget_rows()
         give_back()
         share = Cost(cost.seconds / len(group), cost.cpu_seconds / len(group), cost.peak_mb)
         for asof, fingerprint, tables in group:
+            notes, shared = said[asof]
             draft = _draft(runner, room, asof, drafts[asof], fingerprint, tables, share, notes)
             runner.publisher.audit(replace(draft, shared=shared))
     return _finish(runner)
+
+
+Said = tuple[dict[str, Any], list[Path]]
+"""Of a draft: its notes, and the files of its rows that an earlier partition has."""
+
+
+def _save(room: TableStage, made: Any, drafts: dict[Asof, Path], ranged: bool) -> dict[Asof, Said]:
+    """Write what a room made into its drafts: outputs by as-of, or one output, whose rows are of all as-ofs if it is ``ranged``."""
+    if isinstance(made, dict):
+        return {asof: _save_one(room, made[asof], drafts[asof]) for asof in reversed(made)}
+    last = list(drafts.values())[-1]
+    output = made if isinstance(made, Output) else Output(made)
+    if ranged:
+        write_ranged(output.data, drafts)
+    return dict.fromkeys(drafts, _save_one(room, output, last, ranged))
+
+
+def _save_one(room: TableStage, output: Output, draft: Path, written: bool = False) -> Said:
+    if not written:
+        write_table(output.data, draft / "data", [room.partitioned_by] if room.partitioned_by else [])
+    for name, data in output.side_tables.items():
+        write_table(data, draft / name)
+    return output.notes, list(output.data.shared()) if hasattr(output.data, "shared") else []
 
 
 def _is_small(runner: Runner, todo: list[Work]) -> bool:

@@ -35,8 +35,13 @@ class Events(TableStage):
 
         Beside the tables lies the ``listing`` of the source's files: a later partition reads what is not in it.
         """
+        return self.transform_several(session=session, source=source, asofs=[asof], earlier=earlier)[asof]
+
+    def transform_several(
+        self, *, session: Any, source: Source, asofs: list[Asof], earlier: Table | None = None
+    ) -> dict[Asof, Output]:
+        """The rows known by the first as-of and by those after it that are over, of one reading of the source."""
         from stages.events.clean import clean
         from stages.events.side_tables import with_side_tables
 
-        events = clean(session, source, self, asof, earlier)
-        return with_side_tables(events, source, session)
+        return with_side_tables(clean(session, source, self, asofs, earlier), source, session)

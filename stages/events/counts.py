@@ -10,10 +10,39 @@ from narrows.kinds import POSITIVE
 from narrows.settings import SourceSettings
 from narrows.source.errors import SourceError
 from narrows.stage import Asof, Table
-from stages.events.rows import KEPT_OUT, NOT_KNOWN_YET, require_kinds
+from stages.events.rows import DUPLICATE, KEPT_OUT, NO_KIND, NOT_KNOWN_YET, require_kinds
 
 if TYPE_CHECKING:
     from stages.events import Events
+
+
+def as_known(seen: Iterable[Any], asof: Asof, near: Asof) -> list[dict[str, Any]]:
+    """Counts by reason, as an as-of knows the rows, of counts by reason and ``at``, the period by which they were known.
+
+    A count has ``rows``; the periods ``first`` and ``last``; rows that are ``late``, of each kind and ``anonymous``; ``files``
+    of rows that are known after the first as-of of the job; ``periods`` of the earlier partition. Added is the period ``until``,
+    the last one up to ``near``. Rows that are known later have no other reason than that, if nothing else is wrong with them.
+    """
+    found: dict[str | None, dict[str, Any]] = {}
+    for row in (row.asDict() for row in seen):
+        reason, at = row.pop("reason"), row.pop("at")
+        if at is not None and at > asof.period and (reason in (None, DUPLICATE) or reason.startswith(NO_KIND)):
+            reason = NOT_KNOWN_YET
+        row |= {"until": at if at is not None and at <= near.period else None}
+        had = found.setdefault(reason, row)
+        if had is not row:
+            found[reason] = {name: _together(name, had[name], row[name]) for name in row}
+    return [{"reason": reason, **row} for reason, row in found.items()]
+
+
+def _together(name: str, one: Any, other: Any) -> Any:
+    """The count of the rows of two counts."""
+    if name in ("files", "periods"):
+        return [*one, *other]
+    if name not in ("first", "last", "until"):
+        return one + other
+    given = [each for each in (one, other) if each is not None]
+    return (min if name == "first" else max)(given, default=None)
 
 
 @dataclass(frozen=True)
@@ -44,10 +73,7 @@ class Counts:
 
     @classmethod
     def of(cls, seen: Iterable[Any], kinds: list[str], near: Asof, earlier: Table | None) -> Counts:
-        """From counts by reason (rows; the periods ``first``, ``last`` and ``until``; rows that are ``late``, of each kind and
-
-        ``anonymous``; ``files`` of rows not known yet; ``periods`` of the earlier partition), and the notes of an earlier partition, which had other rows.
-        """
+        """From counts by reason (see `as_known`), and the notes of an earlier partition, which had other rows."""
         by_reason = {row["reason"]: row for row in seen}
         good, later = by_reason.pop(None, None), by_reason.pop(NOT_KNOWN_YET, None)
         out = by_reason.pop(KEPT_OUT, None)
@@ -68,7 +94,7 @@ class Counts:
             {kind: notes.get("kinds", {}).get(kind, 0) + (good[kind] if good else 0) for kind in kinds},
             first,
             last,
-            later is not None and later["first"] <= near.period,
+            later is not None and later["until"] is not None,
             later["until"] if later else None,
             frozenset(later["files"] if later else ()),
             frozenset(good["periods"] if good and earlier else ()),
@@ -76,7 +102,11 @@ class Counts:
 
     @property
     def bad(self) -> int:
-        return sum(self.reasons.values()) - self.reasons.get("duplicate", 0)
+        return sum(self.reasons.values()) - self.reasons.get(DUPLICATE, 0)
+
+    def until_asof(self, asof: Asof) -> Asof:
+        """The last near period of which there are rows."""
+        return Asof.of_period((self.last or 0) if self.until is None else self.until, asof.grain)
 
     def require_usable(self, source: SourceSettings, room: Events, asof: Asof) -> None:
         """Refuse what no partition can be made of.
@@ -115,7 +145,7 @@ class Counts:
             "quarantine": self.reasons, "events": self.good, "late": self.late,
             "begins": str(Asof.of_period(self.first, asof.grain)), "ends": ends,
             "rows_after_asof": self.after, "goes_on": self.follows,
-            "until": ends if self.until is None else str(Asof.of_period(self.until, asof.grain)),
+            "until": str(self.until_asof(asof)),
             "received": self.good + sum(self.reasons.values()) + self.after + self.kept_out, "kinds": self.by_kind,
         }  # fmt: skip
         if source.where:

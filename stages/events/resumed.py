@@ -17,7 +17,7 @@ from narrows.kinds import POSITIVE, UNDO
 from narrows.source.pieces import Piece
 from narrows.stage import Asof, Table
 from stages.events.arrivals import Arrivals
-from stages.events.rows import NO_KIND, NOT_KNOWN_YET, judged, typed
+from stages.events.rows import DUPLICATE, NO_KIND, NOT_KNOWN_YET, judged, typed
 
 if TYPE_CHECKING:
     from narrows.source.files import Source
@@ -82,7 +82,7 @@ class Resumed:
             raise Contradicted(
                 f"{contradictions} rows of new files are first copies of events that {self.earlier.asof} has"
             )
-        reason = F.when(F.col("is_copy"), F.lit("duplicate")).otherwise(F.col("reason"))
+        reason = F.when(F.col("is_copy"), F.lit(DUPLICATE)).otherwise(F.col("reason"))
         return joined.withColumn("reason", reason).select(*rows.columns)
 
     def of_periods(self, session: Any, periods: Collection[str]) -> DataFrame | None:

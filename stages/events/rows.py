@@ -34,6 +34,7 @@ from narrows.source.mapped import FILE
 
 NOT_KNOWN_YET = "not known yet"
 KEPT_OUT = "kept out by where"
+DUPLICATE = "duplicate"
 NO_KIND = "event_type of no kind: "
 """Before the event type, the reason of a row whose type ``[source.kinds]`` does not name."""
 LISTED_TYPES = 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial, reduce
 from pathlib import Path
@@ -15,7 +15,8 @@ from pyspark.sql import functions as F
 from narrows.columns import AVAILABLE_AT, ITEM_COLUMNS, USER_COLUMNS
 from narrows.engine.spark import Parts, write_part
 from narrows.source.tabular import reading
-from narrows.stage import Output
+from narrows.stage import Asof, Output
+from stages.events.periods import Once
 from stages.events.rows import instant
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ class SideTable:
         return {reason: count for reason, count in self.counts.items() if reason is not None}
 
 
-def with_side_tables(output: Output, source: Source, session: Any) -> Output:
-    """``output`` with the tables ``items`` and ``users`` beside it, their broken rows in its quarantine, and their counts.
+def with_side_tables(outputs: Mapping[Asof, Output], source: Source, session: Any) -> dict[Asof, Output]:
+    """Outputs with the tables ``items`` and ``users`` beside them, their broken rows in the quarantine, and their counts.
 
     The tables are always there, with all their columns (text and one instant, null where the source lacks them), if need be
     empty. The note ``side_tables`` has for each the rows ``received`` and the ``quarantine`` (rows by reason), and, where
@@ -61,19 +62,39 @@ def with_side_tables(output: Output, source: Source, session: Any) -> Output:
         SourceError: a table cannot be read.
     """
     tables = _judged({"items": source.items(session), "users": source.users(session)})
-    published: dict[str, Any] = dict(output.side_tables)
+    published: dict[str, Any] = {}
     notes: dict[str, dict[str, Any]] = {}
+    broken = []
     for table in tables:
         if table.rows is not None and table.broken:
             LOG.warning("[source] %s: broken rows go to the quarantine: %s", table.name, table.broken)
-            broken = _quarantine(table.name, table.rows)
-            published[QUARANTINE] = published[QUARANTINE].unionByName(broken) if QUARANTINE in published else broken
+            broken.append(_quarantine(table.name, table.rows))
         published[table.name] = _clean(table)
         notes[table.name] = {"received": sum(table.counts.values()), "quarantine": table.broken}
         if table.unread:
             LOG.warning("[source] %s: %s rows have no readable %s", table.name, table.unread, AVAILABLE_AT)
             notes[table.name][UNREAD] = {AVAILABLE_AT: table.unread}
-    return Output(output.data, {**output.notes, "side_tables": notes}, published)
+
+    once: dict[int, Any] = {}
+
+    def shared(data: Any, *more: DataFrame) -> Any:
+        """``data`` with ``more`` rows, which several outputs have but one writes."""
+        if id(data) not in once:
+            whole = reduce(DataFrame.unionByName, more, data) if more else data
+            once[id(data)] = Once(whole) if len(outputs) > 1 else whole
+        return once[id(data)]
+
+    def beside(output: Output) -> dict[str, Any]:
+        sides = output.side_tables | {name: shared(data) for name, data in published.items()}
+        own = output.side_tables.get(QUARANTINE)
+        if own is not None or broken:
+            sides[QUARANTINE] = shared(broken[0], *broken[1:]) if own is None else shared(own, *broken)
+        return sides
+
+    return {
+        asof: Output(output.data, {**output.notes, "side_tables": notes}, beside(output))
+        for asof, output in outputs.items()
+    }
 
 
 def one_row_per_id(rows: DataFrame, columns: tuple[str, ...]) -> DataFrame:
