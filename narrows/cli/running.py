@@ -45,7 +45,7 @@ def run_line(settings: Settings, asof: Asof, force: bool = False) -> None:
     require_java()
     run_id = f"line-{asof}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
     runner, journal = connect(settings, run_id, asof, force)
-    runner.swaps_meanwhile = True
+    runner.overlaps = True
     with runner.store.lock(f"narrows run --asof {asof}"):
         log_what_is_owed(runner)
         try:

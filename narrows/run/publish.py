@@ -73,8 +73,8 @@ class Publisher:
     """Whether audits are made in a process of their own while the rooms work on."""
     base: Path = Path()
     """Where a user's modules lie."""
-    swaps_meanwhile: bool = False
-    """Whether a draft that is also published elsewhere is so by a process of its own, and the next room works on it meanwhile."""
+    overlaps: bool = False
+    """Whether a room may work while what the one before it made is audited, or is published elsewhere by a process of its own."""
     horizon: timedelta = DAY
     force: bool = False
     """Whether alarms of observations are no more than warnings, as they are for other as-ofs than ``asof``."""
@@ -138,6 +138,10 @@ class Publisher:
             raise
         return done
 
+    def unfinished(self, name: str) -> dict[Asof, Table]:
+        """A room's drafts that are being audited."""
+        return {draft.asof: self._table(draft) for draft in self.drafts if draft.room.name == name}
+
     def model(self, draft: Draft) -> Table:
         """Publish a fitted model, the folder ``model`` of its draft."""
         if self.log:
@@ -148,10 +152,8 @@ class Publisher:
 
     def _publish(self, draft: Draft, audits: list[Audit]) -> Table:
         self.settle()
-        name, version = draft.room.name, draft.fingerprint[:16]
-        meta = self._meta(draft, 0)
-        table = Table(name, draft.asof, version, draft.path, meta)
-        meta["rows"] = table.dataset().count_rows()
+        table = self._table(draft)
+        meta = table.meta
         if self.force or self.asof not in (None, draft.asof):
             audits = [each.lenient() for each in audits]
         meta["observations"] = {each.room: each.observations for each in audits if each.observations}
@@ -162,10 +164,16 @@ class Publisher:
         audit.require()
         if self.log:
             self.log.expect(draft.room, draft.asof, draft.fingerprint, audit)
-        if draft.swap and self.swaps_meanwhile:
+        if draft.swap and self.overlaps:
             self.swapping = Swapping.begin(draft, table, audit, self.base)
             return table
         return self._swapped(draft, table, audit, draft.swap(table) if draft.swap else {})
+
+    def _table(self, draft: Draft) -> Table:
+        meta = self._meta(draft, 0)
+        table = Table(draft.room.name, draft.asof, draft.fingerprint[:16], draft.path, meta)
+        meta["rows"] = table.dataset().count_rows()
+        return table
 
     def _swapped(self, draft: Draft, table: Table, audit: Audit, notes: dict[str, Any]) -> Table:
         meta = {**table.meta, "notes": {**draft.notes, **notes}}

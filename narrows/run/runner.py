@@ -40,7 +40,7 @@ class Runner:
     log: RunLog | None = None
     """See `Publisher`, as of the next."""
     in_background: bool = False
-    swaps_meanwhile: bool = False
+    overlaps: bool = False
     force: bool = False
     """Whether an as-of that the source does not reach may be made, for a replay."""
     given: Mapping[tuple[str, Asof], str] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Runner:
     def publisher(self) -> Publisher:
         docs = self.settings.state / "data_docs"
         return Publisher(
-            self.store, docs, self.run_id, self.log, self.in_background, self.settings.base, self.swaps_meanwhile,
+            self.store, docs, self.run_id, self.log, self.in_background, self.settings.base, self.overlaps,
             horizon=self.horizon, force=self.force,
         )  # fmt: skip
 
@@ -190,15 +190,23 @@ class Runner:
     def run(self, name: str, asof: Asof) -> Table:
         """What a task of the DAG does: the room's partition, and with it the earlier ones that the run will read.
 
-        With ``swaps_meanwhile`` a room's partition may still be on its way to where else it is published: the next room's
-        ``run`` waits for it.
+        With ``overlaps`` a room's partition may still be audited, or be on its way to where else it is published: the ``run`` of
+        the next room waits for it, the first of the two before it begins if it reads that partition.
         """
+        made = {self.pipeline.makers[table] for table in self.pipeline.inputs(name)}
+        if any(draft.room.name in made for draft in self.publisher.drafts):
+            self.publisher.finish()
         swapping = self.publisher.swapping
         try:
             return self._run(name, asof)
         finally:
             if swapping and swapping is self.publisher.swapping:
                 self.publisher.settle()
+
+    def waits(self, room: Any) -> bool:
+        """Whether what a room made is published before the next one begins."""
+        alone = room.name in (self.source_room, self.pipeline.names[-1]) or hasattr(room, "publish")
+        return alone or not self.overlaps or self.making_past
 
     def _run(self, name: str, asof: Asof) -> Table:
         room, before = self.room(name), len(self.new_versions)
@@ -211,7 +219,7 @@ class Runner:
         table = self.tables(name, [*[day for day in earlier if not self.published(name, day)], asof])[asof]
         if self.serves_earlier(name) and closing.closed(self, asof + self.horizon):
             self.table(name, asof + self.horizon)
-        if len(self.new_versions) == before and not self.publisher.swapping:
+        if len(self.new_versions) == before and not self.publisher.swapping and not self.publisher.drafts:
             LOG.info("  %-16s %s  cached %s  %9s rows", name, asof, table.version, f"{table.rows:,}")
             if hasattr(room, "publish"):
                 tables = self.reads(room, asof)

@@ -58,7 +58,7 @@ def transform(runner: Runner, room: TableStage, todo: list[Work]) -> dict[Asof, 
             notes, shared = said[asof]
             draft = _draft(runner, room, asof, drafts[asof], fingerprint, tables, share, notes)
             runner.publisher.audit(replace(draft, shared=shared))
-    return _finish(runner)
+    return _finish(runner, room) if runner.waits(room) else runner.publisher.unfinished(room.name)
 
 
 Said = tuple[dict[str, Any], list[Path]]
@@ -123,8 +123,8 @@ def narrow(runner: Runner, room: NarrowingStage, todo: list[Work], model: Any = 
         if fitted[1] and fitted[1].asof == asof:  # an earlier model was paid for then
             notes["fit_cost"] = fitted[1].meta["cost"]
         runner.publisher.audit(_draft(runner, room, asof, draft, fingerprint, tables, cost, notes))
-        done |= _finish(runner, but=1)  # one is audited while the next is made
-    return done | _finish(runner)
+        done |= _finish(runner, room, but=1)  # one is audited while the next is made
+    return done | _finish(runner, room)
 
 
 def _others(
@@ -160,7 +160,8 @@ def _draft(
     return Draft(room, asof, path, fingerprint, runner.recipe(room.name), tables, cost, notes, swap, runner.making_past)
 
 
-def _finish(runner: Runner, but: int = 0) -> dict[Asof, Table]:
+def _finish(runner: Runner, room: Any, but: int = 0) -> dict[Asof, Table]:
     if runner.log and not runner.making_past:
         runner.log.open()
-    return runner.publisher.finish(but)
+    done = runner.publisher.finish(but)
+    return {asof: table for asof, table in done.items() if table.name == room.name}  # not of the room before
