@@ -31,6 +31,11 @@ class Stages:
         """float64 [rows]: what a candidate is worth: the truth where there is one, else the label."""
         return np.asarray(self.log.label if self.log.value is None else self.log.value, float)
 
+    @property
+    def weight(self) -> Array:
+        """float64 [requests]: what each request counts."""
+        return np.ones(len(self.log)) if self.log.request_weight is None else self.log.request_weight
+
     def half(self, later: bool) -> Stages:
         """The earlier or the later half of the requests."""
         middle = len(self.log) // 2
@@ -72,6 +77,8 @@ def compared(
 ) -> list[Comparison]:
     """Learn curves on the earlier half of some requests, the price on their later half, and serve later requests.
 
+    Of a sample each request counts for as many as it stands for.
+
     Args:
         earlier: requests before those that are served, which no model was trained on.
         later: the requests that are served.
@@ -81,35 +88,35 @@ def compared(
         discount: [positions], what each position of the list counts.
     """
     first, second = earlier.half(False), earlier.half(True)
-    curves = Curves.fit(first.signals(widths[0]), first.values(widths, discount), widths, cost)
+    curves = Curves.fit(first.signals(widths[0]), first.values(widths, discount), widths, cost, weight=first.weight)
     known, rows = second.signals(widths[0]), later.signals(widths[0])
-    value, user = later.values(widths, discount), later.log.user
+    value, user, weight = later.values(widths, discount), later.log.user, later.weight
     predicted = curves.predict(rows)
-    traced = _trace(predicted, value, curves.cost)
+    traced = _trace(predicted, value, curves.cost, weight)
     found = []
     for budget in budgets:
-        trial = out_of_sample(curves, known, rows, value, budget)
-        spent = float(trial.cost.mean())
+        trial = out_of_sample(curves, known, rows, value, budget, second.weight)
+        spent = float(np.average(trial.cost, weights=weight))
         fixed = _mixed(value, curves.cost, spent)
-        both = [Judged.of([each], user) for each in (trial.value, fixed)]
+        both = [Judged.of([each], user, weight) for each in (trial.value, fixed)]
         draws = drawn(both)
-        more = interval(trial.value.mean() - fixed.mean(), draws[0] - draws[1])
-        target = fixed_at(value, curves.cost, budget)
-        needed, cheapest = (_cheapest(*line, target) for line in (traced, _fixed_trace(value, curves.cost)))
+        more = interval(float(np.average(trial.value - fixed, weights=weight)), draws[0] - draws[1])
+        target = fixed_at(value, curves.cost, budget, weight)
+        needed, cheapest = (_cheapest(*line, target) for line in (traced, _fixed_trace(value, curves.cost, weight)))
         found.append(
             Comparison(
                 budget,
                 spent,
-                float(fixed.mean()),
+                float(np.average(fixed, weights=weight)),
                 more,
-                in_hindsight(value, curves.cost, max(spent, float(cost[0]))),
+                in_hindsight(value, curves.cost, max(spent, float(cost[0])), weight),
                 1 - needed / cheapest,
             )
         )
     return found
 
 
-def _trace(predicted: Array, value: Array, cost: Array) -> tuple[Array, Array]:
+def _trace(predicted: Array, value: Array, cost: Array, weight: Array) -> tuple[Array, Array]:
     """Mean costs and values of the served requests over many prices, both rising."""
     slopes = np.diff(predicted, axis=1) / np.diff(cost)
     top = float(slopes.max()) or 1.0
@@ -117,16 +124,16 @@ def _trace(predicted: Array, value: Array, cost: Array) -> tuple[Array, Array]:
     points = []
     for price in np.concatenate([[0.0], np.geomspace(top * 1e-5, top * 1.01, PRICES)]):
         choice = at_price(predicted, cost, price)
-        points.append((float(cost[choice].mean()), float(value[at, choice].mean())))
+        points.append(tuple(float(np.average(each, weights=weight)) for each in (cost[choice], value[at, choice])))
     points.sort()
     costs, values = np.array(points).T
     return costs, np.maximum.accumulate(values)
 
 
-def _fixed_trace(value: Array, cost: Array) -> tuple[Array, Array]:
+def _fixed_trace(value: Array, cost: Array, weight: Array) -> tuple[Array, Array]:
     """The same of fixed widths."""
     costs = np.linspace(cost[0], cost[-1], 4 * PRICES)
-    return costs, np.array([fixed_at(value, cost, each) for each in costs])
+    return costs, np.array([fixed_at(value, cost, each, weight) for each in costs])
 
 
 def _cheapest(costs: Array, values: Array, target: float) -> float:

@@ -77,7 +77,9 @@ class Curves:
     """[widths]"""
 
     @classmethod
-    def fit(cls, rows: Array, value: Array, widths: tuple[int, ...], cost: Array, seed: int = 0) -> Curves:
+    def fit(
+        cls, rows: Array, value: Array, widths: tuple[int, ...], cost: Array, seed: int = 0, weight: Array | None = None
+    ) -> Curves:
         """Learn from earlier requests.
 
         Args:
@@ -86,10 +88,12 @@ class Curves:
             widths: candidates that reach the second stage, rising.
             cost: [widths], of a request.
             seed: of the trees.
+            weight: [requests], what each counts; None = 1.
         """
         import lightgbm as lgb
 
-        data = lgb.Dataset(_with_width(rows, widths), value.ravel())
+        counts = None if weight is None else np.repeat(weight, len(widths))
+        data = lgb.Dataset(_with_width(rows, widths), value.ravel(), weight=counts)
         parameters = {
             "objective": "regression", "learning_rate": 0.05, "num_leaves": 15, "min_data_in_leaf": 200, "seed": seed,
             "monotone_constraints": [0] * rows.shape[1] + [1], "verbose": -1, "deterministic": True, "num_threads": 1,
@@ -113,7 +117,9 @@ class Trial:
     price: float
 
 
-def out_of_sample(curves: Curves, earlier: Array, rows: Array, value: Array, budget: float) -> Trial:
+def out_of_sample(
+    curves: Curves, earlier: Array, rows: Array, value: Array, budget: float, weight: Array | None = None
+) -> Trial:
     """Serve later requests with curves and a price that earlier ones gave: nothing of the later ones is known before.
 
     Args:
@@ -122,22 +128,30 @@ def out_of_sample(curves: Curves, earlier: Array, rows: Array, value: Array, bud
         rows: [requests, signals], of the requests that are served.
         value: [requests, widths], what each width turned out to be worth to them.
         budget: mean cost a request.
+        weight: [requests], what each of the ``earlier`` ones counts; None = 1.
     """
-    price = price_of(curves.predict(earlier), curves.cost, budget * len(earlier))
+    counts = np.ones(len(earlier)) if weight is None else weight
+    price = price_of(*counted(curves.predict(earlier), curves.cost, counts), budget * counts.sum())
     choice = at_price(curves.predict(rows), curves.cost, price)
     at = np.arange(len(rows))
     return Trial(value[at, choice], curves.cost[choice], choice, price)
 
 
-def in_hindsight(value: Array, cost: Array, budget: float) -> float:
+def in_hindsight(value: Array, cost: Array, budget: float, weight: Array | None = None) -> float:
     """Mean value where every curve is known before: no allocation of this mean cost does better, but for one step."""
-    found = allocate(value, cost, budget * len(value))
-    return float(value[np.arange(len(value)), found.choice].mean())
+    counts = np.ones(len(value)) if weight is None else weight
+    found = allocate(*counted(value, cost, counts), budget * counts.sum())
+    return float(np.average(value[np.arange(len(value)), found.choice], weights=counts))
 
 
-def fixed_at(value: Array, cost: Array, budget: float) -> float:
+def fixed_at(value: Array, cost: Array, budget: float, weight: Array | None = None) -> float:
     """Mean value of fixed widths at a mean cost; between two widths, of drawing one of them by chance for each request."""
-    return float(np.interp(budget, cost, pooled(value.mean(0, keepdims=True), cost)[0]))
+    return float(np.interp(budget, cost, pooled(np.average(value, 0, weight)[None], cost)[0]))
+
+
+def counted(value: Array, cost: Array, weight: Array) -> tuple[Array, Array]:
+    """[requests, widths]: values and costs of requests that stand for so many: at a price their best width is the same."""
+    return value * weight[:, None], cost * weight[:, None]
 
 
 def _with_width(rows: Array, widths: tuple[int, ...]) -> NDArray[np.float32]:

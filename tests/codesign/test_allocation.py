@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -165,3 +166,32 @@ def test_where_requests_are_alike_nothing_is_gained():
     (found,) = compared(alike(0), alike(1), widths, np.array(widths, float), (15.0,), np.ones(10))
     assert found.adaptive.value / found.fixed < 0.05
     assert abs(found.saved) < 0.25
+
+
+def test_a_request_counts_for_as_many_as_it_stands_for():
+    random = np.random.default_rng(5)
+    value, cost = pooled(np.cumsum(random.random((200, 4)), 1), COST), COST
+    weight = random.integers(1, 4, 200)
+    copies = np.repeat(value, weight, axis=0)
+    for budget in (1.5, 3.0, 6.0):
+        assert fixed_at(value, cost, budget, weight) == pytest.approx(fixed_at(copies, cost, budget))
+        assert in_hindsight(value, cost, budget, weight) == pytest.approx(in_hindsight(copies, cost, budget), rel=2e-3)
+
+    widths = (5, 10, 20, 40)
+    whole, later = stages(3000, 0), stages(3000, 1)
+    kept = [_sampled(each) for each in (whole, later)]
+    (full,), (some,) = (
+        compared(*pair, widths, np.array(widths, float), (12.0,), np.ones(10)) for pair in ((whole, later), kept)
+    )
+    assert some.spent == pytest.approx(full.spent, rel=0.1)
+    assert some.fixed == pytest.approx(full.fixed, rel=0.05), "half of those with a long tail were left out"
+    assert full.adaptive.low < some.adaptive.value < full.adaptive.high
+
+
+def _sampled(whole: Stages) -> Stages:
+    """Of the requests with many positives every third one, which stands for three."""
+    many = np.add.reduceat(whole.log.label, whole.log.bounds[:-1]) > 6
+    chosen = np.flatnonzero(~many | (np.cumsum(many) % 3 == 0))
+    rows = (whole.log.bounds[chosen][:, None] + np.arange(40)).ravel()
+    log = replace(whole.log.take(chosen), request_weight=np.where(many, 3.0, 1.0)[chosen])
+    return Stages(log, whole.first[rows], whole.second[rows])
