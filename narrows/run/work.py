@@ -36,8 +36,8 @@ def transform(runner: Runner, room: TableStage, todo: list[Work]) -> dict[Asof, 
     several = "asofs" in inspect.signature(method).parameters
     if todo and runner.asks_spark(room.name):
         runner.forget_models()  # Spark needs the memory; they load in a second
-        if _is_small(runner, todo):
-            runner.end_session()  # of a log that one process holds rooms do without, and have a gigabyte more
+        if runner.overlaps and _is_small(runner, todo):
+            runner.end_session()  # rooms do without for the rest of the line, and have a gigabyte more
         give_back()
     for group in [todo] if several else [[one] for one in todo]:
         runner.publisher.get_ready()
