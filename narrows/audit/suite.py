@@ -166,6 +166,9 @@ def _great_expectations() -> Any:
     finally:
         for name in hidden:
             sys.modules.pop(name, None)
+    from great_expectations.execution_engine import pandas_execution_engine
+
+    pandas_execution_engine.HASH_THRESHOLD = 0  # a hash of all rows, which nobody reads: a third of an audit
     return gx
 
 
