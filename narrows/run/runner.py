@@ -199,6 +199,9 @@ class Runner:
         swapping = self.publisher.swapping
         try:
             return self._run(name, asof)
+        except Pending:
+            self.publisher.finish()  # nothing comes after a room that waits that would publish them
+            raise
         finally:
             if swapping and swapping is self.publisher.swapping:
                 self.publisher.settle()
