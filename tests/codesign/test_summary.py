@@ -96,7 +96,12 @@ def test_what_more_compute_buys_is_said_of_the_stage_that_gets_it(found):
     said = next_unit(found)
     assert said[0].startswith("What more compute in prerank buys, this experiment cannot say")
     assert "(“" in said[1]
+    assert said[1].startswith("More compute in rank (“")
     assert "buys: +0.0" in said[1]
+    channels = replace(found, steps=tuple(replace(each, setting="channels") for each in found.steps))
+    assert next_unit(channels)[1].startswith("More candidates for rank (“"), (
+        "what a channel gives is no work of the stage"
+    )
 
 
 def test_a_step_must_be_one_stage_s(found):
