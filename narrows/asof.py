@@ -107,14 +107,6 @@ def start_of(text: str) -> datetime:
     return datetime(year, month, day, hour, minute, tzinfo=UTC)
 
 
-def is_over(asof: Asof, until: str) -> bool:
-    """Whether a period is over and its rows have arrived, where a source has rows ``until`` a period: of a later one, or
-
-    of its own once the clock has passed its end: those of a period that is going on are not all there.
-    """
-    return until > str(asof) or (until == str(asof) and asof.end <= datetime.now(UTC))
-
-
 def known_rows(asof: Asof) -> ds.Expression:
     """The cut for Arrow datasets whose rows carry ``known``."""
     import pyarrow.dataset as ds

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from narrows.asof import DAY, Asof, is_over
+from narrows.asof import DAY, Asof
 from narrows.run import work
 from narrows.stage import Flow, Stage, Table, parameters
 
@@ -15,14 +15,23 @@ if TYPE_CHECKING:
 
 
 def closed(runner: Runner, asof: Asof) -> bool:
-    """Whether a period is over and its rows have arrived, by what is published: nothing is made of a period to find out."""
+    """Whether a period is over and its rows have arrived, by what is published: nothing is made of a period to find out.
+
+    Rows of a later period show it, or some of its own once the clock has passed its end: those of a period that is going on
+    are not all there.
+    """
     table = _source(runner, asof)
     if table is None:
         return False
     notes, text = table.notes, str(asof)
     if asof <= table.asof:
         return bool(notes["goes_on"] or notes["ends"] >= text)
-    return is_over(asof, notes["until"])
+    return bool(notes["until"] > text or (notes["until"] == text and ended(asof)))
+
+
+def ended(asof: Asof) -> bool:
+    """Whether the clock has passed the end of a period; its rows may still be on their way."""
+    return asof.end <= datetime.now(UTC)
 
 
 def quiet(asof: Asof, ends: Asof) -> bool:

@@ -180,8 +180,11 @@ class Runner:
                 cached[asof] = table
             else:
                 todo.append((asof, fingerprint, tables))
-        if hasattr(room, "transform_several") and asofs[0] in cached:
-            todo = [each for each in todo if closing.closed(self, each[0])]
+        if hasattr(
+            room, "transform_several"
+        ):  # of those that have ended it makes the ones of which the source has rows, or later ones
+            over = partial(closing.closed, self) if asofs[0] in cached else closing.ended
+            todo = [each for each in todo if each[0] == asofs[0] or over(each[0])]
         if todo:
             make = work.narrow if isinstance(room, NarrowingStage) else work.transform
             cached |= make(self, room, todo)

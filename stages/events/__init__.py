@@ -40,7 +40,7 @@ class Events(TableStage):
     def transform_several(
         self, *, session: Any, source: Source, asofs: list[Asof], earlier: Table | None = None
     ) -> dict[Asof, Output]:
-        """The rows known by the first as-of and by those after it that are over, of one reading of the source."""
+        """The rows known by the first as-of and by those after it up to the source's last rows, of one reading of the source."""
         from stages.events.clean import clean
         from stages.events.side_tables import with_side_tables
 

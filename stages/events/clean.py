@@ -10,7 +10,7 @@ from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from narrows.asof import KNOWN, is_over, known_period, known_text
+from narrows.asof import KNOWN, known_period, known_text
 from narrows.columns import EVENT_COLUMNS, EVENT_KEY, EVENT_TIME, INGESTED_AT, KIND, WEIGHT
 from narrows.kinds import KINDS, POSITIVE, UNDO
 from narrows.settings import SourceSettings
@@ -50,7 +50,7 @@ def clean(
         session: of Spark.
         source: what is read.
         room: the settings.
-        asofs: ascending. Of those after the first the ones that the source shows to be over, see `narrows.asof.is_over`.
+        asofs: ascending. Of those after the first, which have ended, the ones of which, or after which, the source has rows.
         earlier: a partition up to the first as-of.
 
     Raises:
@@ -86,7 +86,7 @@ def _outputs(
     counts: dict[Asof, Counts] = {}
     last = asofs[0]
     for asof in asofs:
-        if counts and not is_over(asof, str(counts[last].until_asof(last))):
+        if counts and counts[last].until_asof(last) < asof:
             break
         near = asof + far
         found = Counts.of(as_known(seen, asof, near), kinds, near, rest.earlier)

@@ -42,7 +42,7 @@ def test_a_period_has_closed_once_a_later_one_has_rows_or_it_is_over(copy: Line,
     before = copy.runner.store.partitions("events")
     asofs = [Asof.parse(f"2024-04-{day}") for day in (14, 15, 16)]
     assert [closing.closed(copy.runner, asof) for asof in asofs] == [True, True, False]
-    monkeypatch.setattr("narrows.asof.datetime", Clock)
+    monkeypatch.setattr(closing, "datetime", Clock)
     assert [closing.closed(copy.runner, asof) for asof in asofs] == [True, False, False], "the fifteenth is going on"
     assert copy.runner.store.partitions("events") == before
 
