@@ -49,16 +49,13 @@ def counted(step: str) -> str:
 
 
 def by_popularity(items: pa.Table, step: str) -> list[tuple[str, str]]:
-    """Sort keys of an item table: most users within the step first (of the forecast: the largest share), ties by the longer
-    steps, then by the item's id.
-    """
-    names = (EXPECTED, *NAMES) if step == EXPECTED else NAMES[NAMES.index(step) :]
+    """Sort keys of an item table: most users within the step first, ties by the longer steps, then by the item's id."""
     have = set(items.column_names)
-    keys = [(counted(name), "descending") for name in names if counted(name) in have]
+    keys = [(counted(name), "descending") for name in NAMES[NAMES.index(step) :] if counted(name) in have]
     return [*keys, ("item_id", "ascending")]
 
 
-def best_step(before: pa.Table | None, now: pa.Table, among: Sequence[str] = NAMES, default: str = "1x") -> str:
+def best_step(before: pa.Table | None, now: pa.Table, default: str = "1x") -> str:
     """The step whose most popular items, a horizon ago, were most wanted since: what suits the data.
 
     Each step's list of 20 is worth the sum over its places p of (users of the item in the last horizon) / log2(p + 1).
@@ -66,7 +63,6 @@ def best_step(before: pa.Table | None, now: pa.Table, among: Sequence[str] = NAM
     Args:
         before: item_profiles a horizon before; None = there is none, and the default is the answer.
         now: item_profiles; their ``users_1x`` is what was wanted.
-        among: the steps that are compared; the forecast may be one.
         default: where nothing can be compared.
     """
     import numpy as np
@@ -80,7 +76,7 @@ def best_step(before: pa.Table | None, now: pa.Table, among: Sequence[str] = NAM
     if not demand.any():
         return default
     worth = {}
-    for step in (name for name in among if counted(name) in before.column_names):
+    for step in (name for name in NAMES if counted(name) in before.column_names):
         counts = np.nan_to_num(before[counted(step)].to_numpy())
         order = pc.sort_indices(before, sort_keys=by_popularity(before, step)).to_numpy()[:DEPTH]
         order = order[counts[order] > 0]

@@ -69,10 +69,11 @@ class Recommendations(TableStage):
         """The published rows, without what is taken down; a release id comes from the versions that were read and the
         room's settings. Lists of some users alone are laid over those of the partition ``since``.
         """
+        from features.ladder import best_step
         from narrows.serving import reading, schema
         from narrows.serving.gates import FALLBACK_PLACE, without
         from stages.recommendations import lists
-        from stages.recommendations.fallback import contexts_of_use, fallback_lists, orders_that_suit
+        from stages.recommendations.fallback import contexts_of_use, fallback_lists
 
         catalogues = list(item_profiles.values())
         versions = [rerank.version, *(table.version for table in catalogues), user_profiles.version]
@@ -83,8 +84,8 @@ class Recommendations(TableStage):
         users = lists.read_users(user_profiles)
         *before, items = map(lists.read_items, catalogues)
         earlier = before[0] if before else None
-        step, order = orders_that_suit(earlier, items)
-        contexts = contexts_of_use(earlier, items, order, self.fallback_contexts)
+        step = best_step(earlier, items)
+        contexts = contexts_of_use(earlier, items, step, self.fallback_contexts)
         of_release: dict[str, Any] = {
             "scene": self.scene, "release_id": release, "batch_id": str(rerank.asof),
             "expires_at": lists.expiry(rerank.asof, horizon, self.grace_hours),
@@ -92,7 +93,7 @@ class Recommendations(TableStage):
         offered = lists.offered(rerank.parts(["item_id", "reason"]))
         if going_on:
             offered = lists.offered_before(offered, lists.blocked(rerank.parts(["item_id", "reason"])), going_on)
-        filling = fallback_lists(items, users, offered, step, self.scene, self.fallback_n, order, contexts)
+        filling = fallback_lists(items, users, offered, step, self.scene, self.fallback_n, contexts)
         engine = schema.open_engine(settings.serving_url)
         try:
             schema.create(engine)
@@ -100,7 +101,7 @@ class Recommendations(TableStage):
         finally:
             engine.dispose()
         filling = without(filling, gone, FALLBACK_PLACE)
-        notes: dict[str, Any] = {"release_id": release, "fallback_rows": filling.num_rows, "fallback_order": order}
+        notes: dict[str, Any] = {"release_id": release, "fallback_rows": filling.num_rows, "fallback_step": step}
         notes |= {"fallback_contexts": len(contexts), EVERYBODY: str(rerank.asof)}
         pieces: Iterator[pa.Table] = (lists.rows(piece, users, **of_release) for piece in lists.read_lists(rerank))
         if going_on:

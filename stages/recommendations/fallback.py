@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.ladder import CONTEXT_STEP, DEPTH, EXPECTED, GROUP_STEPS, NAMES, best_step, by_popularity, counted, slower
+from features.ladder import CONTEXT_STEP, DEPTH, EXPECTED, GROUP_STEPS, by_popularity, counted, slower
 from features.lookup import codes, column, flat
 from narrows.columns import ITEM, RANK, SCORE
 from narrows.serving.schema import EVERYONE, of_context
@@ -18,41 +18,38 @@ HEAD = 2000
 """The first items of everyone's order, among which those of a context's list are."""
 CONTEXT_SEPARATOR = "|"
 """Between the parts of a context, such as a region and a device."""
+FORECAST_WEIGHT = 2 / 3
+"""Of the forecast in everyone's order; the step has the rest. Two forecasts together err less than either (Bates & Granger 1969)."""
 PRIOR_USERS = 50.0
 """An item is believed to have so many users beside its own, spread over contexts as all users are: damps chance."""
 
 
 def fallback_lists(
-    items: pa.Table, users: pa.Table, allowed: pa.Array, step: str, scene: str, n: int, order: str = "",
-    contexts: Sequence[str] = (),
+    items: pa.Table, users: pa.Table, allowed: pa.Array, step: str, scene: str, n: int, contexts: Sequence[str] = (),
 ) -> pa.Table:  # fmt: skip
     """The items that most users are likely to want, for everyone, for each segment and for contexts.
 
-    For everyone by the ``order`` that suits the data: users within a step of the ladder, then the longer ones, or the forecast.
-    For a context by the same times the context's lift (see `lifts`). For a segment by its users within the step above ``step``,
-    then the longer ones, then by everyone's order. The score is the share of the users (of the segment) that had the item
-    within that step; by the forecast, the share of the demand that the item is expected to have; in a context, times the lift.
+    For everyone by `everyones_order`. For a context by the same worth times the context's lift (see `lifts`). For a segment by its
+    users within the step above ``step``, then the longer ones, then by everyone's order. The score is the share of the demand
+    that the item is likely to have, in a context times the lift; without a forecast, and for a segment, the share of the
+    users (of the segment) that had the item within that step.
 
     Args:
         items: item_id, ``users_<step>``, expected_demand, and the parallel lists ``segment_name``, ``segment_users_<step>``,
             ``context_name``, ``context_users_1x``; all but the first two may lack.
         users: user_id and optionally segment: the sizes of the segments.
         allowed: the items that may be offered.
-        step: of the ladder.
+        step: of the ladder: the one that suits the data.
         scene: of every row.
         n: items per list.
-        order: a step, or ``expected``; empty = ``step``.
         contexts: those that have a list of their own.
 
     Returns:
         scene, segment (``all`` = everyone, ``context=<name>`` = a context), rank int32, item_id, score f64.
     """
-    order = order or step
-    items = items.filter(pc.is_in(items[ITEM], value_set=allowed.cast(items[ITEM].type)))
-    items = items.sort_by(by_popularity(items, order)).combine_chunks()
-    worth = np.nan_to_num(column(items, counted(order))).astype(float)
-    if order != EXPECTED:
-        worth /= max(users.num_rows, 1)
+    items, worth = everyones_order(items.filter(pc.is_in(items[ITEM], value_set=allowed.cast(items[ITEM].type))), step)
+    if not _forecast(items).any():
+        worth = worth / max(users.num_rows, 1)
     lists = [_list(items, np.arange(items.num_rows)[:n], worth, scene, EVERYONE)]
     head = items[:HEAD]
     for name, lift in zip(contexts, lifts(head, pa.array(contexts, pa.string())) if contexts else (), strict=True):
@@ -75,12 +72,31 @@ def fallback_lists(
     return pa.concat_tables(lists)
 
 
-def orders_that_suit(before: pa.Table | None, now: pa.Table) -> tuple[str, str]:
-    """The step of the ladder that was worth most a horizon ago, and the order that was, the forecast among them."""
-    return best_step(before, now), best_step(before, now, (*NAMES, EXPECTED))
+def everyones_order(items: pa.Table, step: str) -> tuple[pa.Table, Array]:
+    """The items that are likely to be wanted most first, and how much each is.
+
+    By the weighted mean of two shares: of the coming demand by the forecast, and of the users of the last ``step``. Without a forecast by
+    the users of the step. Equals by the longer steps.
+
+    Returns:
+        The items; their shares of the demand, or without a forecast their users, float64 (items,).
+    """
+    items = items.sort_by(by_popularity(items, step)).combine_chunks()
+    users, expected = np.nan_to_num(column(items, counted(step))).astype(float), _forecast(items)
+    if not expected.any():
+        return items, users
+    worth = FORECAST_WEIGHT * expected / expected.sum() + (1 - FORECAST_WEIGHT) * users / max(users.sum(), 1)
+    best = np.argsort(-worth, kind="stable")
+    return items.take(pa.array(best)).combine_chunks(), worth[best]
 
 
-def contexts_of_use(before: pa.Table | None, now: pa.Table, order: str, most: int) -> list[str]:
+def _forecast(items: pa.Table) -> Array:
+    """The expected demand, float64 (items,): 0 where there is none."""
+    name = counted(EXPECTED)
+    return np.nan_to_num(column(items, name)).astype(float) if name in items.column_names else np.zeros(items.num_rows)
+
+
+def contexts_of_use(before: pa.Table | None, now: pa.Table, step: str, most: int) -> list[str]:
     """The contexts with the most users, if lists of their own would have been worth more than everyone's a horizon ago.
 
     Worth is the sum over contexts and places p of (users of the item in the context in the last horizon) / log2(p + 1).
@@ -88,18 +104,18 @@ def contexts_of_use(before: pa.Table | None, now: pa.Table, order: str, most: in
     Args:
         before: items of a horizon before; None = there are none, and so no such lists.
         now: items; their users by context are what was wanted.
-        order: that of everyone's list.
+        step: of everyone's order.
         most: the most contexts.
     """
-    if not most or before is None or not {"context_name", counted(order)} <= set(before.column_names):
+    if not most or before is None or not {"context_name", counted(step)} <= set(before.column_names):
         return []
     names = _largest(now, most)
-    before = before.sort_by(by_popularity(before, order))[:HEAD].combine_chunks()
+    before, base = everyones_order(before, step)
+    before, base = before[:HEAD].combine_chunks(), base[:HEAD]
     users = np.pad(_by_context(now, names), ((0, 0), (0, 1)))
     wanted = users[
         :, codes(before[ITEM], now[ITEM].combine_chunks())
     ]  # -1, an item that is gone, reads the 0 at the end
-    base = np.nan_to_num(column(before, counted(order))).astype(float)
     own = np.argsort(-(base * lifts(before, names)), axis=1, kind="stable")[:, :DEPTH]
     discount = 1 / np.log2(np.arange(own.shape[1]) + 2)
     better = (np.take_along_axis(wanted, own, 1) * discount).sum() > (wanted[:, :DEPTH] * discount).sum()

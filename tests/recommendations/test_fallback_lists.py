@@ -10,7 +10,7 @@ import pytest
 from serving import ITEMS, USERS, of
 
 from stages.recommendations import lists
-from stages.recommendations.fallback import contexts_of_use, fallback_lists, lifts, orders_that_suit, parts_of
+from stages.recommendations.fallback import contexts_of_use, fallback_lists, lifts, parts_of
 
 
 def test_fallback_is_popularity_overall_and_by_segment():
@@ -97,15 +97,16 @@ def test_contexts_have_lists_of_their_own_where_these_were_worth_more_a_horizon_
     assert contexts_of_use(plain, plain, "1x", 50) == []
 
 
-def test_the_fallback_goes_by_the_forecast_where_that_was_worth_more_a_horizon_ago():
-    share = [0.0] * 20 + [0.05] * 20
-    before = in_contexts([9] * 20 + [1] * 20, [0] * 40, share)
-    now = in_contexts([1] * 20 + [9] * 20, [0] * 40, share)
-    assert orders_that_suit(before, now) == ("1x", "expected")
-    assert orders_that_suit(before, before) == ("1x", "1x")
-    assert orders_that_suit(None, now) == ("1x", "1x")
+def test_everyones_order_is_by_the_forecast_and_the_step_together():
+    """Each has a third that the other does not know of."""
+    now = in_contexts([30, 0, 10, 20], [0] * 4, [0.0, 0.3, 0.5, 0.2])
     everything, nobody = now["item_id"].combine_chunks(), pa.table({"user_id": ["u"]})
-    made = fallback_lists(now, nobody, everything, "1x", "home", 2, "expected", ["web"])
-    assert of(made, "all") == ["i20", "i21"]
-    assert made["score"].to_pylist()[:2] == pytest.approx([0.05, 0.05])
-    assert len(of(made, "context=web")) == 2
+    made = fallback_lists(now, nobody, everything, "1x", "home", 4, ["web"])
+    assert of(made, "all") == ["i2", "i3", "i1", "i0"]
+    wanted = [2 / 3 * 0.5 + 1 / 3 * 1 / 6, 2 / 3 * 0.2 + 1 / 3 * 1 / 3, 2 / 3 * 0.3, 1 / 3 * 1 / 2]
+    assert made["score"].to_pylist()[:4] == pytest.approx(wanted)
+    assert len(of(made, "context=web")) == 4
+    allowed = fallback_lists(now, nobody, everything[:2], "1x", "home", 4)
+    assert of(allowed, "all") == ["i1", "i0"]
+    none = now.set_column(now.column_names.index("expected_demand"), "expected_demand", pa.nulls(4, pa.float32()))
+    assert of(fallback_lists(none, nobody, everything, "1x", "home", 4), "all") == ["i0", "i3", "i2", "i1"]
