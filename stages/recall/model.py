@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 from features.ladder import best_step
 from features.lookup import CATALOGUE, Catalogue
 from narrows.asof import DAY
+from narrows.durations import parse
 from narrows.stage import Asof, Narrowed, Shard
 from stages.recall import quotas
 from stages.recall.channel import Channel, Proposer
@@ -40,10 +41,12 @@ class Learned:
     """Of the ladder: the popularity that suits the data."""
     quotas: dict[str, int]
     """Of every channel: the most candidates that it gives a user."""
+    asof: str
+    """Its end, as ISO 8601."""
 
-    def query(self, users: pa.Table, items: Catalogue) -> Query:
+    def query(self, users: pa.Table, items: Catalogue, between_fits: bool) -> Query:
         """What the channels are asked."""
-        return Query(users, items, self.horizon, self.visit, self.step)
+        return Query(users, items, self.horizon, self.visit, self.step, between_fits)
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def fit(
     fixed = {name: quota for name, quota in start.items() if "quota" in room.channels.get(name, {})}
     learned = Learned(
         float(np.mean(count >= 2)) if len(count) else 0.0, query.horizon, query.visit, step,
-        quotas.learned(seen, start, fixed, room.n, room.enough),
+        quotas.learned(seen, start, fixed, room.n, room.enough), asof.end.isoformat(),
     )  # fmt: skip
     return RecallModel({name: each.fit(query, events, asof.end) for name, each in channels.items()}, learned)
 
@@ -109,7 +112,8 @@ def narrow(room: Recall, model: RecallModel, shard: Shard) -> Narrowed:
     A channel proposes as deep as its first quota at least, so that a later run can see what more of it would be worth.
     """
     learned, channels = model.learned, build(room.channels)
-    query = learned.query(shard.users, shard.once(CATALOGUE, Catalogue))
+    between = timedelta(0) < shard.asof.end - datetime.fromisoformat(learned.asof) < parse(room.refit)
+    query = learned.query(shard.users, shard.once(CATALOGUE, Catalogue), between)
     depth = {name: int(room.oversample * max(each.quota, learned.quotas[name])) + 1 for name, each in channels.items()}
     proposals = {name: model.proposers[name].propose(query, depth[name]) for name in channels}
     again = learned.repeat_share >= room.min_repeat_share

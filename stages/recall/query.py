@@ -59,14 +59,21 @@ class Query:
         horizon: its length in days.
         visit: the length of a visit's period in days.
         step: the step of the ladder whose popularity suits the data.
+        between_fits: whether the channels were fitted as of an earlier as-of and are not due to be fitted again.
     """
 
     def __init__(
-        self, users: pa.Table, items: pa.Table | Catalogue, horizon: float = 7.0, visit: float = 1.0, step: str = "1x"
+        self,
+        users: pa.Table,
+        items: pa.Table | Catalogue,
+        horizon: float = 7.0,
+        visit: float = 1.0,
+        step: str = "1x",
+        between_fits: bool = False,
     ) -> None:
         self.users, self.catalogue = users, items if isinstance(items, Catalogue) else Catalogue(items)
         self.items, self.ids = self.catalogue.items, self.catalogue.ids
-        self.horizon, self.visit, self.step = horizon, visit, step
+        self.horizon, self.visit, self.step, self.between_fits = horizon, visit, step, between_fits
         self.offsets, names = flat(users, "history_item")
         self.history = codes(names, self.ids)
         """int32 item code per entry of all users' histories, -1 for an item the catalogue lacks."""

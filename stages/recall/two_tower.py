@@ -17,10 +17,11 @@ from safetensors.torch import load_file, save_file
 
 from features.lookup import codes, flat
 from features.sequence import pad, sequence_days, sequence_item
-from stages.recall import index
+from stages.recall import index, newcomers
 from stages.recall.channels.two_tower import TwoTower
 from stages.recall.index import Searcher
 from stages.recall.network import Towers, train
+from stages.recall.newcomers import Known
 from stages.recall.query import Array, Proposals, Query
 
 LENGTH = 50
@@ -28,13 +29,43 @@ LENGTH = 50
 
 
 @dataclass(frozen=True)
+class Searched:
+    """The items with a vector in a catalogue as it is now: the model's, then those that came since."""
+
+    items: pa.Array
+    """Ids, string."""
+    inputs: torch.Tensor
+    """Of the towers: float32 [items, embedding_size]."""
+    row: Array
+    """Of each in the catalogue, -1 = not there any longer."""
+    searchers: tuple[Searcher, ...]
+    """Of the model's index, and of that of the items that came since."""
+
+    def search(self, queries: Array, n: int) -> tuple[Array, Array, Array]:
+        """The n nearest in each index: row of the query, rising; row in the catalogue; score. See `Searcher.search`."""
+        found, before = [], 0
+        for searcher in self.searchers:
+            user, item, score = searcher.search(queries, n)
+            found.append((user, item + before, score))
+            before += searcher.index.ntotal
+        user, item, score = found[0] if len(found) == 1 else map(np.concatenate, zip(*found, strict=True))
+        order = np.argsort(user, kind="stable") if len(found) > 1 else slice(None)
+        return user[order], self.row[item[order]], score[order]
+
+
+@dataclass(frozen=True)
 class TwoTowerModel:
-    """Items near the user's vector that the user did not have; score = inner product."""
+    """Items near the user's vector that the user did not have; score = inner product.
+
+    Between two fits an item that gets users enough has a vector by its category, subcategory and brand (`newcomers`), in an index
+    beside that of the model.
+    """
 
     items: pa.Array
     """Ids of the items with a vector, string."""
     towers: Towers
     index: faiss.Index
+    known: Known
 
     @cached_property
     def searcher(self) -> Searcher:
@@ -47,26 +78,42 @@ class TwoTowerModel:
         with torch.inference_mode():
             return self.towers.inputs()
 
+    def searched(self, query: Query) -> Searched:
+        """For all shards of a catalogue."""
+        catalogue, row = query.catalogue, codes(self.items, query.ids)
+        own = Searched(self.items, self.inputs, row, (self.searcher,))
+        if not query.between_fits:
+            return own
+        with torch.inference_mode():
+            new, inputs, vectors = newcomers.newcomers(self.towers, self.items, self.known, catalogue)
+        if not len(new):
+            return own
+        items = pa.concat_arrays([self.items, query.ids.take(pa.array(new)).cast(self.items.type)])
+        beside = Searcher(index.build(vectors.numpy(), "auto"))
+        return Searched(items, torch.cat([self.inputs, inputs]), np.append(row, new), (self.searcher, beside))
+
     def propose(self, query: Query, n: int) -> Proposals:
         """At most n items; none for a user without a known event."""
         if not self.index.ntotal:  # no item has users enough for a vector
             return Proposals.none()
-        sequence = sequence_item(query.users, codes(flat(query.users, "sequence_item")[1], self.items), LENGTH)
+        searched = query.catalogue.once("two_tower", lambda: self.searched(query), self)
+        sequence = sequence_item(query.users, codes(flat(query.users, "sequence_item")[1], searched.items), LENGTH)
         ages = sequence_days(query.users, LENGTH) / np.float32(query.horizon)
+        latest = torch.from_numpy(sequence.astype(np.int64))
         with torch.inference_mode():
-            users = self.towers.users(self.inputs, torch.from_numpy(sequence.astype(np.int64)), torch.from_numpy(ages))
+            users = self.towers.users(searched.inputs, latest, torch.from_numpy(ages))
         # many of the nearest the user had, and an index cannot leave them out
         depth = min(4 * n + 200, n + int(np.diff(query.offsets).max(initial=0)))
-        user, row, score = self.searcher.search(users.numpy(), depth)
-        item = query.catalogue.once("two_tower", lambda: codes(self.items, query.ids), self)[row]
+        user, item, score = searched.search(users.numpy(), depth)
         fresh = (item >= 0) & ~query.had(user, np.maximum(item, 0))
         return Proposals.best(user[fresh], item[fresh], score[fresh], n)
 
     def save(self, folder: Path) -> None:
-        """Weights as safetensors, the index as a FAISS file, ids as Parquet."""
+        """Weights as safetensors, the index as a FAISS file, ids as Parquet; and what is known of items."""
         save_file(self.towers.state_dict(), folder / "towers.safetensors")
         index.save(self.index, folder / "items.faiss")
         pq.write_table(pa.table({"item_id": self.items}), folder / "items.parquet")
+        self.known.save(folder)
 
 
 def fit(channel: TwoTower, query: Query, events: pa.Table, end: datetime) -> TwoTowerModel:
@@ -86,7 +133,8 @@ def fit(channel: TwoTower, query: Query, events: pa.Table, end: datetime) -> Two
         )  # fmt: skip
     with torch.inference_mode():
         vectors = towers.items(towers.inputs()).numpy()
-    return TwoTowerModel(items, towers, index.build(vectors, channel.index))
+    known = newcomers.known(towers, catalogue, chosen, channel.min_users)
+    return TwoTowerModel(items, towers, index.build(vectors, channel.index), known)
 
 
 def load(folder: Path) -> TwoTowerModel:
@@ -95,7 +143,7 @@ def load(folder: Path) -> TwoTowerModel:
     towers = Towers(state["parts"], state["item_layer.weight"].shape[0])
     towers.load_state_dict(state)
     items = pq.read_table(folder / "items.parquet")["item_id"].combine_chunks()
-    return TwoTowerModel(items, towers, index.load(folder / "items.faiss"))
+    return TwoTowerModel(items, towers, index.load(folder / "items.faiss"), newcomers.load(folder))
 
 
 def _first_purchases(

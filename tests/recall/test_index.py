@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from stages.recall import index
+from stages.recall.newcomers import Known
 from stages.recall.two_tower import TwoTowerModel
 
 
@@ -46,7 +47,8 @@ def test_more_neighbours_than_a_gpu_finds_are_searched_on_the_cpu():
 
 def test_a_model_keeps_one_searcher_and_that_one_copy():
     vectors = np.random.default_rng(2).normal(size=(20, 4)).astype(np.float32)
-    model = TwoTowerModel(pa.array([str(k) for k in range(20)]), None, index.build(vectors, "exact"))
+    known = Known({}, pa.array([], pa.string()), (0.0, 0.0), 1)
+    model = TwoTowerModel(pa.array([str(k) for k in range(20)]), None, index.build(vectors, "exact"), known)
     assert model.searcher is model.searcher
     assert "gpu" not in vars(model.searcher)
     model.searcher.search(vectors, 3)

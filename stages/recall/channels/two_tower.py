@@ -30,7 +30,7 @@ class TwoTower(Channel):
     score_feature = True
 
     min_users: int = Field(20, ge=1)
-    """Only items that this many users had have a vector."""
+    """Only items that this many users had have a vector; between two fits one that comes to it has one by its category, subcategory and brand."""
     index: Literal["auto", "exact", "ivf", "hnsw"] = "auto"
     """The FAISS index: exact search, inverted lists (ivf) or a graph (hnsw); auto = exact up to 20,000 items, ivf above."""
     embedding_size: int = Field(32, ge=1)
