@@ -36,7 +36,8 @@ def main() -> None:
         asof += runner.horizon
     rows = pl.concat(found)
     print("| users | served, recall / NDCG | last horizon | ratio |\n|---|---|---|---|")
-    for name, some in (("all", rows), ("own list", rows.filter("own")), ("fallback", rows.filter(~pl.col("own")))):
+    parts = {"known": "known", "unknown": ~pl.col("known"), "own list": "own", "fallback": ~pl.col("own")}
+    for name, some in (("all", rows), *((name, rows.filter(part)) for name, part in parts.items())):
         if not some.height:
             continue
         ours, theirs = (some.select(f"{who}_recall", f"{who}_ndcg").to_numpy() for who in ("served", "last"))
@@ -47,7 +48,9 @@ def main() -> None:
 
 
 def judged(runner: Runner, asof: Asof) -> pl.DataFrame:
-    """One row a user of the horizon after the as-of: ``own``, recall and NDCG at 20 of what was served and of the last horizon's list."""
+    """One row a user of the horizon after the as-of: whether there is a profile (``known``), a list (``own``); recall and NDCG at 20 of what was
+    served and of the last horizon's list.
+    """
     names = ("recommendations", "user_profiles", "item_profiles")
     lists, users, items = (runner.store.current(name, asof) for name in names)
     later = next(each for each in runner.store.partitions("events") if each >= asof + runner.horizon)
@@ -69,10 +72,12 @@ def judged(runner: Runner, asof: Asof) -> pl.DataFrame:
         result = result.join(
             hits.group_by(USER).agg(pl.len().alias(f"{name}_hits"), gain.sum().alias(f"{name}_gain")), USER, "left"
         )
-    result = result.join(own, USER, "left").with_columns(pl.col("own").fill_null(False)).fill_null(0).sort(USER)
+    known = pl.DataFrame(users.arrow([USER])).with_columns(known=True)
+    result = result.join(own, USER, "left").join(known, USER, "left")
+    result = result.with_columns(pl.col("own", "known").fill_null(False)).fill_null(0).sort(USER)
     ideal = np.cumsum(1 / np.log2(np.arange(N) + 2))[np.minimum(result["wanted"].to_numpy(), N) - 1]
     return result.select(
-        "own", *(pl.col(f"{who}_hits").truediv("wanted").alias(f"{who}_recall") for who in ("served", "last")),
+        "own", "known", *(pl.col(f"{who}_hits").truediv("wanted").alias(f"{who}_recall") for who in ("served", "last")),
         *(pl.col(f"{who}_gain").truediv(pl.lit(pl.Series(ideal))).alias(f"{who}_ndcg") for who in ("served", "last")),
     )  # fmt: skip
 
