@@ -91,9 +91,8 @@ def _step(summary: Summary, step: Step) -> str:
         else "buys nothing that can be told from chance"
     )
     more = f"{step.flops / 1e6:.3g} million operations a request, {'+' if step.money >= 0 else '-'}{money}"
-    what = (
-        "candidates for" if step.setting == "channels" else "compute in"
-    )  # a channel's worth is not the stage's doing
+    # a channel's worth is not the stage's doing
+    what = "candidates for" if step.setting == "channels" else "compute in"
     return f"More {what} {step.stage} ({cheap} to {dear}: {more}) {says}: {signed(step.gain)}."
 
 

@@ -180,9 +180,8 @@ class Runner:
                 cached[asof] = table
             else:
                 todo.append((asof, fingerprint, tables))
-        if hasattr(
-            room, "transform_several"
-        ):  # of those that have ended it makes the ones of which the source has rows, or later ones
+        # of those that have ended it makes the ones of which the source has rows, or later ones
+        if hasattr(room, "transform_several"):
             over = partial(closing.closed, self) if asofs[0] in cached else closing.ended
             todo = [each for each in todo if each[0] == asofs[0] or over(each[0])]
         if todo:

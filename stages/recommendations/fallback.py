@@ -113,9 +113,8 @@ def contexts_of_use(before: pa.Table | None, now: pa.Table, step: str, most: int
     before, base = everyones_order(before, step)
     before, base = before[:HEAD].combine_chunks(), base[:HEAD]
     users = np.pad(_by_context(now, names), ((0, 0), (0, 1)))
-    wanted = users[
-        :, codes(before[ITEM], now[ITEM].combine_chunks())
-    ]  # -1, an item that is gone, reads the 0 at the end
+    # -1, an item that is gone, reads the 0 at the end
+    wanted = users[:, codes(before[ITEM], now[ITEM].combine_chunks())]
     own = np.argsort(-(base * lifts(before, names)), axis=1, kind="stable")[:, :DEPTH]
     discount = 1 / np.log2(np.arange(own.shape[1]) + 2)
     better = (np.take_along_axis(wanted, own, 1) * discount).sum() > (wanted[:, :DEPTH] * discount).sum()
