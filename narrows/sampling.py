@@ -84,14 +84,19 @@ def bounded(partitions: Past, most: int) -> pa.Table:
     """
     import pyarrow as pa
 
+    from narrows.engine.memory import give_back
+
     total = sum(table.rows for table in partitions.values())
     if total <= most:
-        return partitions.arrow()
-    parts = []
-    for table in partitions.values():
-        chosen = [_of_lists(batch, most / total) for batch in table.batches()]
-        parts += [rows for rows in chosen if rows.num_rows]
-    return pa.concat_tables(parts, promote_options="permissive").combine_chunks()
+        rows = partitions.arrow()
+    else:
+        parts = []
+        for table in partitions.values():
+            chosen = [_of_lists(batch, most / total) for batch in table.batches()]
+            parts += [part for part in chosen if part.num_rows]
+        rows = pa.concat_tables(parts, promote_options="permissive").combine_chunks()
+    give_back()  # what reading files takes beside its rows is more than they
+    return rows
 
 
 def _of_lists(batch: pa.RecordBatch, share: float) -> pa.Table:
