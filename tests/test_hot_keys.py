@@ -9,6 +9,7 @@ import pytest
 
 from features import item, item_parts, viewed
 from narrows.engine import histories, hot, sides
+from narrows.engine.spark import TASK
 from narrows.stage import Table
 from stages.item_profiles import ItemProfiles, parts, profile
 from stages.user_profiles import UserProfiles
@@ -44,16 +45,26 @@ def tables(spark, tmp_path_factory):
     return published(spark, folder / "published", source(folder, half_of_one_item()), ASOFS[3])
 
 
-def few_rows_are_many(monkeypatch) -> None:
-    monkeypatch.setattr(histories, "TASK_BYTES", 1)
-    monkeypatch.setattr(hot, "HOT_ROWS", 100)
+@pytest.fixture
+def few_rows_are_many(spark, monkeypatch):
+    """A function from whose call on few rows count as many."""
+    before = spark.conf.get(TASK)
+
+    def begin() -> None:
+        spark.conf.set(TASK, "1000")
+        monkeypatch.setattr(hot, "HOT_ROWS", 100)
+
+    yield begin
+    spark.conf.set(TASK, before)
 
 
-def test_an_item_with_half_of_all_events_has_the_row_that_it_has_as_a_whole(spark, tables, tmp_path, monkeypatch):
+def test_an_item_with_half_of_all_events_has_the_row_that_it_has_as_a_whole(
+    spark, tables, tmp_path, monkeypatch, few_rows_are_many
+):
     whole = profiles(ItemProfiles(), spark, tables, tmp_path / "whole")
     seen: list[dict[str, int]] = []
     find = hot.hot_keys
-    few_rows_are_many(monkeypatch)
+    few_rows_are_many()
     monkeypatch.setattr(histories, "hot_keys", lambda *given: seen.append(find(*given)) or seen[-1])
     parted = profiles(ItemProfiles(), spark, tables, tmp_path / "parted")
     assert set(seen[0]) == {HOT}
@@ -63,9 +74,9 @@ def test_an_item_with_half_of_all_events_has_the_row_that_it_has_as_a_whole(spar
     assert HOT in whole[0]["item_id"]
 
 
-def test_no_task_receives_all_rows_of_a_hot_item(spark, tables, tmp_path, monkeypatch):
+def test_no_task_receives_all_rows_of_a_hot_item(spark, tables, tmp_path, monkeypatch, few_rows_are_many):
     """What the tasks are given of the item, as they note it down themselves."""
-    few_rows_are_many(monkeypatch)
+    few_rows_are_many()
     noted = tmp_path / "noted"
     noted.mkdir()
 
@@ -126,18 +137,18 @@ def test_a_large_side_table_is_joined_by_spark_with_the_same_rows(spark, tables,
         assert all(one.equals(other) for one, other in zip(small, large, strict=True))
 
 
-def test_a_user_with_very_many_events_is_named(spark, tables, tmp_path, monkeypatch, caplog):
-    few_rows_are_many(monkeypatch)
+def test_a_user_with_very_many_events_is_named(spark, tables, tmp_path, caplog, few_rows_are_many):
+    few_rows_are_many()
     profiles(UserProfiles(), spark, tables, tmp_path / "users")
     assert "one task has all events of one in memory" in caplog.text
 
 
 @pytest.mark.slow
-def test_views_returns_and_impressions_of_hot_items_add_up_too(spark, tmp_path, monkeypatch):
+def test_views_returns_and_impressions_of_hot_items_add_up_too(spark, tmp_path, few_rows_are_many):
     made = []
     for name in ("whole", "parted"):
         line = run_line(small.write_log(tmp_path / name), small.ASOF, ("events", "item_profiles"))
         made.append(pl.DataFrame(pl.from_arrow(line.table("item_profiles").arrow())))
-        few_rows_are_many(monkeypatch)
+        few_rows_are_many()
     assert made[0]["viewers_long"].sum() > 0
     assert made[0].equals(made[1])

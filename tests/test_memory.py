@@ -41,6 +41,12 @@ def test_processes_fit_the_memory_and_the_cores(monkeypatch):
     assert memory.workers(EngineSettings(memory="500m"), shard) == 1
 
 
+def test_a_task_of_spark_has_its_part_of_the_budget(monkeypatch):
+    monkeypatch.setattr(memory, "cores", lambda: 2)
+    sizes = [memory.task_bytes(EngineSettings(memory=each)) for each in ("2g", "4g", "64g")]
+    assert sizes == [(2 << 30) // 200, (4 << 30) // 200, memory.TASK_BYTES]
+
+
 def test_what_is_set_wins(tmp_path):
     (tmp_path / "narrows.toml").write_text('[pipeline]\nshard_users = 70\n[engine]\nmemory = "3g"\n')
     assert load_settings(tmp_path / "narrows.toml", {}).shard_users == 70

@@ -30,7 +30,7 @@ from narrows.columns import (
 )
 from narrows.engine.hot import Parted, hot_keys, say_hot, summarised, unpacked, with_merged
 from narrows.engine.sides import Side
-from narrows.engine.spark import Parts, write_part
+from narrows.engine.spark import TASK, Parts, write_part
 from narrows.engine.undo import KNOWN_AT, UNDONE_AT, UNDONE_KNOWN, kinds_in, with_undone
 from narrows.kinds import EXPOSURE, KINDS, POSITIVE, UNDO
 from narrows.stage import Table
@@ -66,8 +66,6 @@ class Scale:
 
 
 ATTRIBUTES = ("category", "subcategory", "brand")
-TASK_BYTES = 50_000_000
-"""Of the files of events that one task has in memory, several times larger: some two million events."""
 SIDE = list(ITEM_TEXTS)
 UNDONE = "undone"
 """Of a cancelled positive: the number of the period by which that was known."""
@@ -128,15 +126,16 @@ def each_asof(
     ``known`` are of a side table) and the as-ofs; it yields one frame per as-of, with one row per ``key``. Where ``parted``
     says how, a key with very many rows is no whole: several tasks sum up parts of it.
     """
-    size = _stored(rows)
-    parts = max(int(str(rows.sparkSession.conf.get("spark.sql.shuffle.partitions"))), size // TASK_BYTES)
+    size, conf = _stored(rows), rows.sparkSession.conf
+    most = int(str(conf.get(TASK)))
+    parts = max(int(str(conf.get("spark.sql.shuffle.partitions"))), -(-size // most))
     rows, side = side.joined(rows)
     given = dict(rows.dtypes)
 
     def read(batches: Iterator[pa.RecordBatch]) -> pl.DataFrame:
         return joined_with(frame(given, batches), side.tables(), scale)
 
-    if size > TASK_BYTES and (hot := hot_keys(rows, key)):
+    if size > most and (hot := hot_keys(rows, key)):
         if parted:
             rows = summarised(rows, key, hot, parted, read, asofs)
         else:

@@ -20,6 +20,10 @@ SHARD_BYTES = 300_000
 """Of a user that is narrowed: some 400 candidates with 70 features, twice."""
 WORKER_BYTES = int(0.9 * GIB)
 """Of a process that narrows: libraries, models and the catalogue, without its shard."""
+TASK_BYTES = 50_000_000
+"""Of the files of events that a task of Spark has in memory, some two million events, where memory allows."""
+TASK_PART = 100
+"""A task takes some 33 times the bytes of its files; as much again is left for the JVM, the audits and this process."""
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -71,6 +75,11 @@ def heap(spark: SparkSettings, engine: EngineSettings) -> str:
     """The heap of Spark's driver: what is set, else a sixteenth of the memory, or 800 MiB (or a third) where that is more."""
     most = budget(engine)
     return spark.driver_memory or f"{max(most // 16, min(USUAL_HEAP, most // 3)) >> 20}m"
+
+
+def task_bytes(engine: EngineSettings) -> int:
+    """Bytes of the files of events that one task of Spark may have in memory, while each core has one."""
+    return min(TASK_BYTES, budget(engine) // (TASK_PART * cores()))
 
 
 def give_back() -> None:

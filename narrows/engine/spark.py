@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from narrows.config.sections import EngineSettings, SparkSettings
 from narrows.engine.cluster import LOOPBACK, addresses, is_local, of_executors, require_master
 from narrows.engine.java import require_java
-from narrows.engine.memory import give_back, heap
+from narrows.engine.memory import give_back, heap, task_bytes
 from narrows.source.tabular import reading
 from narrows.store.table import part_name
 from narrows.store.write import drop_unfinished, unfinished
@@ -32,6 +32,8 @@ MOST_PARTITIONS = 64
 """After a shuffle, before Spark joins small ones to one for each core."""
 PARTITION_BYTES = 32 << 20
 """Of a shuffle, up to which small partitions are joined: a task has it in memory, several times larger."""
+TASK = "spark.narrows.task_bytes"
+"""The session's setting of how many bytes of the files of events a task may have in memory."""
 CLASSES = Path(sys.prefix) / "spark-classes.jsa"
 """Spark's classes as a JVM has them loaded: with it a session starts in half the time. `make setup` makes it."""
 ROW_GROUP = 16_384
@@ -78,6 +80,7 @@ def spark_session(
         "spark.sql.shuffle.partitions": settings.shuffle_partitions,
         "spark.sql.adaptive.coalescePartitions.initialPartitionNum": max(MOST_PARTITIONS, settings.shuffle_partitions),
         "spark.sql.adaptive.advisoryPartitionSizeInBytes": PARTITION_BYTES,
+        TASK: task_bytes(engine),
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
