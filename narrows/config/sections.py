@@ -232,8 +232,8 @@ class EngineSettings:
     memory: str = Field(
         default="", pattern="^$|^[1-9][0-9]*[mgtMGT]$", description="a size with its unit", examples=["12g", "800m"]
     )
-    """Memory of all processes of a run together; empty = 60% of the machine. The heap of Spark, the shards and the
-    processes that narrow follow from it."""
+    """Memory of all processes of a run together; empty = 60% of the machine. The heap of Spark, what its tasks hold, the
+    shards and the processes that narrow follow from it."""
     narrow: Literal["local", "spark"] = "local"
     """Where users outside the flow sample are narrowed: ``local``, by processes of this machine; ``spark``, by Spark's executors,
     which on a cluster are other machines. The rows are the same."""
