@@ -23,7 +23,8 @@ WORKER_BYTES = int(0.9 * GIB)
 TASK_BYTES = 50_000_000
 """Of the files of events that a task of Spark has in memory, some two million events, where memory allows."""
 TASK_PART = 100
-"""A task takes some 33 times the bytes of its files; as much again is left for the JVM, the audits and this process."""
+"""A task takes 33 to 47 times the bytes of its files, so those of all cores a third to a half of the memory: the JVM, the audits and
+this process have the rest."""
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
